@@ -1,0 +1,29 @@
+"""`tracin`: ideal TracIn, the query's loss change over the steps that used the point (Pruthi et al. 2020, Section 3.2).
+
+s[k, q] = Σ_t η_t B_{k,t}/|b_t| ⟨∇ℓ_k(ω_t), ∇ℓ_q(ω_t)⟩
+"""
+
+import torch
+
+from samattr_ref.data import Examples
+from samattr_ref.registry import method
+from samattr_ref.run import Run
+from samattr_ref.scores import Scores
+from samattr_ref.trajectory import segments
+
+
+@method("tracin", summary="gradient dot products summed over every step", source="Pruthi et al. 2020")
+def tracin(run: Run, queries: Examples) -> Scores:
+    """Scores [n_train, n_query], linear in the query."""
+    return trajectory_products(run, queries, None)
+
+
+def trajectory_products(run: Run, queries: Examples, checkpoints: int | None) -> Scores:
+    """Gradient dot products at ω_t, weighted by the step sizes with which each point was used."""
+    values = torch.zeros(run.n_train, len(queries)).to(run.parameters)
+    for segment in segments(run, checkpoints, run.step_sizes):
+        directions = run.query_gradients(queries, segment.omega).T.contiguous()
+        x, y = run.train.x[segment.points], run.train.y[segment.points]
+        products = run.objective.gradient_products(segment.omega, x, y, directions)
+        values[segment.points] += segment.weights[:, None] * products
+    return Scores(values, {"checkpoints": checkpoints or run.n_steps})

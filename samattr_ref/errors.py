@@ -1,0 +1,28 @@
+"""What a user did wrong, said in one line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SamattrError(Exception):
+    """A mistake in the input or its surroundings: the message says what is wrong and what to do."""
+
+
+class SolverError(SamattrError):
+    """A linear solve that diverged, stalled or met a singular matrix."""
+
+
+class StoreError(SamattrError):
+    """An artefact on disk that is damaged or that could not be written."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> SamattrError:
+    """The error for a name that is not registered, with the nearest one that is.
+
+    >>> str(unknown_name("method", "sam-hf", ["sam-hif", "tracin"]))
+    "unknown method 'sam-hf': did you mean 'sam-hif'? known: sam-hif, tracin"
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return SamattrError(f"unknown {kind} '{name}': {hint}known: {', '.join(known)}")

@@ -1,0 +1,74 @@
+"""`sam-gif`: gradient-trajectory influence for SAM (Ren et al., Theorem 4.6).
+
+    Δ_k = Σ_t η_t B_{k,t} ∇ℓ_k(ω_t + ê_t) / |b_t|,    s[k, q] = ⟨∇ℓ_q(ω*), Δ_k⟩
+
+with B_{k,t} = 1 where k is in batch b_t and ê_t the perturbation of that batch. It is the derivative of the whole run with
+every Hessian term dropped. From C checkpoints, the middle state of each of C segments stands for it, with the segment's
+Σ_t η_t B_{k,t}/|b_t| as the weight and ê from the full training loss there.
+
+This differs from the paper in: (1) with momentum, η_t becomes η̃_t = Σ_{s ≥ t} η_s μ^{s−t}, how far a gradient moves ω_T
+through the buffer; without momentum they are the same.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from samattr_ref.data import Examples
+from samattr_ref.registry import method
+from samattr_ref.run import Run
+from samattr_ref.sam import perturbation
+from samattr_ref.scores import Scores
+from samattr_ref.trajectory import Segment, effective_step_sizes, segments
+
+
+def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | None = None) -> Tensor:
+    """Δ of removing each group of training points, [n_groups, P]; the sum over its points."""
+    members = torch.zeros(len(groups), run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
+    for row, group in zip(members, groups, strict=True):
+        row[group] = 1
+    change = torch.zeros(len(groups), len(run.parameters)).to(run.parameters)
+    for segment, omega in perturbed_segments(run, checkpoints):
+        share = members[:, segment.points] * segment.weights
+        taking_part = share.any(0)
+        points = segment.points[taking_part]
+        if len(points):
+            gradients = run.objective.sample_gradients(omega, run.train.x[points], run.train.y[points])
+            change += share[:, taking_part] @ gradients
+    return change
+
+
+@method(
+    "sam-gif",
+    summary="gradient-trajectory influence: the run's derivative without its Hessian terms",
+    source="Ren et al., arXiv 2507.04059, Theorem 4.6",
+    change=sam_gif_change,
+)
+def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> Scores:
+    """Scores [n_train, n_query], linear in the query.
+
+    Args:
+        run: The run.
+        queries: The queries.
+        checkpoints: C, the number of segments; None takes every step.
+
+    Raises:
+        SamattrError: if C is larger than the number of steps.
+    """
+    directions = run.query_gradients(queries).T.contiguous()
+    values = torch.zeros(run.n_train, len(queries)).to(directions)
+    for segment, omega in perturbed_segments(run, checkpoints):
+        x, y = run.train.x[segment.points], run.train.y[segment.points]
+        products = run.objective.gradient_products(omega, x, y, directions)
+        values[segment.points] += segment.weights[:, None] * products
+    return Scores(values, {"checkpoints": checkpoints or run.n_steps})
+
+
+def perturbed_segments(run: Run, checkpoints: int | None) -> Iterator[tuple[Segment, Tensor]]:
+    """Each segment with ω_t + ê_t [P]: the batch's perturbation for single steps, the full training loss's for longer ones."""
+    recipe = run.workload.recipe
+    for segment in segments(run, checkpoints, effective_step_sizes(run)):
+        points = segment.points if checkpoints is None else slice(None)
+        g = run.objective.eager_gradient(segment.omega, run.train.x[points], run.train.y[points])
+        yield segment, segment.omega + perturbation(g, recipe.rho, recipe.p)

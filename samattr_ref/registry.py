@@ -1,0 +1,232 @@
+"""The methods that there are: registered by a decorator, by an entry point, or named by a user."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from samattr_ref.data import Examples
+from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.references import load_reference
+from samattr_ref.run import Run
+from samattr_ref.scores import Scores
+
+F = TypeVar("F", bound=Callable[..., Any])
+Change = Callable[..., Tensor]
+
+ENTRY_POINTS = "samattr.methods"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered attribution method.
+
+    Attributes:
+        name: Its name in tables and on the command line.
+        function: `(run, queries, **options)` to a tensor or `Scores` of shape [n_train, n_query].
+        summary: What it computes, in one line.
+        source: Where it comes from.
+        change: `(run, groups, **options)` to the predicted parameter change of removing each group, [n_groups, P]; None
+            where the method does not define one.
+        options: Names of its options with their defaults.
+        tune: Values to choose from on held-out queries, by option.
+        linear: Whether scores are linear in the query's loss, so that the mean over queries is one query.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    summary: str = ""
+    source: str = ""
+    change: Change | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tune: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    linear: bool = False
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Refuse options that it does not have.
+
+        Raises:
+            SamattrError: naming the nearest one.
+        """
+        for name in options:
+            if name not in self.options:
+                raise unknown_name(f"option of {self.name}", name, self.options)
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(
+    name: str,
+    *,
+    summary: str,
+    source: str,
+    change: Change | None = None,
+    options: type | None = None,
+    tune: Mapping[str, tuple[Any, ...]] | None = None,
+    linear: bool = True,
+) -> Callable[[F], F]:
+    """Register a function `(run, queries, **options)` as an attribution method.
+
+    Args:
+        name: Its name.
+        summary: What it computes, in one line.
+        source: Where it comes from.
+        change: The parameter change that it predicts, see `Method`.
+        options: A dataclass of its options, where its signature does not list them.
+        tune: Values to choose from on held-out queries, by option.
+        linear: Whether scores are linear in the query's loss.
+    """
+
+    def register(function: F) -> F:
+        _METHODS[name] = Method(
+            name, function, summary, source, change, _options(function, options), tune or {}, linear
+        )
+        return function
+
+    return register
+
+
+def methods() -> dict[str, Method]:
+    """All registered methods by name, those of installed packages among them.
+
+    Raises:
+        SamattrError: if an installed package registers one that does not load.
+    """
+    for entry in entry_points(group=ENTRY_POINTS):
+        if entry.name not in _METHODS:
+            try:
+                function = entry.load()
+            except Exception as error:  # whatever another package raises while it is imported
+                raise SamattrError(f"the method '{entry.name}' ({entry.value}) does not load: {error}") from error
+            _METHODS.setdefault(entry.name, _plain(entry.name, function))
+    return dict(_METHODS)
+
+
+def get_method(name: str) -> Method:
+    """A method by name, or a user's own as `package.module:function` or `path/to/file.py:function`.
+
+    Raises:
+        SamattrError: if there is none.
+    """
+    if ":" in name:
+        function = load_reference(name)
+        if not callable(function):
+            raise SamattrError(f"{name} is not a function (run, queries, **options)")
+        return _plain(name, function)
+    known = methods()
+    if name not in known:
+        raise unknown_name("method", name, known)
+    return known[name]
+
+
+def attribute(run: Run, method: str | Callable[..., Any], queries: Examples | None = None, **options: Any) -> Scores:
+    """Score every training point of a run for every query.
+
+    Args:
+        run: The run that is attributed.
+        method: A method's name, a user's `package.module:function`, or a function `(run, queries, **options)`.
+        queries: The queries; the workload's own by default.
+        **options: The method's options.
+
+    Returns:
+        Scores [n_train, n_query]: predicted ℓ_q(ω_{−i}) − ℓ_q(ω*), positive where point i helps query q.
+
+    Raises:
+        SamattrError: for an unknown method or option, queries that the network cannot read, or a method that
+            returns another shape, NaN or infinity.
+    """
+    chosen = get_method(method) if isinstance(method, str) else _plain(_name(method), method)
+    queries = run.workload.queries if queries is None else queries
+    check_queries(run, queries)
+    chosen.check(options)
+    found = chosen.function(run, queries, **options)
+    scores = found if isinstance(found, Scores) else Scores(torch.as_tensor(found))
+    expected = (run.n_train, len(queries))
+    if tuple(scores.values.shape) != expected:
+        raise SamattrError(
+            f"{chosen.name} returned scores of shape {list(scores.values.shape)}, not [n_train, n_query] = {list(expected)}"
+        )
+    if not bool(torch.isfinite(scores.values).all()):
+        raise SamattrError(f"{chosen.name} returned NaN or infinity")
+    return scores
+
+
+def influence_score(run: Run, method: str | Callable[..., Any], validation: Examples, **options: Any) -> Tensor:
+    """The Influence Score of each training point: the mean of its row over a validation set, shape [n_train]."""
+    linear = isinstance(method, str) and get_method(method).linear
+    return attribute(run, method, validation.pool() if linear else validation, **options).values.mean(1)
+
+
+def parameter_change(run: Run, method: str, removed: Sequence[Sequence[int] | Tensor], **options: Any) -> Tensor:
+    """The parameter change ω_{−S} − ω* that a method predicts for removing each group of training points.
+
+    Args:
+        run: The run.
+        method: A method that defines a parameter change.
+        removed: Groups of training points.
+        **options: The method's options.
+
+    Returns:
+        Δ, shape [n_groups, P].
+
+    Raises:
+        SamattrError: if the method defines none, or a group names a point that is not there.
+    """
+    chosen = get_method(method)
+    chosen.check(options)
+    if chosen.change is None:
+        raise SamattrError(f"{chosen.name} does not predict a parameter change")
+    return chosen.change(run, check_groups(run, removed), **options)
+
+
+def check_groups(run: Run, removed: Sequence[Sequence[int] | Tensor]) -> list[Tensor]:
+    """The groups as index tensors.
+
+    Raises:
+        SamattrError: if one names a point twice or a point that is not there.
+    """
+    groups = [torch.as_tensor(group, dtype=torch.int64).reshape(-1) for group in removed]
+    for group in groups:
+        if len(group) and not (int(group.min()) >= 0 and int(group.max()) < run.n_train):
+            raise SamattrError(f"a removed point lies outside 0..{run.n_train - 1}")
+        if len(group.unique()) != len(group):
+            raise SamattrError("a group names a training point twice")
+    return groups
+
+
+def check_queries(run: Run, queries: Examples) -> None:
+    """Refuse queries that the run's network cannot read.
+
+    Raises:
+        SamattrError: saying what was expected.
+    """
+    want, got = list(run.train.x.shape[1:]), list(queries.x.shape[1:])
+    if want != got:
+        raise SamattrError(f"queries have inputs of shape {got}, the network of {run.workload.name} reads {want}")
+    if int(queries.y.max()) >= run.splits.n_classes:
+        raise SamattrError(f"a query's label is outside the {run.splits.n_classes} classes")
+
+
+def _plain(name: str, function: Callable[..., Any]) -> Method:
+    """A function that nobody registered, as a method."""
+    registered = [known for known in _METHODS.values() if known.function is function]
+    if registered:
+        return registered[0]
+    summary = (inspect.getdoc(function) or "").split("\n")[0]
+    return Method(name, function, summary, options=_options(function, None))
+
+
+def _options(function: Callable[..., Any], declared: type | None) -> dict[str, Any]:
+    if declared is not None and is_dataclass(declared):
+        return {f.name: f.default for f in fields(declared)}
+    parameters = list(inspect.signature(function).parameters.values())[2:]
+    return {p.name: p.default for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)

@@ -1,0 +1,101 @@
+"""A Run: everything that a training run leaves behind for attribution to work on."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from samattr_ref.data import Examples, Splits
+from samattr_ref.objective import Objective
+from samattr_ref.workload import Workload
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One SAM training run.
+
+    Attributes:
+        workload: What was trained.
+        key: Hash of all that the run depends on.
+        parameters: Final parameters ω* = ω_T, shape [P].
+        batches: Points of each batch, int64 [T, B], padded with −1.
+        step_sizes: η_t, float64 [T].
+        checkpoint_steps: The steps t whose state ω_t (before step t) is kept, ascending, 0 always among them, int64 [C].
+        checkpoints: Those ω_t, shape [C, P].
+        velocities: The momentum buffers beside them, shape [C, P]; [C, 0] without momentum.
+        environment: Versions and hardware it was trained with, and the seconds it took.
+        cache: What methods computed about the run and may use again; `dataclasses.replace(run)` starts an empty one.
+    """
+
+    workload: Workload
+    key: str
+    parameters: Tensor
+    batches: Tensor
+    step_sizes: Tensor
+    checkpoint_steps: Tensor
+    checkpoints: Tensor
+    velocities: Tensor
+    environment: dict[str, Any]
+    cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def splits(self) -> Splits:
+        """The workload's sets."""
+        return self.workload.splits
+
+    @property
+    def train(self) -> Examples:
+        """The training points, labels as trained on."""
+        return self.workload.splits.train
+
+    @property
+    def n_train(self) -> int:
+        """The number n of training points."""
+        return len(self.train)
+
+    @property
+    def n_steps(self) -> int:
+        """The number T of steps."""
+        return len(self.step_sizes)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """The training loss on flat parameters."""
+        return self.workload.build()[0]
+
+    def batch(self, t: int) -> Tensor:
+        """The points of batch t, int64 [|b_t|]."""
+        row = self.batches[t]
+        return row[row >= 0]
+
+    def query_losses(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
+        """ℓ_q at ω*, or at other parameters [P]: [n_query]."""
+        omega = self.parameters if parameters is None else parameters
+        losses = self.objective.sample_losses(omega, queries.x, queries.y)
+        return losses.mean()[None] if queries.pooled else losses
+
+    def query_gradients(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
+        """∇ℓ_q at ω*, or at other parameters [P], without the L2 term: [n_query, P]."""
+        omega = self.parameters if parameters is None else parameters
+        if queries.pooled:
+            mean = (
+                self.objective.eager_gradient(omega, queries.x, queries.y) - self.workload.recipe.weight_decay * omega
+            )
+            return mean[None]
+        return self.objective.sample_gradients(omega, queries.x, queries.y)
+
+    def gradient(self, omega: Tensor) -> Tensor:
+        """The full training gradient ∇L(ω) [P], the L2 term included."""
+        return self.objective.eager_gradient(omega, self.train.x, self.train.y)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is saved of it as tensors."""
+        names = ("parameters", "batches", "step_sizes", "checkpoint_steps", "checkpoints", "velocities")
+        return {name: getattr(self, name) for name in names}
+
+
+def as_device(tensors: dict[str, Tensor], device: str) -> dict[str, Tensor]:
+    """The tensors of a saved run on a device; batches and steps stay on the CPU."""
+    stay = {"batches", "step_sizes", "checkpoint_steps"}
+    return {name: tensor if name in stay else tensor.to(device) for name, tensor in tensors.items()}

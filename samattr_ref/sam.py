@@ -1,0 +1,149 @@
+r"""Sharpness-aware minimisation: the perturbation, its derivative, the gradient and the step.
+
+With g = ∇L(ω), a radius ρ, p in [1, ∞] and 1/p + 1/q = 1 (Foret et al. 2021, Eq. 2),
+
+    ê(ω) = argmax_{‖e‖_p ≤ ρ} ⟨e, g⟩ = ρ sign(g) |g|^(q−1) / (‖g‖_q^q)^(1/p) = ρ ∇_g ‖g‖_q,
+
+so ∂ê/∂g = ρ ∇²_g ‖g‖_q is symmetric and positive semi-definite. Everything here works on flat parameter vectors and
+under `torch.func` transforms.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from samattr_ref.errors import SamattrError
+
+Gradient = Callable[[Tensor], Tensor]
+
+
+def check_radius(rho: float, p: float) -> None:
+    """Refuse a radius ρ that is negative or not finite, and a norm order p outside [1, ∞].
+
+    Raises:
+        SamattrError: if either is out of range.
+    """
+    if not (math.isfinite(rho) and rho >= 0):
+        raise SamattrError(f"rho must be a finite number >= 0, not {rho}")
+    if not p >= 1:
+        raise SamattrError(f"p must lie in [1, inf], not {p}")
+
+
+def perturbation(g: Tensor, rho: float, p: float = 2.0) -> Tensor:
+    """The SAM perturbation ê = ρ sign(g) |g|^(q−1) / (‖g‖_q^q)^(1/p) (Foret et al. 2021, Eq. 2).
+
+    Args:
+        g: Gradient, shape [P].
+        rho: Radius ρ >= 0, in the units of the parameters.
+        p: Order of the norm that bounds the perturbation, in [1, ∞]. For p = 1 the whole radius goes to the largest
+            coordinate, shared equally by ties: the limit of the formula as q → ∞.
+
+    Returns:
+        ê, shape [P], with ‖ê‖_p = ρ; zero where g is zero.
+
+    >>> perturbation(torch.tensor([3.0, -4.0]), rho=1.0)
+    tensor([ 0.6000, -0.8000])
+    >>> perturbation(torch.tensor([3.0, -4.0]), rho=0.5, p=float("inf"))
+    tensor([ 0.5000, -0.5000])
+    """
+    if p == 2:
+        norm = torch.linalg.vector_norm(g)
+        return g * (rho / torch.where(norm > 0, norm, 1.0))
+    if math.isinf(p):
+        return rho * torch.sign(g)
+    top = g.detach().abs().amax()
+    scaled = g / torch.where(top > 0, top, 1.0)  # ê does not depend on the scale of g, and powers of it overflow
+    if p == 1:
+        largest = (scaled.detach().abs() >= 1).to(g.dtype)
+        return rho * torch.sign(g) * largest / largest.sum().clamp(min=1)
+    q = p / (p - 1)
+    nonzero = scaled != 0
+    magnitude = torch.where(nonzero, scaled.abs(), 1.0)  # |0|^(q−1) has no finite derivative: keep it out of the graph
+    power = torch.where(nonzero, magnitude**q, 0.0).sum()
+    direction = torch.where(nonzero, torch.sign(scaled) * magnitude ** (q - 1), 0.0)
+    return rho * direction / torch.where(power > 0, power, 1.0) ** (1 / p)
+
+
+def perturbation_derivative(g: Tensor, v: Tensor, rho: float, p: float = 2.0) -> Tensor:
+    """The product (∂ê/∂g) v in closed form, with the signs of g held fixed.
+
+    With N = ‖g‖_q, u = sign(g) (|g|/N)^(q−1) and d = (|g|/N)^(q−2):
+
+        (∂ê/∂g) v = ρ (q−1)/N · (d ∘ v − u ⟨u, v⟩);
+
+    for p = 2 this is (ρ/‖g‖)(I − ĝĝᵀ) v. It is 0 for p = ∞ (q = 1), for p = 1 (ê is piecewise constant) and for g = 0.
+    A coordinate of g that is exactly zero has a sign that is held at zero: its row and column are 0.
+
+    Args:
+        g: Gradient, shape [P].
+        v: One direction [P] or several [P, m].
+        rho: Radius ρ >= 0.
+        p: Order of the norm, in [1, ∞].
+
+    Returns:
+        The product, in the shape of v.
+    """
+    if math.isinf(p) or p == 1:
+        return torch.zeros_like(v)
+    q = p / (p - 1)
+    top = g.abs().amax()
+    scale = torch.where(top > 0, top, 1.0)
+    a = (g / scale).abs()
+    norm = torch.linalg.vector_norm(a, q)  # ‖g‖_q = scale · norm
+    norm = torch.where(norm > 0, norm, 1.0)
+    nonzero = a > 0
+    ratio = torch.where(nonzero, a / norm, 1.0)
+    d = torch.where(nonzero, ratio ** (q - 2), 0.0)
+    u = torch.where(nonzero, torch.sign(g) * ratio ** (q - 1), 0.0)
+    if p == 2:
+        d = torch.ones_like(d) * (top > 0)  # the 2-norm is smooth in a zero coordinate: nothing is held there
+    columns = v if v.ndim == 2 else v[:, None]
+    product = (rho * (q - 1) / (scale * norm)) * (d[:, None] * columns - torch.outer(u, u @ columns))
+    return product if v.ndim == 2 else product[:, 0]
+
+
+def sam_gradient(gradient: Gradient, omega: Tensor, rho: float, p: float = 2.0) -> Tensor:
+    """The SAM gradient G(ω) = ∇L(ω + ê(ω)): L's gradient at the perturbed point, no derivative taken through ê.
+
+    Args:
+        gradient: ω [P] to ∇L(ω) [P], the L2 term included. In minibatch SAM both calls use the same batch.
+        omega: Parameters ω, shape [P].
+        rho: Radius ρ >= 0; 0 gives the plain gradient.
+        p: Order of the norm.
+    """
+    if rho == 0:
+        return gradient(omega)
+    return gradient(omega + perturbation(gradient(omega), rho, p))
+
+
+def sam_step(
+    gradient: Gradient,
+    omega: Tensor,
+    velocity: Tensor,
+    eta: float | Tensor,
+    rho: float,
+    p: float,
+    momentum: float,
+) -> tuple[Tensor, Tensor]:
+    """One step of SAM with SGD and momentum: v ← μ v + G(ω), ω ← ω − η v.
+
+    The only step function there is: training, batched retraining (`torch.func.vmap` over it) and differentiation through
+    the run all call it, with a gradient of their own making.
+
+    Args:
+        gradient: ω [P] to the batch gradient ∇L(ω) [P].
+        omega: Parameters ω, shape [P].
+        velocity: Momentum buffer v, shape [P]; zero at the start.
+        eta: Step size η.
+        rho: Radius ρ.
+        p: Order of the norm.
+        momentum: μ in [0, 1).
+
+    Returns:
+        The new ω and v.
+    """
+    G = sam_gradient(gradient, omega, rho, p)
+    velocity = momentum * velocity + G if momentum else G
+    return omega - eta * velocity, velocity

@@ -1,0 +1,44 @@
+"""Independent random streams from one seed, and digests of what a result depends on."""
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def stream(seed: int, *names: str | int) -> torch.Generator:
+    """A generator for one named purpose: streams of different names or seeds are independent of each other.
+
+    >>> a, b = stream(0, "batches", 1), stream(0, "batches", 2)
+    >>> bool((torch.rand(3, generator=a) == torch.rand(3, generator=b)).any())
+    False
+    """
+    return torch.Generator().manual_seed(stream_seed(seed, *names))
+
+
+def stream_seed(seed: int, *names: str | int) -> int:
+    """The 63-bit seed of the stream of that name."""
+    text = json.dumps([seed, *names])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def tensor_digest(*tensors: Tensor) -> str:
+    """SHA-256 of the tensors' dtypes, shapes and values, in hexadecimal."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
+        digest.update(memoryview(array.numpy()).cast("B"))
+    return digest.hexdigest()
+
+
+def values_digest(tensor: Tensor) -> str:
+    """SHA-256 of the raw little-endian values alone, in hexadecimal."""
+    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """A short digest (24 hexadecimal digits) of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,0 +1,267 @@
+"""Solvers of A X = B for many right-hand sides at once: `dense`, `cg`, `gmres`, `neumann`.
+
+Each returns its solution with a status, the relative residual that was measured by one more product with A, and the number
+of iterations. None returns numbers as if nothing had happened: `Solution.require` turns a failure into an error.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse.linalg
+import torch
+from torch import Tensor
+
+from samattr_ref.errors import SolverError, unknown_name
+from samattr_ref.seeds import stream
+
+DENSE_LIMIT = 4000
+"""Up to this many parameters `auto` builds the matrix."""
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+"""The relative residual that counts as solved, by the dtype of the products."""
+
+
+class LinearSystem(Protocol):
+    """A square matrix A [P, P] known by its products."""
+
+    size: int
+    symmetric: bool
+
+    def product(self, v: Tensor) -> Tensor:
+        """A v for v [P, m]."""
+
+    def transpose_product(self, v: Tensor) -> Tensor:
+        """Aᵀ v for v [P, m]."""
+
+    def dense(self) -> Tensor:
+        """A itself, float64 [P, P]."""
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """Aᵀ of a system A."""
+
+    of: LinearSystem
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self.of.size
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether A = Aᵀ."""
+        return self.of.symmetric
+
+    def product(self, v: Tensor) -> Tensor:
+        """Aᵀ v."""
+        return self.of.transpose_product(v)
+
+    def transpose_product(self, v: Tensor) -> Tensor:
+        """A v."""
+        return self.of.product(v)
+
+    def dense(self) -> Tensor:
+        """Aᵀ itself."""
+        return self.of.dense().T
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The outcome of a solve.
+
+    Attributes:
+        x: X, shape [P, m].
+        status: `converged`; `truncated` (a Neumann series cut at its order, as asked for); or a failure: `diverged`,
+            `max_iterations`, `singular`, `not_positive_definite`.
+        residual: The largest ‖b − A x‖ / ‖b‖ over the columns.
+        iterations: Products with A that were taken (0 for `dense`).
+        solver: The solver's name.
+    """
+
+    x: Tensor
+    status: str
+    residual: float
+    iterations: int
+    solver: str
+
+    def require(self) -> "Solution":
+        """Itself, if it solved the system or was truncated as asked for.
+
+        Raises:
+            SolverError: if it did not.
+        """
+        if self.status in ("converged", "truncated"):
+            return self
+        raise SolverError(
+            f"the solver '{self.solver}' ended as '{self.status}' after {self.iterations} iterations with relative residual "
+            f"{self.residual:.2g}: use more damping, curvature=gauss-newton, more iterations or solver=dense"
+        )
+
+
+def solve(
+    system: LinearSystem,
+    b: Tensor,
+    solver: str = "auto",
+    *,
+    tolerance: float | None = None,
+    max_iterations: int = 2000,
+    order: int = 50,
+    scale: float | None = None,
+) -> Solution:
+    """Solve A X = B.
+
+    Args:
+        system: A, shape [P, P].
+        b: B, shape [P, m].
+        solver: `dense` (LU in float64), `cg` (conjugate gradients; on the normal equations where A is not symmetric),
+            `gmres` (SciPy's, a column at a time), `neumann` (a truncated series), or `auto`: `dense` up to
+            `DENSE_LIMIT` parameters, else `cg` or `gmres` by symmetry.
+        tolerance: Relative residual that counts as solved; by default 1e-10 in float64, 1e-4 in float32.
+        max_iterations: Limit for `cg` and `gmres`.
+        order: J, the number of terms after the first, for `neumann`.
+        scale: s in Σ_j s (I − sA)^j, for `neumann`; by default 1/|λ_max| from a power iteration.
+
+    Returns:
+        The solution, its status not yet looked at: call `require`.
+
+    Raises:
+        SolverError: if there is no solver of that name.
+    """
+    if solver == "auto":
+        solver = "dense" if system.size <= DENSE_LIMIT else "cg" if system.symmetric else "gmres"
+    tolerance = TOLERANCE[b.dtype] if tolerance is None else tolerance
+    if solver == "dense":
+        return _dense(system, b, tolerance)
+    if solver == "cg":
+        return _finish(system, b, _cg(system, b, tolerance, max_iterations), tolerance)
+    if solver == "gmres":
+        return _finish(system, b, _gmres(system, b, tolerance, max_iterations), tolerance)
+    if solver == "neumann":
+        return _neumann(system, b, tolerance, order, scale)
+    raise SolverError(str(unknown_name("solver", solver, ["auto", "dense", "cg", "gmres", "neumann"])))
+
+
+def relative_residual(product: Callable[[Tensor], Tensor], x: Tensor, b: Tensor) -> float:
+    """The largest ‖b − A x‖ / ‖b‖ over the columns; a zero column of B counts as solved by zero."""
+    return float((norms(b - product(x)) / _positive(norms(b))).max())
+
+
+def norms(v: Tensor) -> Tensor:
+    """The 2-norm of each column."""
+    return torch.linalg.vector_norm(v, dim=0)
+
+
+def _positive(v: Tensor) -> Tensor:
+    return torch.where(v > 0, v, 1.0)
+
+
+def _finish(system: LinearSystem, b: Tensor, found: Solution, tolerance: float) -> Solution:
+    """Measure the true residual; recursions drift, so a claim of convergence is held to ten times the tolerance."""
+    residual = relative_residual(system.product, found.x, b)
+    if found.status == "converged" and not residual <= 10 * tolerance:
+        return replace(found, status="max_iterations", residual=residual)
+    return replace(found, residual=residual)
+
+
+def _dense(system: LinearSystem, b: Tensor, tolerance: float) -> Solution:
+    A, b64 = system.dense(), b.double()
+    factors, pivots, info = torch.linalg.lu_factor_ex(A)
+    x = torch.linalg.lu_solve(factors, pivots, b64)
+    residual = relative_residual(lambda v: A @ v, x, b64)
+    solved = int(info) == 0 and bool(torch.isfinite(x).all()) and residual <= max(tolerance, 1e-6)
+    return Solution(x.to(b.dtype), "converged" if solved else "singular", residual, 0, "dense")
+
+
+def _cg(system: LinearSystem, b: Tensor, tolerance: float, max_iterations: int) -> Solution:
+    """Conjugate gradients (Hestenes & Stiefel 1952) on all columns at once.
+
+    A system that is not symmetric is solved through AᵀA X = AᵀB (CGNR), whose iterates minimise the residual.
+    """
+    product, right = system.product, b
+    if not system.symmetric:
+
+        def product(v: Tensor) -> Tensor:
+            return system.transpose_product(system.product(v))
+
+        right = system.transpose_product(b)
+    goal = tolerance * norms(right)
+    x, r = torch.zeros_like(right), right.clone()
+    if not system.symmetric:
+        goal = goal * tolerance**0.25  # ‖Aᵀr‖ bounds ‖r‖ only up to the smallest singular value: aim lower
+    direction, rr = r.clone(), (r * r).sum(0)
+    for iteration in range(1, max_iterations + 1):
+        open_ = rr.sqrt() > goal
+        if not bool(open_.any()):
+            return Solution(x, "converged", math.nan, iteration - 1, "cg")
+        Ad = product(direction)
+        curvature = (direction * Ad).sum(0)
+        if bool((curvature[open_] <= 0).any()) or not bool(torch.isfinite(curvature).all()):
+            return Solution(x, "not_positive_definite", math.nan, iteration, "cg")
+        alpha = torch.where(open_, rr / _positive(curvature), 0.0)
+        x, r = x + alpha * direction, r - alpha * Ad
+        new = torch.where(open_, (r * r).sum(0), rr)
+        direction = torch.where(open_, r + (new / _positive(rr)) * direction, direction)
+        rr = new
+    return Solution(x, "max_iterations", math.nan, max_iterations, "cg")
+
+
+def _gmres(system: LinearSystem, b: Tensor, tolerance: float, max_iterations: int) -> Solution:
+    """SciPy's GMRES (Saad & Schultz 1986), restarted after at most 200 products."""
+    count, failed = 0, False
+
+    def product(v: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        column = torch.as_tensor(v, dtype=b.dtype, device=b.device).reshape(-1, 1)
+        return system.product(column)[:, 0].double().cpu().numpy()
+
+    operator = scipy.sparse.linalg.LinearOperator((system.size, system.size), matvec=product, dtype=np.float64)
+    restart = min(system.size, 200)
+    columns = []
+    for column in b.T:
+        x, info = scipy.sparse.linalg.gmres(
+            operator,
+            column.double().cpu().numpy(),
+            rtol=tolerance,
+            restart=restart,
+            maxiter=max(1, math.ceil(max_iterations / restart)),
+        )
+        failed = failed or info != 0
+        columns.append(torch.as_tensor(x))
+    x = torch.stack(columns, dim=1).to(b)
+    return Solution(x, "max_iterations" if failed else "converged", math.nan, count, "gmres")
+
+
+def _neumann(system: LinearSystem, b: Tensor, tolerance: float, order: int, scale: float | None) -> Solution:
+    """The truncated series x_J = s Σ_{j ≤ J} (I − sA)^j b, whose term j is the residual of x_{j−1} (LiSSA without sampling)."""
+    if scale is None:
+        scale = 1 / largest_eigenvalue(system, b)
+    x, term, iterations = torch.zeros_like(b), b, 0
+    size = norms(b)
+    residual = 1.0
+    while iterations <= order and residual > tolerance:
+        x = x + scale * term
+        term = term - scale * system.product(term)
+        iterations += 1
+        residual = float((norms(term) / _positive(size)).max())
+        if not residual < 1e6:
+            return Solution(x, "diverged", residual, iterations, "neumann")
+    status = "converged" if residual <= tolerance else "truncated" if residual < 1 else "diverged"
+    return Solution(x, status, residual, iterations, "neumann")
+
+
+def largest_eigenvalue(system: LinearSystem, like: Tensor, iterations: int = 30) -> float:
+    """|λ_max| of A by power iteration from a seeded vector: a lower bound, close in practice."""
+    v = torch.randn(system.size, 1, generator=stream(0, "power iteration"), dtype=torch.float64).to(like)
+    size = 1.0
+    for _ in range(iterations):
+        v = v / norms(v)
+        v = system.product(v)
+        size = float(norms(v))
+        if not 0 < size < math.inf:
+            raise SolverError("the curvature is zero or not finite: a Neumann series has no scale")
+    return size

@@ -1,0 +1,184 @@
+"""Training: a Workload becomes a Run, found again on disk, resumed where it stopped."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from samattr_ref import store
+from samattr_ref.environment import environment
+from samattr_ref.errors import SamattrError
+from samattr_ref.objective import Objective
+from samattr_ref.progress import track
+from samattr_ref.run import Run, as_device
+from samattr_ref.sam import sam_step
+from samattr_ref.seeds import json_digest
+from samattr_ref.workload import SamRecipe, Workload, device
+
+SAVE_SECONDS = 30.0
+"""How often a long training run writes down where it is."""
+
+KEEP_ALL_BYTES = 512 * 2**20
+"""Up to this size a run keeps every state; a larger one keeps square-root spaced states and recomputes the others."""
+
+
+def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
+    """Train a workload, or find the stored run of it.
+
+    Args:
+        workload: What to train.
+        checkpoints: Which states ω_t to keep: `"all"`; C of them, evenly spaced, each in the middle of its segment of the
+            run; `"sqrt"` for √T evenly spaced ones; `"auto"` for all within 512 MiB, else `"sqrt"`. States that are not
+            kept are recomputed, bit for bit, where a method needs them.
+
+    Returns:
+        The run, with ω_0 and ω_T always kept.
+
+    Raises:
+        SamattrError: if C is larger than the number of steps, training diverges, or the store cannot be used.
+    """
+    objective, initial = workload.build()
+    keep = steps_to_keep(checkpoints, workload.recipe, initial)
+    key = json_digest([workload.key(), keep.tolist()])
+    path = store.folder("runs", key)
+    with store.lock(path):
+        stored = store.load(path, "run")
+        if stored is None:
+            tensors, seconds = _train(workload, objective, initial, keep, path)
+            meta = {"workload": _describe(workload), "environment": environment(), "seconds": seconds}
+            store.save(path, "run", meta, tensors)
+            for name in _partials(path):
+                store.delete(path, name)
+        else:
+            meta, tensors = stored
+    tensors = as_device(tensors, device())
+    return Run(workload=workload, key=key, environment={**meta["environment"], "seconds": meta["seconds"]}, **tensors)
+
+
+def steps_to_keep(checkpoints: str | int, recipe: SamRecipe, initial: Tensor) -> Tensor:
+    """The steps whose states a run keeps, 0 always among them, ascending int64."""
+    if checkpoints == "auto":
+        bytes_a_state = initial.numel() * initial.element_size() * (2 if recipe.momentum else 1)
+        checkpoints = "all" if bytes_a_state * recipe.steps <= KEEP_ALL_BYTES else "sqrt"
+    if checkpoints == "all":
+        return torch.arange(recipe.steps)
+    if checkpoints == "sqrt":
+        checkpoints = max(1, round(recipe.steps**0.5))
+    if not isinstance(checkpoints, int):
+        raise SamattrError(f"checkpoints must be 'all', 'sqrt', 'auto' or a number, not '{checkpoints}'")
+    return torch.unique(torch.cat([torch.zeros(1, dtype=torch.int64), middle_steps(checkpoints, recipe.steps)]))
+
+
+def segment_bounds(count: int, steps: int) -> list[tuple[int, int]]:
+    """`count` segments [start, stop) of nearly equal length that cover `steps` steps.
+
+    Raises:
+        SamattrError: if there are more segments than steps, or none.
+
+    >>> segment_bounds(3, 10)
+    [(0, 3), (3, 7), (7, 10)]
+    """
+    if not 1 <= count <= steps:
+        raise SamattrError(f"checkpoints must lie between 1 and the number of steps, {steps}, not {count}")
+    edges = [round(i * steps / count) for i in range(count + 1)]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def middle_steps(count: int, steps: int) -> Tensor:
+    """The middle step of each segment: where a checkpoint stands for its segment. With one step each, that step."""
+    return torch.tensor([(start + stop - 1) // 2 for start, stop in segment_bounds(count, steps)])
+
+
+def advance(run: Run, omega: Tensor, velocity: Tensor, start: int, stop: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Take the run's steps `start` to `stop` again, yielding (t, ω_t, v_t) before each and the last state after them."""
+    trainer = _Trainer(run.objective, run.workload, run.batches, run.step_sizes)
+    for t in range(start, stop):
+        yield t, omega, velocity
+        omega, velocity = trainer.step(t, omega, velocity)
+    yield stop, omega, velocity
+
+
+class _Trainer:
+    """The plain steps of one run, each a call of `sam_step` with the batch's gradient by eager autograd."""
+
+    def __init__(self, objective: Objective, workload: Workload, batches: Tensor, step_sizes: Tensor) -> None:
+        self.objective, self.recipe, self.data = objective, workload.recipe, workload.splits.train
+        self.batches, self.step_sizes = batches, step_sizes.tolist()
+
+    def step(self, t: int, omega: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        row = self.batches[t]
+        batch = row[row >= 0].to(omega.device)
+        x, y = self.data.x[batch], self.data.y[batch]
+        recipe = self.recipe
+        return sam_step(
+            lambda w: self.objective.eager_gradient(w, x, y),
+            omega,
+            velocity,
+            self.step_sizes[t],
+            recipe.rho,
+            recipe.p,
+            recipe.momentum,
+        )
+
+
+def _train(
+    workload: Workload, objective: Objective, initial: Tensor, keep: Tensor, path: Path
+) -> tuple[dict[str, Tensor], float]:
+    recipe = workload.recipe
+    batches = recipe.batches(len(workload.splits.train), workload.seed)
+    step_sizes = recipe.step_sizes()
+    if int(workload.splits.train.y.max()) >= workload.splits.n_classes:
+        raise SamattrError(f"a label is outside the {workload.splits.n_classes} classes")
+    trainer = _Trainer(objective, workload, batches, step_sizes)
+    kept = set(keep.tolist())
+    omega, velocity, first, seconds = initial, torch.zeros_like(initial), 0, 0.0
+    states: list[Tensor] = []
+    velocities: list[Tensor] = []
+    for name in _partials(path):
+        if (stored := store.load(path, name)) is not None:
+            meta, tensors = stored
+            tensors = as_device(tensors, str(initial.device))
+            first, seconds = meta["step"], meta["seconds"]
+            omega, velocity = tensors["omega"], tensors["velocity"]
+            states, velocities = list(tensors["states"]), list(tensors["velocities"])
+    began = saved = time.perf_counter()
+    for t in track(range(first, recipe.steps), f"training {workload.name}", done=first):
+        if states and time.perf_counter() - saved > SAVE_SECONDS:
+            saved = time.perf_counter()
+            older = _partials(path)
+            tensors = {
+                "omega": omega,
+                "velocity": velocity,
+                "states": torch.stack(states),
+                "velocities": torch.stack(velocities),
+            }
+            store.save(path, f"partial-{t:09d}", {"step": t, "seconds": seconds + saved - began}, tensors)
+            for name in older:
+                store.delete(path, name)
+        if t in kept:
+            states.append(omega)
+            velocities.append(velocity if recipe.momentum else velocity[:0])
+        omega, velocity = trainer.step(t, omega, velocity)
+    if not bool(torch.isfinite(omega).all()):
+        raise SamattrError(f"training of {workload.name} diverged: lower the learning rate or rho")
+    tensors = {
+        "parameters": omega,
+        "batches": batches,
+        "step_sizes": step_sizes,
+        "checkpoint_steps": keep,
+        "checkpoints": torch.stack(states),
+        "velocities": torch.stack(velocities),
+    }
+    return tensors, seconds + time.perf_counter() - began
+
+
+def _partials(path: Path) -> list[str]:
+    """The names of the unfinished states of a run, the latest last."""
+    return sorted(file.stem for file in path.glob("partial-*.json"))
+
+
+def _describe(workload: Workload) -> dict[str, str]:
+    return {name: repr(value) for name, value in asdict(workload).items()}

@@ -1,0 +1,262 @@
+"""Workloads: data, model, SAM recipe and seed, frozen and named. Everything else is derived from one of them."""
+
+import inspect
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from samattr_ref.data import CIFAR10, DataSource, Digits, Examples, Splits, TorchvisionDigits
+from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe
+from samattr_ref.objective import Objective
+from samattr_ref.references import load_reference
+from samattr_ref.sam import check_radius
+from samattr_ref.seeds import json_digest, stream, stream_seed, tensor_digest
+
+RUN_VERSION = 1
+"""Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class SamRecipe:
+    """How a network is trained: SAM with SGD.
+
+    Attributes:
+        rho: Perturbation radius ρ >= 0; 0 is plain SGD.
+        p: Order of the norm that bounds the perturbation, in [1, ∞].
+        steps: Number of steps T.
+        batch_size: Points a step, reshuffled every epoch; None takes all of them every step.
+        learning_rate: Peak step size η.
+        momentum: μ in [0, 1).
+        weight_decay: λ >= 0 of the L2 term (λ/2)‖ω‖², a part of the loss.
+        schedule: `"constant"`, `"cosine"` (to zero) or `"linear"` (to zero).
+        warmup: Steps of linear warm-up from zero.
+    """
+
+    rho: float = 0.05
+    p: float = 2.0
+    steps: int = 400
+    batch_size: int | None = 50
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    weight_decay: float = 1e-3
+    schedule: str = "constant"
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        check_radius(self.rho, self.p)
+        if self.steps < 1 or (self.batch_size is not None and self.batch_size < 1):
+            raise SamattrError(f"steps and batch_size must be at least 1, not {self.steps} and {self.batch_size}")
+        if not (self.learning_rate > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
+            raise SamattrError("learning_rate must be > 0, momentum in [0, 1) and weight_decay >= 0")
+        if self.schedule not in ("constant", "cosine", "linear"):
+            raise unknown_name("schedule", self.schedule, ["constant", "cosine", "linear"])
+
+    def step_sizes(self) -> torch.Tensor:
+        """η_t for t = 0..T−1, float64 [T]."""
+        t = torch.arange(self.steps, dtype=torch.float64)
+        progress = ((t - self.warmup) / max(1, self.steps - self.warmup)).clamp(min=0)
+        factor = {
+            "constant": torch.ones_like(t),
+            "linear": 1 - progress,
+            "cosine": (1 + torch.cos(math.pi * progress)) / 2,
+        }[self.schedule]
+        ramp = ((t + 1) / self.warmup).clamp(max=1) if self.warmup else torch.ones_like(t)
+        return self.learning_rate * factor * ramp
+
+    def batches(self, n: int, seed: int) -> torch.Tensor:
+        """The points of every batch, int64 [T, B]; a short last batch of an epoch is padded with −1.
+
+        Batches are drawn by index, from a stream of their own for each epoch: removing a point moves no other.
+        """
+        if self.batch_size is None or self.batch_size >= n:
+            return torch.arange(n).expand(self.steps, n).contiguous()
+        return torch.stack(list(self._rows(n, self.batch_size, seed)))
+
+    def _rows(self, n: int, size: int, seed: int) -> Iterator[torch.Tensor]:
+        for t in range(self.steps):
+            epoch, position = divmod(t, math.ceil(n / size))
+            if position == 0:
+                order = torch.randperm(n, generator=stream(seed, "batches", epoch))
+            row = order[position * size : (position + 1) * size]
+            yield torch.nn.functional.pad(row, (0, size - len(row)), value=-1)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A named attribution problem: which training points made this network what it is?
+
+    Attributes:
+        name: What it is called in tables.
+        data: Where its points come from.
+        model: Its network.
+        recipe: How it is trained.
+        seed: Seeds the split, the label noise, the initial parameters and the batches, each by a stream of its own.
+        dtype: `"float32"` or `"float64"`.
+        n_removed: How many points the ground truth removes, one at a time, drawn by seed; None removes every one.
+    """
+
+    name: str
+    data: DataSource
+    model: ModelRecipe
+    recipe: SamRecipe = SamRecipe()
+    seed: int = 0
+    dtype: str = "float32"
+    n_removed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
+        if self.n_removed is not None and self.n_removed < 2:
+            raise SamattrError(f"n_removed must be at least 2, not {self.n_removed}: ranks need two points")
+
+    @property
+    def splits(self) -> Splits:
+        """Its training, query, tuning and validation sets, in its dtype on the device."""
+        return _splits(self)
+
+    @property
+    def queries(self) -> Examples:
+        """The queries that results are reported on."""
+        return self.splits.queries
+
+    def build(self) -> tuple[Objective, torch.Tensor]:
+        """Its objective and its initial parameters ω_0 [P]."""
+        splits = self.splits
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(self.seed, "initial parameters"))
+            module = self.model.build(tuple(splits.train.x.shape[1:]), splits.n_classes)
+        module = module.to(device(), DTYPES[self.dtype])
+        objective = Objective(module, self.recipe.weight_decay)
+        return objective, objective.flatten()
+
+    def key(self) -> str:
+        """The hash of all that a run of it depends on: points, initial parameters, network, recipe, torch, device."""
+        objective, initial = self.build()
+        recipe = {name: str(value) for name, value in asdict(self.recipe).items()}
+        return json_digest(
+            {
+                "version": RUN_VERSION,
+                "data": self.splits.digest,
+                "initial": tensor_digest(initial),
+                "network": _source(objective.module),
+                "recipe": recipe,
+                "seed": self.seed,
+                "torch": torch.__version__,
+                "device": device(),
+            }
+        )
+
+    def override(self, **settings: Any) -> "Workload":
+        """The same workload with fields of it, its recipe, data or model replaced, found by their names.
+
+        Raises:
+            SamattrError: if no part has a field of that name, or a value is out of range.
+
+        >>> load_workload("digits-mlp").override(rho=0.1, n_train=50).recipe.rho
+        0.1
+        """
+        workload = self
+        for name, value in settings.items():
+            workload = _override(workload, name, value)
+        return workload
+
+
+def _override(workload: Workload, name: str, value: Any) -> Workload:
+    if name in ("seed", "dtype", "n_removed"):
+        return replace(workload, **{name: value})
+    parts = {part: getattr(workload, part) for part in ("recipe", "data", "model")}
+    known: list[str] = []
+    for part, old in parts.items():
+        names = [f.name for f in fields(old)] if is_dataclass(old) else []
+        if name in names:
+            return replace(workload, **{part: replace(old, **{name: value})})  # type: ignore[type-var]
+        known += names
+    raise unknown_name("workload setting", name, ["seed", "dtype", "n_removed", *known])
+
+
+def device() -> str:
+    """Where tensors live: `SAMATTR_DEVICE`, or `cuda` where there is one, or `cpu`."""
+    return os.environ.get("SAMATTR_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@lru_cache(maxsize=4)
+def _splits(workload: Workload) -> Splits:
+    return workload.data.load(workload.seed).to(device(), DTYPES[workload.dtype])
+
+
+def _source(module: torch.nn.Module) -> str:
+    """The module's structure, and the source text of every class in it that torch does not ship."""
+    own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
+    return repr(module) + "".join(inspect.getsource(cls) for cls in sorted(own, key=lambda cls: cls.__qualname__))
+
+
+DIGITS_LOGREG = SamRecipe(rho=0.2, steps=1000, batch_size=50, learning_rate=0.5, weight_decay=0.01, schedule="cosine")
+
+_WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("digits-logreg", Digits(), LogisticRegression(), DIGITS_LOGREG, dtype="float64"),
+        Workload("digits-mlp", Digits(), MLP((32,)), SamRecipe(learning_rate=0.3)),
+        Workload(
+            "mnist-logreg",
+            TorchvisionDigits(n_train=1000),
+            LogisticRegression(),
+            SamRecipe(rho=0.1, steps=1000, learning_rate=0.1, weight_decay=0.01, schedule="cosine"),
+            n_removed=200,
+        ),
+        Workload(
+            "mnist-mlp",
+            TorchvisionDigits(n_train=1000),
+            MLP((128, 64), "gelu"),
+            SamRecipe(steps=400, learning_rate=0.1),
+            n_removed=200,
+        ),
+        Workload("mnist-cnn", TorchvisionDigits(n_train=1000), CNN(), SamRecipe(steps=300), n_removed=100),
+        Workload(
+            "fashion-cnn",
+            TorchvisionDigits(dataset="FashionMNIST", n_train=1000),
+            CNN(),
+            SamRecipe(steps=300),
+            n_removed=100,
+        ),
+        Workload("cifar10-cnn", CIFAR10(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
+    )
+}
+
+
+def workloads() -> list[str]:
+    """The names of the workloads that come with the project."""
+    return list(_WORKLOADS)
+
+
+def load_workload(name: str, seed: int = 0) -> Workload:
+    """A workload by name, or a user's own as `package.module:attribute` or `path/to/file.py:attribute`.
+
+    Args:
+        name: A name of `workloads()`, or where to find a `Workload` (or a function without arguments that makes one).
+        seed: Its seed.
+
+    Raises:
+        SamattrError: if there is none.
+
+    >>> load_workload("digits-mlp", seed=3).seed
+    3
+    """
+    if ":" in name:
+        found = load_reference(name)
+        workload = found() if callable(found) and not isinstance(found, Workload) else found
+        if not isinstance(workload, Workload):
+            raise SamattrError(f"{name} is a {type(workload).__name__}, not a samattr_ref.Workload")
+    elif name in _WORKLOADS:
+        workload = _WORKLOADS[name]
+    else:
+        raise unknown_name("workload", name, _WORKLOADS)
+    return replace(workload, seed=seed)
