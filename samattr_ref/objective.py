@@ -147,14 +147,14 @@ class Objective:
         self, columns: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]], x: Tensor, y: Tensor, v: Tensor
     ) -> Tensor:
         total = self.weight_decay * v
-        width = self._activation_bytes(x) * 4
+        width = self.activation_bytes(x) * 4
         rows = chunk_length(width * min(v.shape[1], 16))
         for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
             product = vmap(columns(xs, ys), in_dims=1, out_dims=1, chunk_size=chunk_length(width * len(xs)))
             total = total + product(v) / len(x)
         return total
 
-    def _activation_bytes(self, x: Tensor) -> int:
+    def activation_bytes(self, x: Tensor) -> int:
         """Bytes of one sample's activations, at least those of its input."""
         if not hasattr(self, "_activations"):
             counted: list[int] = []

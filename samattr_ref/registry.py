@@ -124,6 +124,11 @@ def get_method(name: str) -> Method:
     return known[name]
 
 
+def as_method(method: str | Callable[..., Any]) -> Method:
+    """A method by its name, or a function as a method."""
+    return get_method(method) if isinstance(method, str) else _plain(_name(method), method)
+
+
 def attribute(run: Run, method: str | Callable[..., Any], queries: Examples | None = None, **options: Any) -> Scores:
     """Score every training point of a run for every query.
 
@@ -140,7 +145,7 @@ def attribute(run: Run, method: str | Callable[..., Any], queries: Examples | No
         SamattrError: for an unknown method or option, queries that the network cannot read, or a method that
             returns another shape, NaN or infinity.
     """
-    chosen = get_method(method) if isinstance(method, str) else _plain(_name(method), method)
+    chosen = as_method(method)
     queries = run.workload.queries if queries is None else queries
     check_queries(run, queries)
     chosen.check(options)
@@ -158,11 +163,13 @@ def attribute(run: Run, method: str | Callable[..., Any], queries: Examples | No
 
 def influence_score(run: Run, method: str | Callable[..., Any], validation: Examples, **options: Any) -> Tensor:
     """The Influence Score of each training point: the mean of its row over a validation set, shape [n_train]."""
-    linear = isinstance(method, str) and get_method(method).linear
-    return attribute(run, method, validation.pool() if linear else validation, **options).values.mean(1)
+    queries = validation.pool() if as_method(method).linear else validation
+    return attribute(run, method, queries, **options).values.mean(1)
 
 
-def parameter_change(run: Run, method: str, removed: Sequence[Sequence[int] | Tensor], **options: Any) -> Tensor:
+def parameter_change(
+    run: Run, method: str | Callable[..., Any], removed: Sequence[Sequence[int] | Tensor], **options: Any
+) -> Tensor:
     """The parameter change ω_{−S} − ω* that a method predicts for removing each group of training points.
 
     Args:
@@ -177,7 +184,7 @@ def parameter_change(run: Run, method: str, removed: Sequence[Sequence[int] | Te
     Raises:
         SamattrError: if the method defines none, or a group names a point that is not there.
     """
-    chosen = get_method(method)
+    chosen = as_method(method)
     chosen.check(options)
     if chosen.change is None:
         raise SamattrError(f"{chosen.name} does not predict a parameter change")

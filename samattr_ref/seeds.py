@@ -1,7 +1,10 @@
 """Independent random streams from one seed, and digests of what a result depends on."""
 
 import hashlib
+import importlib.util
 import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,3 +45,15 @@ def values_digest(tensor: Tensor) -> str:
 def json_digest(value: Any) -> str:
     """A short digest (24 hexadecimal digits) of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@cache
+def source_digest(*packages: str) -> str:
+    """SHA-256 of the packages' Python files: results that any of our code could change are keyed by it."""
+    digest = hashlib.sha256()
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        folders = spec.submodule_search_locations if spec else None
+        for file in sorted(path for folder in folders or [] for path in Path(folder).rglob("*.py")):
+            digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()

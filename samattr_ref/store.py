@@ -74,6 +74,18 @@ def load(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | No
     return meta, safetensors.torch.load(data)
 
 
+def read(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read an artefact that must be there.
+
+    Raises:
+        StoreError: if it is missing or damaged.
+    """
+    found = load(path, name)
+    if found is None:
+        raise _damaged(path, name)
+    return found
+
+
 def delete(path: Path, name: str) -> None:
     """Remove an artefact: its JSON first, so that it is gone at once."""
     for ending in ("json", "safetensors"):

@@ -1,0 +1,59 @@
+"""Runtime and peak memory of one call."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+SAMPLE_SECONDS = 0.002
+
+
+@dataclass
+class Cost:
+    """What a call took.
+
+    Attributes:
+        runtime_s: Wall-clock seconds.
+        peak_memory_bytes: On a CPU, the most resident memory above what was resident before, sampled every 2 ms: an
+            indication, since freed memory may be used again (asv's `peakmem_` runs each method in a process of its own).
+            With CUDA, the most memory allocated on the device.
+    """
+
+    runtime_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Measure the block: the yielded `Cost` is filled in when it ends."""
+    cost = Cost()
+    process = psutil.Process()
+    before = peak = process.memory_info().rss
+    stop = threading.Event()
+
+    def sample() -> None:
+        nonlocal peak
+        while not stop.wait(SAMPLE_SECONDS):
+            peak = max(peak, process.memory_info().rss)
+
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    began = time.perf_counter()
+    try:
+        yield cost
+        if cuda:
+            torch.cuda.synchronize()
+    finally:
+        cost.runtime_s = time.perf_counter() - began
+        peak = max(peak, process.memory_info().rss)
+        stop.set()
+        sampler.join()
+        cost.peak_memory_bytes = torch.cuda.max_memory_allocated() if cuda else peak - before

@@ -1,0 +1,127 @@
+"""How well scores agree with exact retraining: ranks, sizes, parameter changes, wrong labels found; with intervals.
+
+Arrays are [n_removed, n_query], predicted beside true effects ℓ_q(ω_{−i}) − ℓ_q(ω*), unless said otherwise.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+import sklearn.metrics
+
+Array = np.ndarray
+
+RESAMPLES = 2000
+"""Bootstrap resamples behind a 95 % interval over queries or seeds."""
+
+ROW_RESAMPLES = 500
+"""Bootstrap resamples behind a 95 % interval over removed points, whose statistics are slower."""
+
+
+def pearson_per_query(scores: Array, truth: Array) -> Array:
+    """Pearson correlation over the removed points, one a query, [n_query]; 0 where either side is constant."""
+    s, t = _centred(scores), _centred(truth)
+    norm = np.sqrt((s**2).sum(0) * (t**2).sum(0))
+    return np.divide((s * t).sum(0), norm, out=np.zeros(s.shape[1]), where=norm > 0)
+
+
+def spearman_per_query(scores: Array, truth: Array) -> Array:
+    """Spearman rank correlation over the removed points, ties averaged, one a query, [n_query]."""
+    return pearson_per_query(scipy.stats.rankdata(scores, axis=0), scipy.stats.rankdata(truth, axis=0))
+
+
+def slope(scores: Array, truth: Array) -> float:
+    """Truth regressed on score, one slope for all queries, an intercept for each: 1 is right in size.
+
+    Σ_q cov(s_q, t_q) / Σ_q var(s_q); NaN for constant scores.
+    """
+    s, t = _centred(scores), _centred(truth)
+    size = (s**2).sum()
+    return float((s * t).sum() / size) if size > 0 else float("nan")
+
+
+def cosine(predicted: Array, true: Array) -> Array:
+    """Cosine of the predicted with the true parameter change, one a removal, [n_removed], from [n_removed, P]."""
+    norm = np.linalg.norm(predicted, axis=1) * np.linalg.norm(true, axis=1)
+    return np.divide((predicted * true).sum(1), norm, out=np.zeros(len(true)), where=norm > 0)
+
+
+def relative_error(predicted: Array, true: Array) -> float:
+    """‖Δ̂ − Δ‖_F / ‖Δ‖_F over all removals together, from [n_removed, P]; 1 is no better than predicting no change."""
+    return float(np.linalg.norm(predicted - true) / np.linalg.norm(true))
+
+
+def linear_datamodelling_score(scores: Array, groups: list[Array], truth: Array) -> Array:
+    """LDS: Spearman over subsets of the summed scores of the removed points with the true effect (Ilyas et al. 2022).
+
+    Args:
+        scores: s[i, q], [n_train, n_query].
+        groups: The points that each retraining left out.
+        truth: True effects of leaving them out, [n_groups, n_query].
+
+    Returns:
+        One correlation a query, [n_query].
+    """
+    return spearman_per_query(np.stack([scores[group].sum(0) for group in groups]), truth)
+
+
+def noise_auc(influence: Array, noisy: Array) -> float:
+    """Area under the ROC curve of finding wrong labels by lowest Influence Score first, from [n_train] and a mask."""
+    return float(sklearn.metrics.roc_auc_score(noisy, -influence))
+
+
+def noise_curve(influence: Array, noisy: Array) -> pd.DataFrame:
+    """Share of the wrong labels found after inspecting a share of the points, lowest Influence Score first.
+
+    Returns:
+        Columns `inspected` and `found`, in [0, 1], from (0, 0) to (1, 1).
+    """
+    found = np.concatenate([[0], np.cumsum(noisy[np.argsort(influence, kind="stable")])]) / noisy.sum()
+    return pd.DataFrame({"inspected": np.linspace(0, 1, len(found)), "found": found})
+
+
+def interval(values: Array, statistic: Callable[..., float] = np.mean, seed: int = 0) -> list[float]:
+    """Percentile bootstrap 95 % interval of a statistic of independent values."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return [float(statistic(values))] * 2
+    result = scipy.stats.bootstrap(
+        (values,), statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(seed)
+    )
+    return [float(bound) for bound in result.confidence_interval]
+
+
+def interval_over_seeds(values: list[Array], seed: int = 0) -> list[float]:
+    """Bootstrap 95 % interval of the mean over seeds and queries: seeds are resampled, then queries within each.
+
+    Args:
+        values: One array of per-query values a seed.
+        seed: Seed of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    within = np.stack([rng.choice(v, (RESAMPLES, len(v))).mean(1) for v in values], axis=1)
+    chosen = rng.integers(len(values), size=(RESAMPLES, len(values)))
+    # a seed drawn twice gets the same inner resample: negligible beside the spread over seeds, and vectorised
+    return [float(bound) for bound in np.percentile(np.take_along_axis(within, chosen, 1).mean(1), [2.5, 97.5])]
+
+
+def pooled_slope_interval(scores: Array, truth: Array, seed: int = 0) -> list[float]:
+    """Bootstrap 95 % interval of `slope` over queries."""
+    s, t = _centred(scores), _centred(truth)
+    products, sizes = (s * t).sum(0), (s**2).sum(0)
+    chosen = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = products[chosen].sum(1) / sizes[chosen].sum(1)
+    return [float(bound) for bound in np.nanpercentile(ratios, [2.5, 97.5])]
+
+
+def row_interval(statistic: Callable[[Array], float], n_rows: int, seed: int = 0) -> list[float]:
+    """Bootstrap 95 % interval over removed points, of a statistic that takes their indices."""
+    rng = np.random.default_rng(seed)
+    values = [statistic(rng.integers(n_rows, size=n_rows)) for _ in range(ROW_RESAMPLES)]
+    return [float(bound) for bound in np.nanpercentile(values, [2.5, 97.5])]
+
+
+def _centred(values: Array) -> Array:
+    values = np.asarray(values, dtype=np.float64)
+    return values - values.mean(0)

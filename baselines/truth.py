@@ -1,0 +1,177 @@
+"""Ground truth on disk: exact retrainings, written chunk by chunk, resumable, found again by the hash of what they depend on.
+
+What is stored is each retraining's final parameters, so that the effect on any query can be read off later.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from baselines.measure import measured
+from baselines.retraining import Plan, plan_retraining, retrain
+from samattr_ref import store
+from samattr_ref.data import Examples
+from samattr_ref.environment import environment
+from samattr_ref.errors import SamattrError
+from samattr_ref.objective import chunks
+from samattr_ref.progress import track
+from samattr_ref.registry import check_groups, check_queries
+from samattr_ref.run import Run
+from samattr_ref.seeds import json_digest, stream, values_digest
+
+TRUTH_VERSION = 1
+"""Raised whenever the same groups would retrain to other numbers."""
+
+REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+"""How far, relative to ‖ω*‖, retraining with nothing removed may end from the run itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The exact effect of removing groups of training points, the run otherwise the same.
+
+    Attributes:
+        run: The run whose points were removed.
+        groups: The points that each retraining left out.
+        parameters: Final parameters ω_{−S} of each retraining, [n_groups, P].
+        replay_error: ‖ω_{−∅} − ω*‖/‖ω*‖ of retraining with nothing removed: the rounding noise of the truth.
+        path: The folder that it is stored in.
+        record: Engine, chunk, seconds and environment it was made with.
+    """
+
+    run: Run
+    groups: list[Tensor]
+    parameters: Tensor
+    replay_error: float
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def values(self) -> Tensor:
+        """ℓ_q(ω_{−S}) − ℓ_q(ω*) for the workload's own queries, [n_groups, n_query]: the convention of Scores."""
+        return self.effects(self.run.workload.queries)
+
+    def effects(self, queries: Examples) -> Tensor:
+        """ℓ_q(ω_{−S}) − ℓ_q(ω*), [n_groups, n_query].
+
+        Raises:
+            SamattrError: for queries that the network cannot read.
+        """
+        check_queries(self.run, queries)
+        after = torch.stack([self.run.query_losses(queries, omega) for omega in self.parameters])
+        return after - self.run.query_losses(queries)
+
+    @property
+    def changes(self) -> Tensor:
+        """The parameter changes ω_{−S} − ω*, [n_groups, P]."""
+        return self.parameters - self.run.parameters
+
+    @property
+    def removed(self) -> Tensor:
+        """The removed points where each group is a single one, int64 [n_groups].
+
+        Raises:
+            SamattrError: if a group holds more than one.
+        """
+        if any(len(group) != 1 for group in self.groups):
+            raise SamattrError("this ground truth removes groups of points: it has no effect of single ones")
+        return torch.cat(self.groups)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `values` alone: raw, little-endian, row by row."""
+        return values_digest(self.values)
+
+
+def leave_one_out(run: Run) -> Truth:
+    """Exact same-run leave-one-out: one retraining for each point that the workload says to remove, by default every one.
+
+    Goes on where an earlier call was interrupted, and reads a finished truth from the store.
+    """
+    return retraining_truth(run, [torch.tensor([k]) for k in removed_points(run)])
+
+
+def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0) -> Truth:
+    """Exact retraining without random subsets: what the linear datamodelling score compares with (Ilyas et al. 2022).
+
+    Args:
+        run: The run.
+        fraction: Share of the training points that each retraining leaves out, in (0, 1).
+        count: Number of retrainings.
+        seed: Seed of the subsets.
+
+    Raises:
+        SamattrError: if the fraction removes no point or every one, or the count is not positive.
+    """
+    size = round(fraction * run.n_train)
+    if not (0 < size < run.n_train and count >= 1):
+        raise SamattrError(f"{count} subsets of {size} of {run.n_train} points cannot be left out")
+    generators = [stream(seed, "subsets", size, i) for i in range(count)]
+    return retraining_truth(run, [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators])
+
+
+def removed_points(run: Run) -> list[int]:
+    """The points that the workload's ground truth removes, ascending."""
+    count = run.workload.n_removed
+    if count is None or count >= run.n_train:
+        return list(range(run.n_train))
+    order = torch.randperm(run.n_train, generator=stream(run.workload.seed, "removed points"))
+    return order[:count].sort().values.tolist()
+
+
+def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Truth:
+    """Exact same-run retraining without each of the groups, stored chunk by chunk.
+
+    Args:
+        run: The run.
+        groups: The points to leave out of each retraining.
+
+    Raises:
+        SamattrError: for groups that do not fit the run, a run that does not repeat itself, or a store that fails.
+    """
+    checked = check_groups(run, groups)
+    if not checked:
+        raise SamattrError("there is no group of points to remove")
+    everything = [torch.empty(0, dtype=torch.int64), *checked]  # nothing removed: must give the run itself
+    key = json_digest([TRUTH_VERSION, run.workload.key(), [group.tolist() for group in checked]])
+    path = store.folder("truth", key)
+    with store.lock(path):
+        plan = _plan(run, path, len(everything))
+        slices = list(enumerate(chunks(len(everything), plan.chunk)))
+        done = sum((path / f"chunk-{i:05d}.json").exists() for i, _ in slices)
+        waiting = [(i, part) for i, part in slices if not (path / f"chunk-{i:05d}.json").exists()]
+        for i, part in track(waiting, f"retraining {run.workload.name} ({plan.engine})", done=done):
+            with measured() as cost:
+                parameters = retrain(run, everything[part], plan.engine)
+            if not bool(torch.isfinite(parameters).all()):
+                raise SamattrError(f"a retraining of {run.workload.name} diverged: lower the learning rate or rho")
+            store.save(path, f"chunk-{i:05d}", {**vars(cost), "environment": environment()}, {"parameters": parameters})
+        stored = [store.read(path, f"chunk-{i:05d}") for i, _ in slices]
+    parameters = torch.cat([tensors["parameters"].to(run.parameters.device) for _, tensors in stored])
+    error = float((parameters[0] - run.parameters).norm() / run.parameters.norm())
+    if error > REPLAY_TOLERANCE[run.parameters.dtype]:
+        raise SamattrError(
+            f"retraining {run.workload.name} with nothing removed ends {error:.1e} (relative) from the run: "
+            "its training does not repeat itself, so there is no same-run ground truth"
+        )
+    record = {
+        "engine": plan.engine,
+        "chunk": plan.chunk,
+        "seconds": sum(meta["runtime_s"] for meta, _ in stored),
+        "peak_memory_bytes": max(meta["peak_memory_bytes"] for meta, _ in stored),
+        "environment": stored[-1][0]["environment"],
+    }
+    return Truth(run, checked, parameters[1:], error, path, record)
+
+
+def _plan(run: Run, path: Path, n_groups: int) -> Plan:
+    """The stored plan, so that a truth that is gone on with is cut as it was begun, or a new one."""
+    if (stored := store.load(path, "plan")) is not None:
+        return Plan(**stored[0])
+    plan = plan_retraining(run, n_groups)
+    store.save(path, "plan", vars(plan))
+    return plan

@@ -1,0 +1,276 @@
+"""Validation: one method on one workload and seed, against exact leave-one-out retraining."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from baselines import metrics
+from baselines.measure import measured
+from baselines.truth import Truth, leave_one_out
+from samattr_ref import store
+from samattr_ref.environment import environment
+from samattr_ref.errors import SamattrError
+from samattr_ref.registry import Method, attribute, check_queries, get_method, influence_score, parameter_change
+from samattr_ref.seeds import json_digest, source_digest, tensor_digest
+from samattr_ref.training import train
+from samattr_ref.workload import Workload, load_workload
+
+GROUND_TRUTH = "loo"
+"""The ground truth's own row: exact leave-one-out effects, held against themselves where that says something."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How one method did on one workload and seed.
+
+    Attributes:
+        workload: The workload's name.
+        method: The method's name.
+        seed: The workload's seed.
+        n_train: Training points.
+        n_query: Queries that the metrics are over; none of them chose an option.
+        n_removed: Points that the ground truth removed.
+        metrics: By name: `{"mean", "ci95"}` for per-query correlations, a number for the others, None where the method
+            does not define one or the workload has no wrong labels.
+        intervals: Bootstrap 95 % intervals of the metrics that are numbers.
+        diagnostics: Options and how they were chosen, solver status and residual, ‖g‖, ρ/‖g‖.
+        runtime_s: Seconds for the scores of all training points and queries, nothing computed before.
+        peak_memory_bytes: See `baselines.measure.Cost`.
+        environment: Versions and hardware.
+        per_query: Spearman and Pearson of every query, for intervals over seeds.
+        mean_effect: Predicted and true effect on the mean query of every removed point, for the scatter.
+        influence: Influence Score on the validation set of every training point, and which labels are wrong.
+    """
+
+    workload: str
+    method: str
+    seed: int
+    n_train: int
+    n_query: int
+    n_removed: int
+    metrics: dict[str, Any]
+    intervals: dict[str, list[float] | None]
+    diagnostics: dict[str, Any]
+    runtime_s: float
+    peak_memory_bytes: int
+    environment: dict[str, Any]
+    per_query: dict[str, list[float]] = field(repr=False)
+    mean_effect: dict[str, list[float]] = field(repr=False)
+    influence: dict[str, list[float]] = field(repr=False)
+
+    def summary(self) -> dict[str, Any]:
+        """What `samattr validate --json` prints: all but the point-wise lists."""
+        return {k: v for k, v in asdict(self).items() if k not in ("per_query", "mean_effect", "influence")}
+
+
+def validate(
+    method: str, workload: Workload | str, seed: int | None = None, options: Mapping[str, Any] | None = None
+) -> Validation:
+    """Hold a method against exact leave-one-out retraining.
+
+    Trains the workload and makes its ground truth, or finds both on disk. Options in the method's declared grid that are
+    not given are chosen by mean per-query Spearman on the workload's tuning queries; the metrics are over its other
+    queries.
+
+    Args:
+        method: A method's name, a user's `package.module:function`, or `loo` for the ground truth's own row.
+        workload: A workload or its name.
+        seed: Its seed; by default the workload's own, or 0.
+        options: Options of the method that are given.
+
+    Returns:
+        Metrics with intervals, runtime and peak memory. Stored, and found again, for the methods that come with the
+        project.
+
+    Raises:
+        SamattrError: for unknown names or options, and whatever keeps the method from giving scores.
+    """
+    if isinstance(workload, str):
+        workload = load_workload(workload, seed or 0)
+    elif seed is not None:
+        workload = replace(workload, seed=seed)
+    chosen = None if method == GROUND_TRUTH else get_method(method)
+    if chosen:
+        chosen.check(options or {})
+    own = chosen is None or is_own(chosen)
+    path = result_path(workload, method, options or {})
+    if own and (stored := store.load(path, "validation")) is not None:
+        return Validation(**stored[0])
+    truth = leave_one_out(train(workload))
+    result = _validate(chosen, truth, dict(options or {})) if chosen else _validate_truth(truth)
+    if own:
+        store.save(path, "validation", asdict(result))
+    return result
+
+
+def find_validation(method: str, workload: Workload) -> Validation | None:
+    """The stored result of a method that chose its own options, or None; trains and computes nothing."""
+    stored = store.load(result_path(workload, method, {}), "validation")
+    return None if stored is None else Validation(**stored[0])
+
+
+def result_path(workload: Workload, method: str, options: Mapping[str, Any]) -> Path:
+    """The folder of a stored result, by the hash of the workload's sets and training, method, options and our own code."""
+    splits = workload.splits
+    sets = [tensor_digest(part.x, part.y) for part in (splits.queries, splits.tuning, splits.validation)]
+    seen = [workload.key(), workload.name, workload.n_removed, sets, tensor_digest(splits.noisy), method, dict(options)]
+    return store.folder("validations", json_digest([seen, source_digest("samattr_ref", "baselines")]))
+
+
+def is_own(method: Method) -> bool:
+    """Whether the method comes with the project: what other code computes is never taken from the store."""
+    return method.function.__module__.partition(".")[0] in ("samattr_ref", "baselines")
+
+
+def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Choose the options of the method's declared grid that are not given, on the workload's tuning queries.
+
+    Returns:
+        The options to use, and what was tried: the grid's size, the best mean per-query Spearman on the tuning queries,
+        and how many candidates failed.
+
+    Raises:
+        SamattrError: if every candidate failed.
+    """
+    axes = {name: values for name, values in method.tune.items() if name not in options}
+    if not axes:
+        return options, {}
+    run = truth.run
+    queries = run.splits.tuning
+    true = truth.effects(queries).double().cpu().numpy()
+    tried: list[tuple[float, dict[str, Any]]] = []
+    failures: list[SamattrError] = []
+    for values in itertools.product(*axes.values()):
+        candidate = options | dict(zip(axes, values, strict=True))
+        try:
+            scores = _on_removed(attribute(run, method.function, queries, **candidate).values, truth)
+            tried.append((float(metrics.spearman_per_query(scores, true).mean()), candidate))
+        except SamattrError as error:
+            failures.append(error)
+    if not tried:
+        raise failures[-1]
+    best, chosen = max(tried, key=lambda pair: pair[0])
+    grid = {name: list(values) for name, values in axes.items()}
+    return chosen, {"grid": grid, "tuning_spearman": best, "tried": len(tried), "failed": len(failures)}
+
+
+def _validate(method: Method, truth: Truth, given: dict[str, Any]) -> Validation:
+    run = truth.run
+    splits = run.splits
+    options, tuning = tune(method, truth, given)
+    attribute(run, method.function, splits.tuning.take(torch.arange(1)), **options)  # warms up torch, not our caches
+    fresh = replace(run)
+    with measured() as cost:
+        scores = attribute(fresh, method.function, splits.queries, **options)
+    predicted = _on_removed(scores.values, truth)
+    influence = influence_score(run, method.function, splits.validation, **options).double().cpu().numpy()
+    changes = None
+    if method.change is not None:
+        changes = parameter_change(run, method.function, truth.groups, **options).double().cpu().numpy()
+    diagnostics = {"options": options, **scores.diagnostics, "tuning": tuning}
+    return _result(
+        truth, method.name, predicted, influence, changes, diagnostics, cost.runtime_s, cost.peak_memory_bytes
+    )
+
+
+def _validate_truth(truth: Truth) -> Validation:
+    """The ground truth's own row: what exact retraining costs, and how well its effects find wrong labels."""
+    run = truth.run
+    influence = np.full(run.n_train, np.nan)
+    influence[truth.removed] = truth.effects(run.splits.validation).mean(1).double().cpu().numpy()
+    result = _result(
+        truth,
+        GROUND_TRUTH,
+        truth.values.double().cpu().numpy(),
+        influence,
+        None,
+        {"replay_error": truth.replay_error, "engine": truth.record["engine"], "chunk": truth.record["chunk"]},
+        truth.record["seconds"],
+        truth.record["peak_memory_bytes"],
+    )
+    only = {"noise_auc"}
+    return replace(
+        result,
+        metrics={name: value if name in only else None for name, value in result.metrics.items()},
+        intervals={name: value if name in only else None for name, value in result.intervals.items()},
+    )
+
+
+def _result(
+    truth: Truth,
+    name: str,
+    predicted: np.ndarray,
+    influence: np.ndarray,
+    changes: np.ndarray | None,
+    diagnostics: dict[str, Any],
+    runtime_s: float,
+    peak_memory_bytes: int,
+) -> Validation:
+    run = truth.run
+    true = truth.values.double().cpu().numpy()
+    noisy = run.splits.noisy.cpu().numpy()
+    scored = np.isfinite(influence)
+    spearman, pearson = metrics.spearman_per_query(predicted, true), metrics.pearson_per_query(predicted, true)
+    mean, true_mean = predicted.mean(1, keepdims=True), true.mean(1, keepdims=True)
+    true_changes = truth.changes.double().cpu().numpy()
+    has_noise = 0 < noisy[scored].sum() < scored.sum()
+    angles = None if changes is None else metrics.cosine(changes, true_changes)
+    values = {
+        "spearman_per_query": {"mean": float(spearman.mean()), "ci95": metrics.interval(spearman)},
+        "pearson_per_query": {"mean": float(pearson.mean()), "ci95": metrics.interval(pearson)},
+        "slope": metrics.slope(predicted, true),
+        "spearman_mean_query": float(metrics.spearman_per_query(mean, true_mean)[0]),
+        "pearson_mean_query": float(metrics.pearson_per_query(mean, true_mean)[0]),
+        "slope_mean_query": metrics.slope(mean, true_mean),
+        "relative_error": None if changes is None else metrics.relative_error(changes, true_changes),
+        "cosine": None if angles is None else float(angles.mean()),
+        "noise_auc": metrics.noise_auc(influence[scored], noisy[scored]) if has_noise else None,
+    }
+    intervals: dict[str, list[float] | None] = {
+        "slope": metrics.pooled_slope_interval(predicted, true),
+        "spearman_mean_query": metrics.row_interval(
+            lambda i: float(metrics.spearman_per_query(mean[i], true_mean[i])[0]), len(mean)
+        ),
+        "pearson_mean_query": metrics.row_interval(
+            lambda i: float(metrics.pearson_per_query(mean[i], true_mean[i])[0]), len(mean)
+        ),
+        "slope_mean_query": metrics.row_interval(lambda i: metrics.slope(mean[i], true_mean[i]), len(mean)),
+        "relative_error": None,
+        "cosine": None if angles is None else metrics.interval(angles),
+        "noise_auc": None,
+    }
+    if changes is not None:
+        errors, sizes = ((changes - true_changes) ** 2).sum(1), (true_changes**2).sum(1)
+        intervals["relative_error"] = metrics.row_interval(
+            lambda i: float(np.sqrt(errors[i].sum() / sizes[i].sum())), len(errors)
+        )
+    if has_noise:
+        intervals["noise_auc"] = metrics.row_interval(
+            lambda i: metrics.noise_auc(influence[scored][i], noisy[scored][i]), int(scored.sum())
+        )
+    return Validation(
+        workload=run.workload.name,
+        method=name,
+        seed=run.workload.seed,
+        n_train=run.n_train,
+        n_query=true.shape[1],
+        n_removed=len(true),
+        metrics=values,
+        intervals=intervals,
+        diagnostics=diagnostics,
+        runtime_s=runtime_s,
+        peak_memory_bytes=peak_memory_bytes,
+        environment=environment(),
+        per_query={"spearman": spearman.tolist(), "pearson": pearson.tolist()},
+        mean_effect={"predicted": mean[:, 0].tolist(), "true": true_mean[:, 0].tolist()},
+        influence={"score": influence[scored].tolist(), "noisy": noisy[scored].astype(float).tolist()},
+    )
+
+
+def _on_removed(values: torch.Tensor, truth: Truth) -> np.ndarray:
+    return values[truth.removed].double().cpu().numpy()
