@@ -15,7 +15,7 @@ from baselines.truth import Truth, leave_one_out
 from samattr_ref import store
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError
-from samattr_ref.registry import Method, attribute, check_queries, get_method, influence_score, parameter_change
+from samattr_ref.registry import Method, attribute, get_method, influence_score, parameter_change
 from samattr_ref.seeds import json_digest, source_digest, tensor_digest
 from samattr_ref.training import train
 from samattr_ref.workload import Workload, load_workload

@@ -3,7 +3,7 @@
 A `Workload` is trained into a `Run`; a method turns a run and queries into `Scores`.
 """
 
-import samattr_ref.methods as _methods  # registers the methods
+import samattr_ref.methods  # noqa: F401 — registers them
 from samattr_ref.data import CIFAR10, Digits, Examples, LabelNoise, Splits, TorchvisionDigits
 from samattr_ref.errors import SamattrError
 from samattr_ref.models import CNN, MLP, LogisticRegression

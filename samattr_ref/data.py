@@ -4,7 +4,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -209,7 +209,7 @@ class TorchvisionDigits(Sizes):
         import torchvision
 
         cls = getattr(torchvision.datasets, self.dataset)
-        train, test = (_open(lambda root, download, t=t: cls(root, train=t, download=download)) for t in (True, False))
+        train, test = (_open(partial(cls, train=part)) for part in (True, False))
 
         def pick(source: Any, indices: Tensor) -> Examples:
             return Examples(
@@ -237,10 +237,8 @@ class CIFAR10(Sizes):
 
         folder = _image_folder("cifar10-jpeg")
         if folder is None:
-            train, test = (
-                _open(lambda root, download, t=t: torchvision.datasets.CIFAR10(root, train=t, download=download))
-                for t in (True, False)
-            )
+            cls = torchvision.datasets.CIFAR10
+            train, test = (_open(partial(cls, train=part)) for part in (True, False))
         else:
             train, test = (torchvision.datasets.ImageFolder(str(folder / part)) for part in ("train", "test"))
 
@@ -278,11 +276,11 @@ def data_folder() -> Path:
     return Path(named)
 
 
-def _open(dataset: Callable[[str, bool], Any]) -> Any:
+def _open(dataset: Callable[..., Any]) -> Any:
     """A torchvision data set from the data folder; downloaded only into the default one, which is ours to fill."""
     root, download = data_folder(), not os.environ.get("SAMATTR_DATA")
     try:
-        return dataset(str(root), download)
+        return dataset(str(root), download=download)
     except (RuntimeError, OSError) as error:
         advice = (
             "check the network, or put the files there yourself"
@@ -305,8 +303,8 @@ def _image_folder(name: str) -> Path | None:
     if not unpacked.is_dir():
         with store.lock(unpacked), zipfile.ZipFile(archive) as zipped:
             if not unpacked.is_dir():
-                partial = unpacked.with_name(f"{name}.partial")
-                zipped.extractall(partial)
-                (partial / name).rename(unpacked)
-                partial.rmdir()
+                unfinished = unpacked.with_name(f"{name}.partial")
+                zipped.extractall(unfinished)
+                (unfinished / name).rename(unpacked)
+                unfinished.rmdir()
     return unpacked

@@ -83,7 +83,7 @@ class ImplicitOptions:
 
 TUNE: dict[str, tuple[Any, ...]] = {
     "curvature": ("hessian", "gauss-newton"),
-    "damping": (0.0, 1e-3, 1e-2, 1e-1),
+    "damping": (0.0, 1e-3, 1e-2, 3e-2, 1e-1),
 }
 """The declared grid that curvature and damping are chosen from, on held-out queries."""
 

@@ -3,6 +3,7 @@
 Activations are smooth by default: same-run leave-one-out is a derivative question, and a kink answers it badly.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,7 +63,7 @@ class MLP:
         """Linear layers with the activation between them."""
         widths = (_size(input_shape), *self.hidden)
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), activation(self.activation)]
         return nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
 

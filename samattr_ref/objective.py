@@ -8,6 +8,7 @@ curvatures as λI, in closed form.
 
 import math
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -97,10 +98,10 @@ class Objective:
         """
         if directions.shape[1] <= FORWARD_COLUMNS:
 
-            def along(v: Tensor) -> Tensor:
-                return jvp(lambda w: self.sample_losses(w, x, y), (omega,), (v,))[1]
+            def losses(w: Tensor) -> Tensor:
+                return self.sample_losses(w, x, y)
 
-            return torch.stack([along(v) for v in directions.T.contiguous()], dim=1)
+            return torch.stack([jvp(losses, (omega,), (v,))[1] for v in directions.T.contiguous()], dim=1)
         size = chunk_length(self.n_parameters * omega.element_size())
         parts = [
             self.sample_gradients(omega, xs, ys) @ directions
@@ -112,8 +113,11 @@ class Objective:
         """∇²L(ω) v for directions v [P, m], the λI included; forward over reverse (Pearlmutter 1994)."""
 
         def columns(xs: Tensor, ys: Tensor) -> Callable[[Tensor], Tensor]:
+            def total(w: Tensor) -> Tensor:
+                return self.sample_losses(w, xs, ys).sum()
+
             def product(column: Tensor) -> Tensor:
-                return jvp(grad(lambda w: self.sample_losses(w, xs, ys).sum()), (omega,), (column,))[1]
+                return jvp(grad(total), (omega,), (column,))[1]
 
             return product
 
@@ -127,12 +131,15 @@ class Objective:
         """
 
         def columns(xs: Tensor, ys: Tensor) -> Callable[[Tensor], Tensor]:
+            def logits(w: Tensor) -> Tensor:
+                return self.logits(w, xs)
+
             def product(column: Tensor) -> Tensor:
-                z, change = jvp(lambda w: self.logits(w, xs), (omega,), (column,))
+                z, change = cast(tuple[Tensor, Tensor], jvp(logits, (omega,), (column,)))
                 probability = z.softmax(-1)
                 weighted = probability * change
                 outer = weighted - probability * weighted.sum(-1, keepdim=True)
-                (back,) = vjp(lambda w: self.logits(w, xs), omega)[1](outer)
+                (back,) = cast(Callable[[Tensor], tuple[Tensor]], vjp(logits, omega)[1])(outer)
                 return back
 
             return product

@@ -3,37 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from tqdm import tqdm
 
 T = TypeVar("T")
 
 
-def track(items: Sequence[T] | range, description: str, done: int = 0) -> Iterable[T]:
-    """Iterate with a progress bar on standard error where that is a terminal.
+def track(items: Sequence[T], description: str, done: int = 0) -> Iterable[T]:
+    """Iterate with a progress bar on standard error where that is a terminal; bars may be nested.
 
     Args:
         items: What is left to do.
         description: What it is, in a few words.
         done: How many were done before.
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=done + len(items), completed=done)
-        for item in items:
-            yield item
-            progress.advance(task)
+    return tqdm(items, desc=description, initial=done, total=done + len(items), disable=None, leave=False)

@@ -47,14 +47,18 @@ class Method:
     linear: bool = False
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Refuse options that it does not have.
+        """Refuse options that it does not have, and values of another kind than the default.
 
         Raises:
-            SamattrError: naming the nearest one.
+            SamattrError: naming the nearest option, or the kind of value.
         """
-        for name in options:
+        for name, value in options.items():
             if name not in self.options:
                 raise unknown_name(f"option of {self.name}", name, self.options)
+            default = self.options[name]
+            kind = str if isinstance(default, str) else int | float if isinstance(default, int | float) else object
+            if not isinstance(value, kind):
+                raise SamattrError(f"option {name} of {self.name} cannot be {value!r}: its default is {default!r}")
 
 
 _METHODS: dict[str, Method] = {}

@@ -33,7 +33,7 @@ def tensor_digest(*tensors: Tensor) -> str:
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous()
         digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
-        digest.update(memoryview(array.numpy()).cast("B"))
+        digest.update(array.numpy().tobytes())
     return digest.hexdigest()
 
 

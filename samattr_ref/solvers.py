@@ -27,8 +27,13 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 class LinearSystem(Protocol):
     """A square matrix A [P, P] known by its products."""
 
-    size: int
-    symmetric: bool
+    @property
+    def size(self) -> int:
+        """P."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether A = Aᵀ."""
 
     def product(self, v: Tensor) -> Tensor:
         """A v for v [P, m]."""

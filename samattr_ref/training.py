@@ -1,9 +1,11 @@
 """Training: a Workload becomes a Run, found again on disk, resumed where it stopped."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +48,7 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
     path = store.folder("runs", key)
     with store.lock(path):
         stored = store.load(path, "run")
+        meta: dict[str, Any]
         if stored is None:
             tensors, seconds = _train(workload, objective, initial, keep, path)
             meta = {"workload": _describe(workload), "environment": environment(), "seconds": seconds}
@@ -54,8 +57,8 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
                 store.delete(path, name)
         else:
             meta, tensors = stored
-    tensors = as_device(tensors, device())
-    return Run(workload=workload, key=key, environment={**meta["environment"], "seconds": meta["seconds"]}, **tensors)
+    record: dict[str, Any] = {**meta["environment"], "seconds": meta["seconds"]}
+    return Run(workload=workload, key=key, environment=record, **as_device(tensors, device()))
 
 
 def steps_to_keep(checkpoints: str | int, recipe: SamRecipe, initial: Tensor) -> Tensor:
@@ -81,10 +84,10 @@ def segment_bounds(count: int, steps: int) -> list[tuple[int, int]]:
     >>> segment_bounds(3, 10)
     [(0, 3), (3, 7), (7, 10)]
     """
-    if not 1 <= count <= steps:
-        raise SamattrError(f"checkpoints must lie between 1 and the number of steps, {steps}, not {count}")
+    if not (isinstance(count, int) and 1 <= count <= steps):
+        raise SamattrError(f"checkpoints must be a whole number from 1 to the number of steps, {steps}, not {count!r}")
     edges = [round(i * steps / count) for i in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def middle_steps(count: int, steps: int) -> Tensor:

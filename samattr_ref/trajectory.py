@@ -43,8 +43,7 @@ def states(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
                 velocity = run.velocities[position] if has_velocity else torch.zeros_like(omega)
                 current = (kept[position], omega, velocity)
         if current[0] < t:
-            for current in advance(run, current[1], current[2], current[0], t):
-                pass
+            *_, current = advance(run, current[1], current[2], current[0], t)
         yield t, current[1]
 
 

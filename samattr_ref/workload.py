@@ -100,7 +100,7 @@ class Workload:
         recipe: How it is trained.
         seed: Seeds the split, the label noise, the initial parameters and the batches, each by a stream of its own.
         dtype: `"float32"` or `"float64"`.
-        n_removed: How many points the ground truth removes, one at a time, drawn by seed; None removes every one.
+        n_removed: How many points the ground truth removes, one at a time, drawn by seed; None removes each.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Workload:
         return objective, objective.flatten()
 
     def key(self) -> str:
-        """The hash of all that a run of it depends on: points, initial parameters, network, recipe, torch, device."""
+        """The hash of all that a run of it depends on: points, initial state, network, recipe, torch, device."""
         objective, initial = self.build()
         recipe = {name: str(value) for name, value in asdict(self.recipe).items()}
         return json_digest(
@@ -170,16 +170,19 @@ class Workload:
 
 
 def _override(workload: Workload, name: str, value: Any) -> Workload:
-    if name in ("seed", "dtype", "n_removed"):
+    if name in ("dtype", "n_removed"):
         return replace(workload, **{name: value})
     parts = {part: getattr(workload, part) for part in ("recipe", "data", "model")}
     known: list[str] = []
     for part, old in parts.items():
         names = [f.name for f in fields(old)] if is_dataclass(old) else []
         if name in names:
-            return replace(workload, **{part: replace(old, **{name: value})})  # type: ignore[type-var]
+            try:
+                return replace(workload, **{part: replace(old, **{name: value})})
+            except (TypeError, ValueError) as error:
+                raise SamattrError(f"{name} cannot be {value!r}: {error}") from error
         known += names
-    raise unknown_name("workload setting", name, ["seed", "dtype", "n_removed", *known])
+    raise unknown_name("workload setting", name, ["dtype", "n_removed", *known])
 
 
 def device() -> str:
@@ -204,7 +207,7 @@ _WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("digits-logreg", Digits(), LogisticRegression(), DIGITS_LOGREG, dtype="float64"),
-        Workload("digits-mlp", Digits(), MLP((32,)), SamRecipe(learning_rate=0.3)),
+        Workload("digits-mlp", Digits(), MLP((32,)), SamRecipe(learning_rate=0.3, schedule="cosine")),
         Workload(
             "mnist-logreg",
             TorchvisionDigits(n_train=1000),

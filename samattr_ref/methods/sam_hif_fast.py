@@ -15,10 +15,9 @@ from samattr_ref.methods.sam_hif import FORM
 
 @dataclass(frozen=True)
 class FastOptions(ImplicitOptions):
-    """`ImplicitOptions` with the Neumann series as the solver and order J = 20."""
+    """`ImplicitOptions` with the Neumann series as the solver and order J = 50."""
 
     solver: str = "neumann"
-    order: int = 20
 
 
 sam_hif_fast = implicit_method(

@@ -1,0 +1,68 @@
+"""How methods look in every figure, and the style that figures are drawn in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+
+from baselines.validation import GROUND_TRUTH
+
+COLUMN_INCHES = 3.4
+PAGE_INCHES = 7.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """A method's label, colour, marker and line style."""
+
+    label: str
+    colour: str
+    marker: str
+    line: str
+
+
+_PALETTE = sns.color_palette("colorblind", 10).as_hex()
+
+_LOOKS = {
+    GROUND_TRUTH: Look("exact LOO", "black", "", "-"),
+    "sam-hif-implicit": Look("SAM-HIF implicit", _PALETTE[2], "P", "-"),
+    "sam-if": Look("SAM-IF", _PALETTE[0], "o", "-"),
+    "sam-hif": Look("SAM-HIF", _PALETTE[3], "s", "-"),
+    "sam-hif-fast": Look("SAM-HIF fast", _PALETTE[1], "D", "--"),
+    "sam-gif": Look("SAM-GIF", _PALETTE[4], "^", "-"),
+    "if": Look("IF", _PALETTE[9], "v", "--"),
+    "tracin": Look("TracIn", _PALETTE[5], "<", "-"),
+    "tracin-cp": Look("TracIn-CP", _PALETTE[6], ">", "--"),
+    "grad-dot": Look("Grad-Dot", _PALETTE[8], "X", ":"),
+    "random": Look("random", _PALETTE[7], "*", ":"),
+}
+
+
+def look(method: str) -> Look:
+    """A method's look; one that is not ours is grey, under its own name."""
+    return _LOOKS.get(method, Look(method, "0.35", "h", "-."))
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """The style of every figure: small serif-free type that stays legible at column width; no global state."""
+    settings: dict[str, Any] = {
+        **sns.axes_style("ticks"),
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.6,
+        "figure.dpi": 200,
+        "pdf.fonttype": 42,
+        "figure.constrained_layout.use": True,
+    }
+    with mpl.rc_context(settings):
+        yield
