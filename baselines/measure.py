@@ -1,5 +1,8 @@
 """Runtime and peak memory of one call."""
 
+import ctypes
+import ctypes.util
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +22,8 @@ class Cost:
     Attributes:
         runtime_s: Wall-clock seconds.
         peak_memory_bytes: On a CPU, the most resident memory above what was resident before, sampled every 2 ms: an
-            indication, since freed memory may be used again (asv's `peakmem_` runs each method in a process of its own).
+            indication, since freed memory that the allocator kept may be used again (asv's `peakmem_` benchmarks run
+            each method in a process of its own).
             With CUDA, the most memory allocated on the device.
     """
 
@@ -32,6 +36,7 @@ def measured() -> Iterator[Cost]:
     """Measure the block: the yielded `Cost` is filled in when it ends."""
     cost = Cost()
     process = psutil.Process()
+    _give_back_freed_memory()
     before = peak = process.memory_info().rss
     stop = threading.Event()
 
@@ -57,3 +62,11 @@ def measured() -> Iterator[Cost]:
         stop.set()
         sampler.join()
         cost.peak_memory_bytes = torch.cuda.max_memory_allocated() if cuda else peak - before
+
+
+def _give_back_freed_memory() -> None:
+    """Collect garbage and have glibc return what is free, so that what the call needs shows as growth."""
+    gc.collect()
+    libc = ctypes.CDLL(ctypes.util.find_library("c"))
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

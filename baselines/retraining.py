@@ -20,8 +20,8 @@ Engine = Literal["batched", "loop"]
 State = tuple[Tensor, Tensor]
 Step = Callable[..., State]
 
-LARGEST_CHUNK = 256
-"""More retrainings at once gain nothing on a CPU: the tensors have left its cache."""
+LARGEST_CHUNK = 128
+"""More retrainings at once gain little on a CPU, and a chunk is what an interruption can cost."""
 
 MEMORY_SHARE, MEMORY_CAP = 0.25, 2**30
 """A chunk may take this share of the free memory, and no more than this many bytes."""

@@ -29,7 +29,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     rows = -(-len(names) // COLUMNS)
     with figure_style():
         figure, axes = plt.subplots(
-            rows, COLUMNS, figsize=(PAGE_INCHES, 1.62 * rows), sharey=True, squeeze=False, layout="constrained"
+            rows, COLUMNS, figsize=(PAGE_INCHES, 1.75 * rows), sharey=True, squeeze=False, layout="constrained"
         )
         for axis, name in zip(axes.flat, names, strict=False):
             part = frame[frame["method"] == name]
@@ -43,7 +43,12 @@ def draw(frame: pd.DataFrame) -> Figure:
             axis.set_xlim(-limit, limit)
             rank = spearman_per_query(predicted[:, None], true[:, None])[0]
             size = slope(predicted[:, None], true[:, None])
-            axis.set_title(f"{shown.label}\nSpearman {rank:.2f}, slope {size:.2g}")
+            axis.set_title(shown.label)
+            axis.text(
+                0.04, 0.97, f"Spearman {rank:.2f}\nslope {size:.2g}", transform=axis.transAxes, va="top", fontsize=6
+            )
+        bottom, top = axes[0, 0].get_ylim()
+        axes[0, 0].set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the numbers
         for axis in axes.flat[len(names) :]:
             axis.set_axis_off()
         figure.supxlabel("predicted change of the mean query's loss (10⁻³ nats)", fontsize=8)

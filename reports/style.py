@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import seaborn as sns
@@ -36,7 +36,7 @@ _LOOKS = {
     "if": Look("IF", _PALETTE[9], "v", "--"),
     "tracin": Look("TracIn", _PALETTE[5], "<", "-"),
     "tracin-cp": Look("TracIn-CP", _PALETTE[6], ">", "--"),
-    "grad-dot": Look("Grad-Dot", _PALETTE[8], "X", ":"),
+    "grad-dot": Look("Grad-Dot", "#4b1d6b", "X", ":"),
     "random": Look("random", _PALETTE[7], "*", ":"),
 }
 
@@ -64,5 +64,5 @@ def figure_style() -> Iterator[None]:
         "pdf.fonttype": 42,
         "figure.constrained_layout.use": True,
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(cast(Any, settings)):  # matplotlib's stubs want every key spelled out
         yield

@@ -141,6 +141,7 @@ class ImplicitSystem:
 
     def __init__(self, run: Run, form: Form, options: ImplicitOptions) -> None:
         recipe = run.workload.recipe
+        self.run, self.kind = run, options.curvature
         self.rho, self.p = recipe.rho, recipe.p
         self.point = FixedPoint.of(run)
         self.at = self.point.perturbed if form.perturbed else self.point.omega
@@ -167,10 +168,17 @@ class ImplicitSystem:
 
     def dense(self) -> Tensor:
         """A itself, float64 [P, P]."""
-        H = self.H.dense()
-        A = H + H @ self.E(self.H0.dense()) if self.coupled else H.clone()
+        A = (self._coupled_dense() if self.coupled else self.H.dense()).clone()
         A.diagonal().add_(self.damping)
         return A
+
+    def _coupled_dense(self) -> Tensor:
+        """H + H E H₀, computed once a run: dampings share it."""
+        key = ("coupled", self.kind)
+        if key not in self.run.cache:
+            H = self.H.dense()
+            self.run.cache[key] = H + H @ self.E(self.H0.dense())
+        return self.run.cache[key]
 
     def diagnostics(self, solution: Solution, options: ImplicitOptions) -> dict[str, Any]:
         """What must be known beside the result: how well the system was solved, and how large ρ/‖g‖ was."""

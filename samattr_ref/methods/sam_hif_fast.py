@@ -26,4 +26,5 @@ sam_hif_fast = implicit_method(
     summary="sam-hif by a truncated Neumann series of order J",
     source="Ren et al., arXiv 2507.04059, Section 4; our reading",
     options=FastOptions,
+    tune={"curvature": ("hessian", "gauss-newton"), "damping": (0.0, 1e-2, 1e-1)},
 )

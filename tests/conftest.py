@@ -1,0 +1,48 @@
+"""A store of its own for the tests, the data folder where there is one, and small workloads."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import samattr_ref as sr
+
+
+def pytest_configure():
+    """A data folder that the environment names but that is not there counts as none."""
+    named = os.environ.get("SAMATTR_DATA")
+    if named and not Path(named).is_dir():
+        del os.environ["SAMATTR_DATA"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store_folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("store")
+    os.environ["SAMATTR_STORE"] = str(path)
+    return path
+
+
+@pytest.fixture
+def fresh_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMATTR_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def needs_data(name):
+    """Skip where the data folder lacks a data set that only a download could bring."""
+    folder = os.environ.get("SAMATTR_DATA")
+    here = folder is not None and (Path(folder) / name).exists()
+    return pytest.mark.skipif(not here, reason=f"{name} is not in SAMATTR_DATA, and tests download nothing")
+
+
+def small(name="digits-logreg", **settings):
+    """A workload cut down to test size, in float64."""
+    sizes = {"n_train": 60, "n_query": 7, "n_tuning": 5, "n_validation": 9, "steps": 40, "batch_size": 20}
+    return sr.load_workload(name).override(dtype="float64", **(sizes | settings))
+
+
+def small_cnn(**settings):
+    """A convolutional workload of test size on the embedded digits."""
+    workload = sr.Workload("digits-cnn", sr.Digits(), sr.CNN((3, 4)), sr.SamRecipe(learning_rate=0.3), dtype="float64")
+    sizes = {"n_train": 40, "n_query": 5, "n_tuning": 5, "n_validation": 5, "steps": 12, "batch_size": 16}
+    return workload.override(**(sizes | settings))

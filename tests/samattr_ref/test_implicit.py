@@ -1,0 +1,152 @@
+"""Each form of the family against a closed form for softmax regression, written out here in NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import samattr_ref as sr
+from tests.conftest import small
+
+FORMS = ["if", "sam-if", "sam-hif", "sam-hif-implicit"]
+
+
+def regression(run, W):
+    """Closed forms at weights W [c, d+1] on inputs with a 1 appended: gradients [n, c(d+1)] and Hessian without λI."""
+    x = run.train.x.flatten(1).numpy()
+    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    z = x @ W.T
+    pi = np.exp(z - z.max(1, keepdims=True))
+    pi /= pi.sum(1, keepdims=True)
+    delta = pi - np.eye(W.shape[0])[run.train.y.numpy()]
+    gradients = np.einsum("nc,nd->ncd", delta, x).reshape(len(x), -1)
+    S = np.einsum("nc,ck->nck", pi, np.eye(W.shape[0])) - np.einsum("nc,nk->nck", pi, pi)
+    H = np.einsum("nck,nd,ne->cdke", S, x, x).reshape(gradients.shape[1], -1) / len(x)
+    return gradients, H
+
+
+def order_of(run):
+    """Positions of [W | b] rows, flattened, in the parameter vector of torch's Linear (all of W, then b)."""
+    c = run.splits.n_classes
+    d = run.train.x[0].numel()
+    index = np.arange(c * (d + 1))
+    return np.concatenate([index[: c * d].reshape(c, d), index[c * d :].reshape(c, 1)], axis=1).reshape(-1)
+
+
+def closed_form(run, form):
+    """Δ of removing each single point, [n, P], every formula spelled out."""
+    recipe, n, order = run.workload.recipe, run.n_train, order_of(run)
+    omega = run.parameters.numpy()[order]
+    P, lam, rho, p = len(omega), recipe.weight_decay, recipe.rho, recipe.p
+    shape = (run.splits.n_classes, -1)
+    gradients0, H0 = regression(run, omega.reshape(shape))
+    H0 = H0 + lam * np.eye(P)
+    g = gradients0.mean(0) + lam * omega
+    if math.isinf(p):
+        e, E = rho * np.sign(g), np.zeros((P, P))
+    else:
+        q = p / (p - 1)
+        N = (np.abs(g) ** q).sum() ** (1 / q)
+        e = rho * np.sign(g) * np.abs(g) ** (q - 1) / N ** (q - 1)
+        # ∂/∂g_j of ρ s_i |g_i|^(q−1) N^(1−q), with ∂N/∂g_j = s_j |g_j|^(q−1) N^(1−q)
+        power = np.sign(g) * np.abs(g) ** (q - 1)
+        E = rho * (q - 1) * (np.diag(np.abs(g) ** (q - 2)) * N ** (1 - q) - np.outer(power, power) * N ** (1 - 2 * q))
+    gradients, H = regression(run, (omega + e).reshape(shape))
+    H = H + lam * np.eye(P)
+    A, right = {
+        "if": (H0, gradients0.T),
+        "sam-if": (H, gradients.T),
+        "sam-hif": (H + H @ E @ H0, gradients.T),
+        "sam-hif-implicit": (H + H @ E @ H0, gradients.T + H @ E @ gradients0.T),
+    }[form]
+    change = np.empty((n, P))
+    change[:, order] = (np.linalg.solve(A, right) / n).T
+    return torch.as_tensor(change)
+
+
+@pytest.fixture(scope="module", params=[2.0, 3.0, math.inf])
+def run(request):
+    return sr.train(small(p=request.param, rho=0.05 if math.isinf(request.param) else 0.2, steps=150))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_agree_with_their_closed_forms(run, form):
+    expected = closed_form(run, form)
+    change = sr.parameter_change(run, form, [[k] for k in range(run.n_train)])
+    scores = sr.attribute(run, form)
+    scale = expected.abs().max()
+    assert (change - expected).abs().max() < 1e-8 * scale
+    products = expected @ run.query_gradients(run.workload.queries).T
+    assert (scores.values - products).abs().max() < 1e-8 * products.abs().max()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("solver", ["cg", "gmres", "neumann"])
+def test_solvers_agree_with_dense(run, form, solver):
+    damping = 0.05 if solver == "neumann" else 0.0  # the series converges without, in minutes
+    dense = sr.attribute(run, form, solver="dense", damping=damping).values
+    found = sr.attribute(run, form, solver=solver, damping=damping, order=200_000, max_iterations=50_000)
+    assert found.diagnostics["status"] == "converged"
+    assert (found.values - dense).abs().max() < 1e-6 * dense.abs().max()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_group_is_the_sum_of_its_points(run, form):
+    groups = [[3, 1, 20], [5], []]
+    change = sr.parameter_change(run, form, groups)
+    single = sr.parameter_change(run, form, [[3], [1], [20]])
+    torch.testing.assert_close(change[0], single.sum(0))
+    assert torch.equal(change[2], torch.zeros_like(change[2]))
+
+
+def test_the_fast_form_converges_to_the_dense_one(run):
+    dense = sr.attribute(run, "sam-hif", solver="dense").values
+    errors = []
+    for order in (1, 10, 100, 1000):
+        fast = sr.attribute(run, "sam-hif-fast", order=order)
+        errors.append(float((fast.values - dense).norm() / dense.norm()))
+        assert fast.diagnostics["status"] in ("truncated", "converged")
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_diagnostics_hold_what_must_be_known(run):
+    found = sr.attribute(run, "sam-hif").diagnostics
+    norm = float(run.gradient(run.parameters).norm())
+    assert found["grad_norm"] == pytest.approx(norm)
+    assert found["rho_over_grad_norm"] == pytest.approx(run.workload.recipe.rho / norm)
+    assert found["status"] == "converged"
+    assert found["residual"] < 1e-10
+
+
+def test_without_radius_all_forms_are_the_classical_one():
+    run = sr.train(small(rho=0.0))
+    classical = sr.attribute(run, "if").values
+    for form in FORMS[1:]:
+        torch.testing.assert_close(sr.attribute(run, form).values, classical)
+
+
+def test_gauss_newton_and_hessian_are_the_same_for_a_linear_model(run):
+    for form in FORMS:
+        exact = sr.attribute(run, form, curvature="hessian").values
+        torch.testing.assert_close(sr.attribute(run, form, curvature="gauss-newton").values, exact)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"damping": -1.0}, "damping must be"),
+        ({"curvature": "gaus-newton"}, "did you mean 'gauss-newton'"),
+        ({"dampening": 0.1}, "did you mean 'damping'"),
+        ({"damping": "much"}, "cannot be 'much'"),
+        ({"order": 0}, "order and max_iterations"),
+    ],
+)
+def test_bad_options_are_refused(run, options, said):
+    with pytest.raises(sr.SamattrError, match=said):
+        sr.attribute(run, "sam-hif", **options)
+
+
+def test_a_solver_that_does_not_converge_is_an_error(run):
+    with pytest.raises(sr.SamattrError, match="max_iterations.*residual"):
+        sr.attribute(run, "sam-if", solver="cg", max_iterations=2)

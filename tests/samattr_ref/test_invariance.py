@@ -1,0 +1,84 @@
+"""Scores do not depend on chunk sizes, on the order of training points, or on the order and company of queries."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+import samattr_ref as sr
+from samattr_ref import objective
+from samattr_ref.data import Examples, Splits
+from tests.conftest import small, small_cnn
+
+CASES = {
+    **{name: {"damping": 0.3, "curvature": "gauss-newton"} for name in ("if", "sam-if", "sam-hif", "sam-hif-implicit")},
+    "sam-hif-fast": {"damping": 0.3, "curvature": "gauss-newton", "order": 20},
+    "sam-gif": {},
+    "tracin": {},
+    "tracin-cp": {},
+    "grad-dot": {},
+}
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """Another data source's sets with the training points in another order."""
+
+    source: sr.Digits
+    order: tuple[int, ...]
+
+    def load(self, seed: int) -> Splits:
+        splits = self.source.load(seed)
+        order = torch.tensor(self.order)
+        return replace(splits, train=splits.train.take(order), noisy=splits.noisy[order])
+
+
+def test_every_method_has_a_case():
+    assert set(CASES) | {"random"} == set(sr.methods())  # random scores know nothing of the points
+
+
+@pytest.fixture(scope="module", params=[small, small_cnn], ids=["logreg", "cnn"])
+def run(request):
+    return sr.train(request.param())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_chunk_size(run, name, monkeypatch):
+    whole = sr.attribute(run, name, **CASES[name]).values
+    monkeypatch.setattr(objective, "CHUNK_BYTES", 400_000)
+    cut = sr.attribute(replace(run), name, **CASES[name]).values
+    torch.testing.assert_close(cut, whole, rtol=1e-10, atol=1e-10 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_order_of_training_points(run, name):
+    order = torch.randperm(run.n_train, generator=torch.Generator().manual_seed(0))
+    position = torch.argsort(order)
+    batches = torch.where(run.batches >= 0, position[run.batches], -1)
+    workload = replace(run.workload, data=Permuted(run.workload.data, tuple(order.tolist())))
+    permuted = replace(run, workload=workload, batches=batches)
+    before = sr.attribute(run, name, **CASES[name]).values
+    after = sr.attribute(permuted, name, **CASES[name]).values
+    torch.testing.assert_close(after, before[order], rtol=1e-10, atol=1e-10 * float(before.abs().max()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_order_and_company_of_queries(run, name):
+    queries = run.workload.queries
+    whole = sr.attribute(run, name, queries, **CASES[name]).values
+    for order in (torch.arange(len(queries)).flip(0), torch.tensor([2])):
+        part = sr.attribute(run, name, queries.take(order), **CASES[name]).values
+        torch.testing.assert_close(part, whole[:, order], rtol=1e-10, atol=1e-10 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_mean_query_is_the_mean_of_the_queries(run, name):
+    validation = run.splits.validation
+    each = sr.attribute(run, name, validation, **CASES[name]).values.mean(1)
+    torch.testing.assert_close(sr.influence_score(run, name, validation, **CASES[name]), each, rtol=1e-9, atol=1e-12)
+
+
+def test_queries_of_another_shape_are_refused(run):
+    wrong = Examples(torch.zeros(3, 1, 5, 5, dtype=torch.float64), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(sr.SamattrError, match=r"shape \[1, 5, 5\]"):
+        sr.attribute(run, "grad-dot", wrong)

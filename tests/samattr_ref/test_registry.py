@@ -1,0 +1,107 @@
+"""Methods and workloads found by name, by entry point, or in a user's own file; what they may return."""
+
+import importlib.metadata
+
+import pytest
+import torch
+
+import samattr_ref as sr
+from samattr_ref import registry
+from tests.conftest import small
+
+OWN = '''
+import torch
+import samattr_ref as sr
+
+def ones(run, queries, *, value=1.0):
+    """Everything is worth the same."""
+    return torch.full((run.n_train, len(queries)), value)
+
+def transposed(run, queries):
+    return torch.ones(len(queries), run.n_train)
+
+def spoiled(run, queries):
+    return torch.full((run.n_train, len(queries)), torch.nan)
+
+tiny = sr.Workload("tiny", sr.Digits(n_train=20, n_query=3, n_tuning=3, n_validation=3), sr.MLP((4,)))
+
+def make():
+    return tiny
+
+number = 3
+'''
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "ownfile.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "ownfile.py"
+
+
+def test_names():
+    assert {"sam-if", "sam-hif", "sam-hif-fast", "sam-hif-implicit", "sam-gif"} <= set(sr.methods())
+    assert {"if", "tracin", "tracin-cp", "grad-dot", "random"} <= set(sr.methods())
+    for method in sr.methods().values():
+        assert method.summary
+        assert method.source
+
+
+@pytest.mark.parametrize("style", ["module", "file"])
+def test_a_users_own_method_and_workload(own, style):
+    where = "ownfile" if style == "module" else str(own)
+    run = sr.train(sr.load_workload(f"{where}:tiny"))
+    assert sr.load_workload(f"{where}:make", seed=2).seed == 2
+    scores = sr.attribute(run, f"{where}:ones", value=2.5)
+    assert torch.equal(scores.values, torch.full((20, 3), 2.5))
+    with pytest.raises(sr.SamattrError, match=r"shape \[3, 20\], not \[n_train, n_query\] = \[20, 3\]"):
+        sr.attribute(run, f"{where}:transposed")
+    with pytest.raises(sr.SamattrError, match="returned NaN"):
+        sr.attribute(run, f"{where}:spoiled")
+    with pytest.raises(sr.SamattrError, match="unknown option of"):
+        sr.attribute(run, f"{where}:ones", valeu=1.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: sr.load_workload("digits-mpl"), "did you mean 'digits-mlp'"),
+        (lambda: registry.get_method("sam-gfi"), "did you mean 'sam-gif'"),
+        (lambda: registry.get_method("nowhere.at.all:f"), "could not be imported"),
+        (lambda: registry.get_method("missing.py:f"), "no file missing.py"),
+        (lambda: registry.get_method("math:nothing"), "has no attribute 'nothing'"),
+        (lambda: registry.get_method("math:pi"), "is not a function"),
+        (lambda: sr.load_workload("math:pi"), "not a samattr_ref.Workload"),
+    ],
+)
+def test_what_is_not_there_is_named(call, said):
+    with pytest.raises(sr.SamattrError, match=said):
+        call()
+
+
+def test_a_function_is_a_method_and_other_packages_bring_theirs(monkeypatch):
+    run = sr.train(small())
+
+    def zeros(run, queries):
+        return torch.zeros(run.n_train, len(queries))
+
+    assert torch.equal(sr.attribute(run, zeros).values, torch.zeros(60, 7))
+    (name,) = (entry.value for entry in importlib.metadata.entry_points(group=registry.ENTRY_POINTS, name="tracin"))
+    theirs = importlib.metadata.EntryPoint("theirs", name, registry.ENTRY_POINTS)
+    broken = importlib.metadata.EntryPoint("broken", "nowhere:f", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(registry, "entry_points", lambda group: [theirs])
+    assert "theirs" in sr.methods()
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
+    with pytest.raises(sr.SamattrError, match=r"'broken' .* does not load"):
+        sr.methods()
+
+
+def test_parameter_change_is_refused_where_there_is_none():
+    run = sr.train(small())
+    with pytest.raises(sr.SamattrError, match="does not predict a parameter change"):
+        sr.parameter_change(run, "tracin", [[0]])
+    with pytest.raises(sr.SamattrError, match=r"outside 0\.\.59"):
+        sr.parameter_change(run, "sam-gif", [[60]])
+    with pytest.raises(sr.SamattrError, match="twice"):
+        sr.parameter_change(run, "sam-gif", [[1, 1]])

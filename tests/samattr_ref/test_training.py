@@ -1,0 +1,175 @@
+"""Runs: batches, schedules, storage, resumption, and what is refused."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+import samattr_ref as sr
+from samattr_ref import store, training
+from samattr_ref.data import Examples, Splits
+from tests.conftest import small
+
+
+def test_every_epoch_is_a_permutation_and_short_batches_are_padded():
+    batches = sr.SamRecipe(steps=9, batch_size=4).batches(10, seed=0)
+    for epoch in range(3):
+        rows = batches[3 * epoch : 3 * epoch + 3]
+        assert sorted(rows[rows >= 0].tolist()) == list(range(10))
+        assert (rows[2] >= 0).sum() == 2
+    assert not torch.equal(batches[:3], batches[3:6])
+    assert torch.equal(sr.SamRecipe(steps=2, batch_size=None).batches(5, 0), torch.arange(5).expand(2, 5))
+
+
+def test_schedules():
+    recipe = sr.SamRecipe(steps=10, learning_rate=2.0, warmup=2)
+    constant = recipe.step_sizes()
+    assert constant.tolist() == [1.0] + [2.0] * 9
+    cosine = replace(recipe, schedule="cosine").step_sizes()
+    assert cosine[2] == 2.0
+    assert cosine[6].item() == pytest.approx(1.0)
+    linear = replace(recipe, schedule="linear").step_sizes()
+    torch.testing.assert_close(linear[2:], 2 * (1 - torch.arange(8, dtype=torch.float64) / 8))
+
+
+def test_a_run_is_found_again_and_bit_equal(fresh_store):
+    first = sr.train(small())
+    files = {path: path.stat().st_mtime_ns for path in fresh_store.rglob("run.*")}
+    second = sr.train(small())
+    assert {path: path.stat().st_mtime_ns for path in fresh_store.rglob("run.*")} == files
+    for name, tensor in first.tensors().items():
+        assert torch.equal(tensor, second.tensors()[name])
+    assert first.key == second.key
+
+
+def test_the_key_follows_what_training_depends_on():
+    base = small()
+    others = [
+        small(rho=0.21),
+        small(p=3.0),
+        small(steps=41),
+        replace(base, seed=1),
+        replace(base, dtype="float32"),
+        small(noise=None),
+        small("digits-mlp"),
+    ]
+    keys = {workload.key() for workload in [base, *others]}
+    assert len(keys) == len(others) + 1
+    assert replace(base, name="another", n_removed=5).key() == base.key()
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("keep", ["all", 4])
+def test_an_interrupted_run_goes_on_bit_equal(fresh_store, monkeypatch, keep, momentum):
+    workload = small(momentum=momentum)
+    whole = sr.train(workload, checkpoints=keep)
+    for path in fresh_store.rglob("run.json"):
+        store.delete(path.parent, "run")
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+    step, taken = training._Trainer.step, []
+
+    def interrupted(self, t, omega, velocity):
+        taken.append(t)
+        if len(taken) == 18:
+            raise KeyboardInterrupt
+        return step(self, t, omega, velocity)
+
+    monkeypatch.setattr(training._Trainer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sr.train(workload, checkpoints=keep)
+    resumed = sr.train(workload, checkpoints=keep)
+    assert taken == [*range(18), *range(17, 40)]  # nothing done twice but the step that was cut off
+    for name, tensor in whole.tensors().items():
+        assert torch.equal(tensor, resumed.tensors()[name])
+    assert not list(fresh_store.rglob("partial-*"))
+
+
+@pytest.mark.parametrize("file", ["run.safetensors", "run.json"])
+def test_a_truncated_artefact_is_named(fresh_store, file):
+    sr.train(small())
+    (path,) = fresh_store.rglob(file)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(sr.SamattrError, match="is damaged: delete the folder"):
+        sr.train(small())
+
+
+def test_a_store_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SAMATTR_STORE", str(tmp_path / "file"))
+    with pytest.raises(sr.SamattrError, match="SAMATTR_STORE"):
+        sr.train(small())
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    store.save(tmp_path, "thing", {"a": 1}, {"x": torch.ones(3)})
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(sr.SamattrError, match=r"No space left on device.*free some space"):
+        store.save(tmp_path, "thing", {"a": 2}, {"x": torch.zeros(3)})
+    monkeypatch.undo()
+    meta, tensors = store.read(tmp_path, "thing")
+    assert meta["a"] == 1
+    assert torch.equal(tensors["x"], torch.ones(3))
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_stored_files_are_safetensors_and_json(fresh_store):
+    sr.train(small())
+    endings = {path.suffix for path in fresh_store.rglob("*") if path.is_file()}
+    assert endings <= {".safetensors", ".json", ".lock"}
+    (described,) = fresh_store.rglob("run.json")
+    assert json.loads(described.read_text())["environment"]["torch"] == torch.__version__
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """Digits with a NaN in the training inputs."""
+
+    def load(self, seed: int) -> Splits:
+        splits = sr.Digits(n_train=20, n_query=3, n_tuning=3, n_validation=3).load(seed)
+        x = splits.train.x.clone()
+        x[7, 0, 2, 2] = math.nan
+        return replace(splits, train=Examples(x, splits.train.y))
+
+
+def test_nan_in_the_data_is_named():
+    with pytest.raises(sr.SamattrError, match="1 of 20 examples hold NaN or infinity, the first at index 7"):
+        sr.train(sr.Workload("spoiled", Spoiled(), sr.LogisticRegression()))
+
+
+def test_divergence_is_an_error():
+    with pytest.raises(sr.SamattrError, match="diverged"):
+        sr.train(small(learning_rate=1e200))
+
+
+@pytest.mark.parametrize("count", [0, 41, "some"])
+def test_checkpoint_counts_out_of_range_are_refused(count):
+    with pytest.raises(sr.SamattrError, match="checkpoints must be"):
+        sr.train(small(), checkpoints=count)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"momentum": 1.0},
+        {"weight_decay": -1.0},
+        {"schedule": "cosin"},
+        {"n_train": 0},
+        {"n_train": 100_000},
+        {"dtype": "float16"},
+        {"n_removed": 1},
+        {"widht": 3},
+        {"n_train": "many"},
+    ],
+)
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(sr.SamattrError):
+        sr.train(small(**settings))
