@@ -115,6 +115,8 @@ def pooled_slope_interval(scores: Array, truth: Array, seed: int = 0) -> list[fl
     """Bootstrap 95 % interval of `slope` over queries."""
     s, t = _centred(scores), _centred(truth)
     products, sizes = (s * t).sum(0), (s**2).sum(0)
+    if not (sizes > 0).any():
+        return [float("nan")] * 2
     chosen = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = products[chosen].sum(1) / sizes[chosen].sum(1)
@@ -125,6 +127,8 @@ def row_interval(statistic: Callable[[Array], float], n_rows: int, seed: int = 0
     """Bootstrap 95 % interval over removed points, of a statistic that takes their indices."""
     rng = np.random.default_rng(seed)
     values = [statistic(rng.integers(n_rows, size=n_rows)) for _ in range(ROW_RESAMPLES)]
+    if not np.isfinite(values).any():
+        return [float("nan")] * 2
     return [float(bound) for bound in np.nanpercentile(values, [2.5, 97.5])]
 
 

@@ -92,7 +92,19 @@ def leave_one_out(run: Run) -> Truth:
 
     Goes on where an earlier call was interrupted, and reads a finished truth from the store.
     """
-    return retraining_truth(run, [torch.tensor([k]) for k in removed_points(run)])
+    return retraining_truth(run, _single_points(run))
+
+
+def find_leave_one_out(run: Run) -> Truth | None:
+    """The finished leave-one-out truth of a run, from the store; None if it is not there or not finished."""
+    groups = _single_points(run)
+    path = _folder(run, groups)
+    plan = store.load(path, "plan")
+    if plan is None:
+        return None
+    n_chunks = len(list(chunks(len(groups) + 1, plan[0]["chunk"])))
+    finished = all((path / f"{_chunk_name(i)}.json").exists() for i in range(n_chunks))
+    return leave_one_out(run) if finished else None
 
 
 def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0) -> Truth:
@@ -137,20 +149,19 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Trut
     if not checked:
         raise SamattrError("there is no group of points to remove")
     everything = [torch.empty(0, dtype=torch.int64), *checked]  # nothing removed: must give the run itself
-    key = json_digest([TRUTH_VERSION, run.workload.key(), [group.tolist() for group in checked]])
-    path = store.folder("truth", key)
+    path = _folder(run, checked)
     with store.lock(path):
         plan = _plan(run, path, len(everything))
         slices = list(enumerate(chunks(len(everything), plan.chunk)))
-        done = sum((path / f"chunk-{i:05d}.json").exists() for i, _ in slices)
-        waiting = [(i, part) for i, part in slices if not (path / f"chunk-{i:05d}.json").exists()]
+        done = sum((path / f"{_chunk_name(i)}.json").exists() for i, _ in slices)
+        waiting = [(i, part) for i, part in slices if not (path / f"{_chunk_name(i)}.json").exists()]
         for i, part in track(waiting, f"retraining {run.workload.name} ({plan.engine})", done=done):
             with measured() as cost:
                 parameters = retrain(run, everything[part], plan.engine)
             if not bool(torch.isfinite(parameters).all()):
                 raise SamattrError(f"a retraining of {run.workload.name} diverged: lower the learning rate or rho")
-            store.save(path, f"chunk-{i:05d}", {**vars(cost), "environment": environment()}, {"parameters": parameters})
-        stored = [store.read(path, f"chunk-{i:05d}") for i, _ in slices]
+            store.save(path, _chunk_name(i), {**vars(cost), "environment": environment()}, {"parameters": parameters})
+        stored = [store.read(path, _chunk_name(i)) for i, _ in slices]
     parameters = torch.cat([tensors["parameters"].to(run.parameters.device) for _, tensors in stored])
     error = float((parameters[0] - run.parameters).norm() / run.parameters.norm())
     if error > REPLAY_TOLERANCE[run.parameters.dtype]:
@@ -166,6 +177,18 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Trut
         "environment": stored[-1][0]["environment"],
     }
     return Truth(run, checked, parameters[1:], error, path, record)
+
+
+def _single_points(run: Run) -> list[Tensor]:
+    return [torch.tensor([k]) for k in removed_points(run)]
+
+
+def _folder(run: Run, groups: list[Tensor]) -> Path:
+    return store.folder("truth", json_digest([TRUTH_VERSION, run.workload.key(), [group.tolist() for group in groups]]))
+
+
+def _chunk_name(index: int) -> str:
+    return f"chunk-{index:05d}"
 
 
 def _plan(run: Run, path: Path, n_groups: int) -> Plan:

@@ -38,7 +38,7 @@ def needs_data(name):
 def small(name="digits-logreg", **settings):
     """A workload cut down to test size, in float64."""
     sizes = {"n_train": 60, "n_query": 7, "n_tuning": 5, "n_validation": 9, "steps": 40, "batch_size": 20}
-    return sr.load_workload(name).override(dtype="float64", **(sizes | settings))
+    return sr.load_workload(name).override(**({"dtype": "float64"} | sizes | settings))
 
 
 def small_cnn(**settings):

@@ -90,8 +90,9 @@ def test_training_agrees_with_pytorch_optimizer_step_for_step(make, settings):
     optimizer = pytorch_optimizer.SAM(
         module.parameters(), torch.optim.SGD, rho=recipe.rho, lr=1.0, momentum=recipe.momentum, perturb_eps=0.0
     )
+    close = {"rtol": 0, "atol": 1e-6}  # the oracle rounds ‖g‖ to float32: 6e-8 of each ê, carried along
     for t in range(run.n_steps):
-        assert objective.flatten().sub(run.checkpoints[t]).abs().max() < 1e-12
+        torch.testing.assert_close(objective.flatten(), run.checkpoints[t], **close)
         batch = run.batch(t)
         x, y = run.train.x[batch], run.train.y[batch]
 
@@ -106,7 +107,7 @@ def test_training_agrees_with_pytorch_optimizer_step_for_step(make, settings):
             group["lr"] = float(run.step_sizes[t])
         closure()
         optimizer.step(closure)
-    torch.testing.assert_close(objective.flatten(), run.parameters, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(objective.flatten(), run.parameters, **close)
     assert not torch.equal(run.parameters, initial)
 
 

@@ -1,0 +1,73 @@
+"""Metrics against SciPy and scikit-learn, and intervals against what they must cover."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+
+from baselines import metrics
+
+rng = np.random.default_rng(0)
+TRUTH = rng.normal(size=(40, 6))
+SCORES = TRUTH + rng.normal(size=(40, 6))
+
+
+def test_correlations_agree_with_scipy():
+    tied = np.round(SCORES)
+    for q in range(6):
+        expected = scipy.stats.pearsonr(SCORES[:, q], TRUTH[:, q]).statistic
+        assert metrics.pearson_per_query(SCORES, TRUTH)[q] == pytest.approx(expected)
+        expected = scipy.stats.spearmanr(tied[:, q], TRUTH[:, q]).statistic
+        assert metrics.spearman_per_query(tied, TRUTH)[q] == pytest.approx(expected)
+    assert (metrics.pearson_per_query(np.ones((40, 6)), TRUTH) == 0).all()
+
+
+def test_slope_is_one_for_scores_of_the_right_size():
+    assert metrics.slope(TRUTH, TRUTH + 5 * np.arange(6)) == pytest.approx(1)
+    assert metrics.slope(TRUTH / 3, TRUTH) == pytest.approx(3)
+    one = scipy.stats.linregress(SCORES[:, 0], TRUTH[:, 0]).slope
+    assert metrics.slope(SCORES[:, :1], TRUTH[:, :1]) == pytest.approx(one)
+    assert np.isnan(metrics.slope(np.ones((40, 6)), TRUTH))
+    low, high = metrics.pooled_slope_interval(SCORES, TRUTH)
+    assert low < metrics.slope(SCORES, TRUTH) < high
+
+
+def test_parameter_changes():
+    assert metrics.cosine(TRUTH * 2, TRUTH) == pytest.approx(np.ones(40))
+    assert metrics.cosine(-TRUTH, TRUTH) == pytest.approx(-np.ones(40))
+    assert metrics.relative_error(TRUTH, TRUTH) == 0
+    assert metrics.relative_error(np.zeros_like(TRUTH), TRUTH) == 1
+    assert metrics.relative_error(1.5 * TRUTH, TRUTH) == pytest.approx(0.5)
+
+
+def test_noise_detection_agrees_with_scikit_learn():
+    noisy = rng.random(40) < 0.3
+    influence = np.round(rng.normal(size=40) - noisy, 1)
+    assert metrics.noise_auc(influence, noisy) == pytest.approx(sklearn.metrics.roc_auc_score(noisy, -influence))
+    curve = metrics.noise_curve(influence, noisy)
+    assert curve.iloc[0].tolist() == [0, 0]
+    assert curve.iloc[-1].tolist() == [1, 1]
+    lowest = np.argsort(influence, kind="stable")[:10]
+    assert curve["found"].iloc[10] == pytest.approx(noisy[lowest].sum() / noisy.sum())
+    assert np.isnan(metrics.noise_auc(influence, np.zeros(40, dtype=bool)))
+
+
+def test_lds_is_perfect_for_additive_effects():
+    groups = [rng.choice(40, 5, replace=False) for _ in range(12)]
+    additive = np.stack([TRUTH[group].sum(0) for group in groups])
+    assert metrics.linear_datamodelling_score(TRUTH, groups, additive) == pytest.approx(np.ones(6))
+
+
+def test_intervals():
+    values = rng.normal(3, 1, size=200)
+    low, high = metrics.interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 200**0.5, rel=0.15)
+    assert metrics.interval(np.array([2.0])) == [2.0, 2.0]
+    seeds = [rng.normal(mean, 0.1, size=100) for mean in (0.0, 1.0, 2.0)]
+    within = metrics.interval_over_seeds([seeds[0]] * 3)
+    across = metrics.interval_over_seeds(seeds)
+    assert within[1] - within[0] < 0.1 < 1.0 < across[1] - across[0]
+    assert metrics.interval(values) == metrics.interval(values)
+    low, high = metrics.row_interval(lambda i: values[i].mean(), 200)
+    assert low < values.mean() < high

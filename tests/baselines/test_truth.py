@@ -1,0 +1,128 @@
+"""Ground truth: its values, its storage, and going on after SIGKILL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import baselines
+import samattr_ref as sr
+from baselines import retraining
+from baselines.truth import removed_points
+from tests.conftest import small
+
+
+def test_values_are_differences_of_query_losses():
+    run = sr.train(small())
+    truth = baselines.leave_one_out(run)
+    queries = run.workload.queries
+    for k in (0, 31):
+        (without,) = baselines.retrain(run, [torch.tensor([k])], "loop")
+        losses = torch.nn.functional.cross_entropy(
+            run.objective.logits(without, queries.x), queries.y, reduction="none"
+        )
+        before = torch.nn.functional.cross_entropy(
+            run.objective.logits(run.parameters, queries.x), queries.y, reduction="none"
+        )
+        torch.testing.assert_close(truth.values[k], losses - before, rtol=1e-8, atol=1e-12)
+    assert truth.removed.tolist() == list(range(run.n_train))
+    assert truth.replay_error < 1e-12
+    torch.testing.assert_close(truth.effects(queries.pool())[:, 0], truth.values.mean(1))
+
+
+def test_the_sign_says_what_removal_does():
+    """A query that is itself a training point is hurt by that point's removal."""
+    run = sr.train(small())
+    truth = baselines.leave_one_out(run)
+    own = truth.effects(run.train).diagonal()
+    assert (own > 0).float().mean() > 0.95
+    for name in ("if", "sam-if", "sam-hif-implicit", "sam-gif", "tracin", "grad-dot"):
+        assert (sr.attribute(run, name, run.train).values.diagonal() > 0).float().mean() > 0.95
+
+
+def test_some_points_only():
+    run = sr.train(small(n_removed=9))
+    truth = baselines.leave_one_out(run)
+    assert truth.values.shape == (9, 7)
+    assert truth.removed.tolist() == removed_points(run) == sorted(set(removed_points(run)))
+    full = baselines.leave_one_out(sr.train(small()))
+    torch.testing.assert_close(truth.values, full.values[truth.removed], rtol=1e-9, atol=1e-12)
+
+
+def test_subsets():
+    run = sr.train(small())
+    truth = baselines.subset_retraining(run, fraction=0.1, count=4)
+    assert [len(group) for group in truth.groups] == [6] * 4
+    assert len({tuple(group.tolist()) for group in truth.groups}) == 4
+    assert truth.values.shape == (4, 7)
+    with pytest.raises(sr.SamattrError, match="removes groups"):
+        _ = truth.removed
+    for fraction in (0.0, 1.0):
+        with pytest.raises(sr.SamattrError, match="cannot be left out"):
+            baselines.subset_retraining(run, fraction=fraction, count=4)
+
+
+@pytest.mark.parametrize("groups", [[], [[60]], [[-1]], [[2, 2]]])
+def test_groups_that_do_not_fit_are_refused(groups):
+    with pytest.raises(sr.SamattrError):
+        baselines.retraining_truth(sr.train(small()), groups)
+
+
+def test_chunk_and_engine_change_nothing_but_rounding(fresh_store, monkeypatch):
+    run = sr.train(small())
+    whole = baselines.leave_one_out(run)
+    values = []
+    for chunk, engine in ((7, "batched"), (13, "loop")):
+        monkeypatch.setenv("SAMATTR_STORE", str(fresh_store / f"{chunk}"))
+        plan = retraining.Plan(engine, chunk, 0.0, 0.0)
+        monkeypatch.setattr("baselines.truth.plan_retraining", lambda run, n, plan=plan: plan)
+        values.append(baselines.leave_one_out(run).values)
+        assert len(list((fresh_store / f"{chunk}").rglob("chunk-*.json"))) == -(-61 // chunk)
+    for found in values:
+        torch.testing.assert_close(found, whole.values, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "json"])
+def test_a_damaged_chunk_is_named(fresh_store, ending):
+    run = sr.train(small())
+    baselines.leave_one_out(run)
+    (path,) = fresh_store.rglob(f"chunk-00000.{ending}")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(sr.SamattrError, match="chunk-00000 is damaged"):
+        baselines.leave_one_out(run)
+
+
+def test_a_run_that_does_not_repeat_itself_is_refused(fresh_store, monkeypatch):
+    run = sr.train(small())
+    monkeypatch.setattr("baselines.truth.retrain", lambda run, groups, engine: torch.zeros(len(groups), 650).double())
+    with pytest.raises(sr.SamattrError, match="does not repeat itself"):
+        baselines.leave_one_out(run)
+
+
+COMMAND = [sys.executable, "-m", "reports.cli", "truth", "digits-mlp", "--set", "steps=200", "--json"]
+
+
+def test_sigkill_in_the_middle_loses_nothing(tmp_path):
+    def environment(name):
+        return {**os.environ, "SAMATTR_STORE": str(tmp_path / name)}
+
+    undisturbed = json.loads(subprocess.check_output(COMMAND, env=environment("undisturbed")))
+    process = subprocess.Popen(COMMAND, env=environment("killed"), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").rglob("chunk-00001.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("chunk-*.*")}
+    n_chunks = len(list((tmp_path / "undisturbed").rglob("chunk-*.json")))
+    assert 4 <= len(before) < 2 * n_chunks
+    resumed = json.loads(subprocess.check_output(COMMAND, env=environment("killed")))
+    assert resumed["sha256"] == undisturbed["sha256"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before

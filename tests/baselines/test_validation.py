@@ -1,0 +1,120 @@
+"""Validation: what it measures, on which queries, and the ordering of methods that is expected of the digits."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import baselines
+import samattr_ref as sr
+from baselines import metrics, validation
+from baselines.validation import find_validation
+from tests.conftest import small
+
+
+def test_metrics_are_over_the_reported_queries():
+    workload = small(noise=sr.LabelNoise(0.2))
+    result = baselines.validate("sam-if", workload, options={"curvature": "hessian", "damping": 0.0})
+    run = sr.train(workload)
+    truth = baselines.leave_one_out(run)
+    scores = sr.attribute(run, "sam-if").values.numpy()
+    spearman = metrics.spearman_per_query(scores, truth.values.numpy())
+    assert result.metrics["spearman_per_query"]["mean"] == pytest.approx(spearman.mean())
+    assert result.per_query["spearman"] == pytest.approx(spearman.tolist())
+    low, high = result.metrics["spearman_per_query"]["ci95"]
+    assert low <= spearman.mean() <= high
+    change = sr.parameter_change(run, "sam-if", truth.groups).numpy()
+    assert result.metrics["relative_error"] == pytest.approx(metrics.relative_error(change, truth.changes.numpy()))
+    influence = sr.attribute(run, "sam-if", run.splits.validation).values.mean(1).numpy()
+    assert result.metrics["noise_auc"] == pytest.approx(metrics.noise_auc(influence, run.splits.noisy.numpy()))
+    assert result.runtime_s > 0
+    assert result.n_query == 7
+    assert result.n_removed == 60
+
+
+def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
+    workload = small("digits-mlp")
+    seen = []
+    attribute = validation.attribute
+
+    def watched(run, method, queries, **options):
+        seen.append((len(queries), options))
+        return attribute(run, method, queries, **options)
+
+    monkeypatch.setattr(validation, "attribute", watched)
+    result = baselines.validate("if", workload)
+    tuning = [options for size, options in seen if size == 5]
+    assert len(tuning) == math.prod(map(len, sr.methods()["if"].tune.values()))
+    assert [options for size, options in seen if size == 7] == [
+        {name: result.diagnostics["options"][name] for name in ("curvature", "damping")}
+    ]
+    run = sr.train(workload)
+    truth = baselines.leave_one_out(run)
+    true = truth.effects(run.splits.tuning).numpy()
+    best = max(
+        metrics.spearman_per_query(sr.attribute(run, "if", run.splits.tuning, **options).values.numpy(), true).mean()
+        for options in tuning
+    )
+    assert result.diagnostics["tuning"]["tuning_spearman"] == pytest.approx(best)
+
+
+def test_what_a_method_does_not_define_is_null():
+    result = baselines.validate("tracin", small(noise=None))
+    for name in ("relative_error", "cosine", "noise_auc"):
+        assert result.metrics[name] is None
+    loo = baselines.validate("loo", small(noise=sr.LabelNoise(0.2)))
+    assert loo.metrics["spearman_per_query"] is None
+    assert loo.metrics["noise_auc"] > 0.5
+
+
+def test_results_are_stored_for_our_methods_and_never_for_others(fresh_store, monkeypatch):
+    calls = []
+
+    def mine(run, queries):
+        calls.append(1)
+        return torch.zeros(run.n_train, len(queries))
+
+    monkeypatch.setattr(validation, "get_method", lambda name: validation.Method(name, mine))
+    workload = small()
+    for _ in range(2):
+        calls.clear()
+        result = baselines.validate("mine", workload)
+        assert calls
+    assert result.metrics["spearman_per_query"]["mean"] == 0
+    monkeypatch.undo()
+    monkeypatch.setenv("SAMATTR_STORE", str(fresh_store))
+    assert find_validation("grad-dot", workload) is None
+    first = baselines.validate("grad-dot", workload)
+    assert find_validation("grad-dot", workload) == first == baselines.validate("grad-dot", workload)
+    assert find_validation("grad-dot", replace(workload, seed=1)) is None
+
+
+def test_a_method_that_always_fails_says_why():
+    with pytest.raises(sr.SamattrError, match="not_positive_definite"):
+        baselines.validate("if", small("digits-mlp"), options={"solver": "cg", "curvature": "hessian", "damping": 0.0})
+
+
+@pytest.fixture(scope="module")
+def logreg():
+    return [{name: baselines.validate(name, "digits-logreg", seed) for name in sr.methods()} for seed in (0, 1, 2)]
+
+
+def spearman(results, name):
+    return np.mean([result[name].metrics["spearman_per_query"]["mean"] for result in results])
+
+
+def test_the_order_of_methods_on_digits_logreg(logreg):
+    good = {name: spearman(logreg, name) for name in ("if", "sam-if", "sam-hif-implicit")}
+    assert min(good.values()) >= 0.93
+    assert min(good.values()) > spearman(logreg, "sam-hif")
+    assert spearman(logreg, "sam-hif") > max(spearman(logreg, "sam-gif"), spearman(logreg, "tracin"))
+    for result in logreg:
+        assert abs(result["random"].metrics["spearman_per_query"]["mean"]) < 0.05
+
+
+def test_gauss_newton_on_digits_mlp():
+    for name in ("if", "sam-if", "sam-hif", "sam-hif-implicit"):
+        result = baselines.validate(name, "digits-mlp", 0, options={"curvature": "gauss-newton"})
+        assert result.metrics["spearman_per_query"]["mean"] >= 0.6
