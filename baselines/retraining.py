@@ -1,7 +1,7 @@
 """Exact same-run retraining: the same initial parameters and batches, with some training points' weights at zero.
 
-Many retrainings run as one batched program, `torch.func.vmap` over the one step function, or one after another; the engine
-times a step of each kind and takes the faster (on a CPU, batched convolutions can lose to the loop).
+Many retrainings run as one batched program, `torch.func.vmap` over the one step function, or one after another; the
+engine times a step of each kind and takes the faster (on a CPU, batched convolutions can lose to the loop).
 """
 
 import time
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samattr_ref.run import Run
 from samattr_ref.sam import sam_step
+from samattr_ref.trajectory import last
 
 Engine = Literal["batched", "loop"]
 State = tuple[Tensor, Tensor]
@@ -90,9 +91,7 @@ def removal_weights(run: Run, groups: Sequence[Tensor]) -> Tensor:
 
 
 def _retrain(run: Run, engine: Engine, weights: Tensor) -> Tensor:
-    for omega in _states(run, engine, weights, range(run.n_steps)):
-        pass
-    return omega
+    return last(_states(run, engine, weights, range(run.n_steps)))
 
 
 def _states(run: Run, engine: Engine, weights: Tensor, steps: range) -> Iterator[Tensor]:
@@ -141,7 +140,7 @@ def _seconds_a_step(run: Run, engine: Engine, weights: Tensor) -> float:
 
 
 def _bytes_a_retraining(run: Run) -> int:
-    """An estimate from above of what one retraining in a batched step holds: activations, their gradients, parameters."""
+    """What one retraining in a batched step holds, estimated from above: activations, gradients, parameters."""
     batch = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
     return 6 * batch + 10 * run.parameters.numel() * run.parameters.element_size()
 

@@ -2,8 +2,9 @@
 
     s[k, q] = Σ_c W_{k,c} ⟨∇ℓ_k(ω_c), ∇ℓ_q(ω_c)⟩
 
-with W_{k,c} the segment's Σ_t η_t B_{k,t}/|b_t|, so that scores are in nats like those of `tracin`; the paper's constant
-step size in its place changes the scale, and hardly the ranks.
+with W_{k,c} the segment's Σ_t η_t B_{k,t}/|b_t|, so that scores are in nats like those of `tracin`.
+
+This differs from the paper in: (1) the paper weights a checkpoint by its step size alone.
 """
 
 from baselines.tracin import trajectory_products

@@ -1,4 +1,4 @@
-"""Ground truth on disk: exact retrainings, written chunk by chunk, resumable, found again by the hash of what they depend on.
+"""Ground truth on disk: exact retrainings, written chunk by chunk, resumable, found again by what they depend on.
 
 What is stored is each retraining's final parameters, so that the effect on any query can be read off later.
 """
@@ -88,7 +88,7 @@ class Truth:
 
 
 def leave_one_out(run: Run) -> Truth:
-    """Exact same-run leave-one-out: one retraining for each point that the workload says to remove, by default every one.
+    """Exact same-run leave-one-out: one retraining for each point that the workload says to remove, by default all.
 
     Goes on where an earlier call was interrupted, and reads a finished truth from the store.
     """

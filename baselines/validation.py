@@ -77,9 +77,9 @@ def validate(
 ) -> Validation:
     """Hold a method against exact leave-one-out retraining.
 
-    Trains the workload and makes its ground truth, or finds both on disk. Options in the method's declared grid that are
-    not given are chosen by mean per-query Spearman on the workload's tuning queries; the metrics are over its other
-    queries.
+    Trains the workload and makes its ground truth, or finds both on disk. Options in the method's declared grid that
+    are not given are chosen by mean per-query Spearman on the workload's tuning queries; the metrics are over its
+    other queries.
 
     Args:
         method: A method's name, a user's `package.module:function`, or `loo` for the ground truth's own row.
@@ -119,7 +119,7 @@ def find_validation(method: str, workload: Workload) -> Validation | None:
 
 
 def result_path(workload: Workload, method: str, options: Mapping[str, Any]) -> Path:
-    """The folder of a stored result, by the hash of the workload's sets and training, method, options and our own code."""
+    """The folder of a stored result, by the hash of the workload's sets and training, method, options and our code."""
     splits = workload.splits
     sets = [tensor_digest(part.x, part.y) for part in (splits.queries, splits.tuning, splits.validation)]
     seen = [workload.key(), workload.name, workload.n_removed, sets, tensor_digest(splits.noisy), method, dict(options)]

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.validation import N_CHANGES
 from reports import noise, scatter, table
 from reports.results import Results, provenance
 from samattr_ref.errors import SamattrError, unknown_name
@@ -66,12 +67,13 @@ def caption(results: Results) -> str:
     """What the table's numbers are over, and what its columns mean."""
     first = results.validations[0]
     return (
-        f"Agreement with exact same-run leave-one-out retraining of {first.n_removed} of n = {first.n_train} training points, "
-        f"{first.n_query} queries, {len(results.profile.seeds)} seeds (mean). Spearman and Pearson are means over queries of the "
-        "correlation over removed points, with a bootstrap 95 % interval over seeds and queries. Slope: truth regressed "
-        "on score (1 is right in size). Δ: parameter change. Noise AUC: wrong labels found by lowest Influence Score "
-        "on the validation set. Runtime and memory: scores of all training points and queries; for exact LOO, "
-        "all retrainings. Damping and curvature were chosen on held-out queries."
+        f"Agreement with exact same-run leave-one-out retraining of {first.n_removed} of n = {first.n_train} training "
+        f"points, {first.n_query} queries; means over {len(results.profile.seeds)} seeds. Spearman and Pearson: means "
+        "over queries of the correlation over removed points, with a bootstrap 95 % interval over seeds and queries. "
+        "Slope: truth regressed on score (1 is right in size). Δ: parameter change, over at most "
+        f"{N_CHANGES} removed points. Noise AUC: wrong labels found by lowest Influence Score on the validation set. "
+        "Runtime and memory: scores of all training points and queries; for exact LOO, all retrainings and the most "
+        "that one chunk of them took. Damping and curvature were chosen on held-out queries."
     )
 
 
@@ -111,8 +113,8 @@ def _write_scatter(results: Results, out: Path) -> list[str]:
         sections.append(f"![Predicted against exact leave-one-out effect, {workload}](scatter-{workload}.png)")
     removed, seeds = results.validations[0].n_removed, len(results.profile.seeds)
     sections.append(
-        f"Change of the mean query's loss when one training point is removed: predicted (each panel its own scale) against "
-        f"exact retraining; {removed} points in each of {seeds} seeds. Dashed: a prediction of the right size."
+        "Change of the mean query's loss when one training point is removed: predicted (each panel its own scale) "
+        f"against exact retraining; {removed} points in each of {seeds} seeds. Dashed: a prediction of the right size."
     )
     return sections
 
@@ -125,6 +127,6 @@ def _write_noise(results: Results, out: Path) -> list[str]:
     return [
         "## Wrong labels found",
         "![Wrong labels found by inspecting the lowest Influence Scores first](noise.png)",
-        "Share of the wrong labels among the points of lowest Influence Score on the validation set; lines are means over "
-        f"{len(results.profile.seeds)} seeds, bands run from the lowest to the highest seed, grey is chance.",
+        "Share of the wrong labels among the points of lowest Influence Score on the validation set; lines are means "
+        f"over {len(results.profile.seeds)} seeds, bands run from the lowest to the highest seed, grey is chance.",
     ]

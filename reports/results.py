@@ -82,10 +82,10 @@ class Results:
                 if value is not None:
                     low, high = bounds or (None, None)
                     rows.append({**cell, "metric": metric, "value": value, "low": low, "high": high})
-            for metric in ("runtime_s", "peak_memory_bytes"):
-                rows.append(
-                    {**cell, "metric": metric, "value": float(getattr(result, metric)), "low": None, "high": None}
-                )
+            costs = {"runtime_s": result.runtime_s, "peak_memory_bytes": float(result.peak_memory_bytes)}
+            rows += [
+                {**cell, "metric": name, "value": value, "low": None, "high": None} for name, value in costs.items()
+            ]
         return pd.DataFrame(rows).astype({"low": float, "high": float})
 
 
@@ -141,7 +141,7 @@ def _others() -> list[str]:
 
 
 def provenance(results: Results, command: str) -> dict[str, Any]:
-    """What a reader needs to make the results again: command, seeds, hardware, versions, and how many points they are over."""
+    """What a reader needs to make the results again: command, seeds, hardware, versions, numbers of points."""
     first = results.validations[0]
     return {
         "command": command,

@@ -44,9 +44,9 @@ def draw(frame: pd.DataFrame) -> Figure:
             rank = spearman_per_query(predicted[:, None], true[:, None])[0]
             size = slope(predicted[:, None], true[:, None])
             axis.set_title(shown.label)
-            axis.text(
-                0.04, 0.97, f"Spearman {rank:.2f}\nslope {size:.2g}", transform=axis.transAxes, va="top", fontsize=6
-            )
+            numbers = f"Spearman {rank:.2f}\nslope {size:.2g}"
+            box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
+            axis.text(0.04, 0.97, numbers, transform=axis.transAxes, va="top", fontsize=6, bbox=box)
         bottom, top = axes[0, 0].get_ylim()
         axes[0, 0].set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the numbers
         for axis in axes.flat[len(names) :]:

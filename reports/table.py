@@ -21,13 +21,14 @@ METRICS = {
 """Columns of the table and how they are headed."""
 
 PER_QUERY = ("spearman", "pearson")
+ALIGN = ("left", *["right"] * len(METRICS))
 
 
 def compute(results: Results) -> pd.DataFrame:
     """One row a workload and method: each metric's mean over seeds.
 
-    Per-query correlations carry a 95 % interval over seeds and queries (columns `*_low`, `*_high`), the other columns the
-    smallest and largest seed's.
+    Per-query correlations carry a 95 % interval over seeds and queries (columns `*_low`, `*_high`), the other columns
+    the smallest and largest seed's.
     """
     rows = []
     pairs = dict.fromkeys((result.workload, result.method) for result in results.validations)
@@ -70,7 +71,7 @@ def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
 def to_markdown(frame: pd.DataFrame) -> str:
     """One Markdown table a workload."""
     parts = [
-        f"**{workload}**\n\n{present(frame, workload).to_markdown(index=False)}"
+        f"**{workload}**\n\n{present(frame, workload).to_markdown(index=False, disable_numparse=True, colalign=ALIGN)}"
         for workload in dict.fromkeys(frame["workload"])
     ]
     return "\n\n".join(parts) + "\n"
@@ -96,4 +97,5 @@ def to_latex(frame: pd.DataFrame, caption: str) -> str:
 
 
 def _round(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+    text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text

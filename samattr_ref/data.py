@@ -36,9 +36,8 @@ class Examples:
 
     def __post_init__(self) -> None:
         if self.x.ndim < 2 or self.y.ndim != 1 or len(self.x) != len(self.y):
-            raise SamattrError(
-                f"examples need inputs [b, ...] and labels [b], not shapes {list(self.x.shape)} and {list(self.y.shape)}"
-            )
+            shapes = f"{list(self.x.shape)} and {list(self.y.shape)}"
+            raise SamattrError(f"examples need inputs [b, ...] and labels [b], not shapes {shapes}")
         if len(self.x) == 0:
             raise SamattrError("the set of examples is empty")
         if self.y.is_floating_point() or int(self.y.min()) < 0:
@@ -205,7 +204,7 @@ class TorchvisionDigits(Sizes):
     dataset: str = "MNIST"
 
     def load(self, seed: int) -> Splits:
-        """The sets for that seed, inputs [b, 1, 28, 28]: training from the training set, the others from the test set."""
+        """The sets for that seed, inputs [b, 1, 28, 28]: training from its own set, the others from the test set."""
         import torchvision
 
         cls = getattr(torchvision.datasets, self.dataset)
@@ -231,7 +230,7 @@ class CIFAR10(Sizes):
     """
 
     def load(self, seed: int) -> Splits:
-        """The sets for that seed, inputs [b, 3, 32, 32]: training from the training set, the others from the test set."""
+        """The sets for that seed, inputs [b, 3, 32, 32]: training from its own set, the others from the test set."""
         import torchvision
         from torchvision.transforms.functional import pil_to_tensor
 

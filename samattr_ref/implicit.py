@@ -14,8 +14,8 @@ since ê moves with ω through ∂ê/∂ω = E H₀ and with w_k through E ∂g/
 | sam-hif          | ω* + ê       | yes             | –                         |
 | sam-hif-implicit | ω* + ê       | yes             | yes                       |
 
-Damping δ is added to the whole matrix. Scores are linear in the query, s[k, q] = ⟨∇ℓ_q(ω*), Δ_k⟩, and take one solve a query
-with the transposed matrix, whatever n is; a group of removed points takes one solve for its Δ.
+Damping δ is added to the whole matrix. Scores are linear in the query, s[k, q] = ⟨∇ℓ_q(ω*), Δ_k⟩, and take one solve
+a query with the transposed matrix, whatever n is; a group of removed points takes one solve for its Δ.
 """
 
 import math

@@ -35,7 +35,7 @@ class ModelRecipe(Protocol):
     """What a workload needs of a model: any frozen dataclass with this method will do."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        """A module from inputs [b, *input_shape] to logits [b, n_classes], initialised from torch's global generator."""
+        """A module from inputs [b, *input_shape] to logits [b, n_classes], drawn from torch's global generator."""
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,8 @@ def attribute(run: Run, method: str | Callable[..., Any], queries: Examples | No
     scores = found if isinstance(found, Scores) else Scores(torch.as_tensor(found))
     expected = (run.n_train, len(queries))
     if tuple(scores.values.shape) != expected:
-        raise SamattrError(
-            f"{chosen.name} returned scores of shape {list(scores.values.shape)}, not [n_train, n_query] = {list(expected)}"
-        )
+        shape = list(scores.values.shape)
+        raise SamattrError(f"{chosen.name} returned scores of shape {shape}, not [n_train, n_query] = {list(expected)}")
     if not bool(torch.isfinite(scores.values).all()):
         raise SamattrError(f"{chosen.name} returned NaN or infinity")
     return scores

@@ -21,7 +21,7 @@ class Run:
         parameters: Final parameters ω* = ω_T, shape [P].
         batches: Points of each batch, int64 [T, B], padded with −1.
         step_sizes: η_t, float64 [T].
-        checkpoint_steps: The steps t whose state ω_t (before step t) is kept, ascending, 0 always among them, int64 [C].
+        checkpoint_steps: The steps t whose state ω_t (before step t) is kept, ascending from 0, int64 [C].
         checkpoints: Those ω_t, shape [C, P].
         velocities: The momentum buffers beside them, shape [C, P]; [C, 0] without momentum.
         environment: Versions and hardware it was trained with, and the seconds it took.

@@ -129,8 +129,8 @@ def sam_step(
 ) -> tuple[Tensor, Tensor]:
     """One step of SAM with SGD and momentum: v ← μ v + G(ω), ω ← ω − η v.
 
-    The only step function there is: training, batched retraining (`torch.func.vmap` over it) and differentiation through
-    the run all call it, with a gradient of their own making.
+    The only step function there is: training, batched retraining (`torch.func.vmap` over it) and differentiation
+    through the run all call it, with a gradient of their own making.
 
     Args:
         gradient: ω [P] to the batch gradient ∇L(ω) [P].

@@ -11,8 +11,8 @@ class Scores:
     """Predicted changes of query losses.
 
     Attributes:
-        values: s[i, q], the predicted ℓ_q(ω_{−i}) − ℓ_q(ω*) in nats when training point i is removed: positive where the
-            point helps the query. Shape [n_train, n_query].
+        values: s[i, q], the predicted ℓ_q(ω_{−i}) − ℓ_q(ω*) in nats when training point i is removed: positive where
+            the point helps the query. Shape [n_train, n_query].
         diagnostics: What the method reports beside them, JSON values.
     """
 

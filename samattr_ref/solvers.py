@@ -1,7 +1,7 @@
 """Solvers of A X = B for many right-hand sides at once: `dense`, `cg`, `gmres`, `neumann`.
 
-Each returns its solution with a status, the relative residual that was measured by one more product with A, and the number
-of iterations. None returns numbers as if nothing had happened: `Solution.require` turns a failure into an error.
+Each returns its solution with a status, the relative residual that was measured by one more product with A, and the
+number of iterations. None returns numbers as if nothing had happened: `Solution.require` makes a failure an error.
 """
 
 import math
@@ -102,8 +102,8 @@ class Solution:
         if self.status in ("converged", "truncated"):
             return self
         raise SolverError(
-            f"the solver '{self.solver}' ended as '{self.status}' after {self.iterations} iterations with relative residual "
-            f"{self.residual:.2g}: use more damping, curvature=gauss-newton, more iterations or solver=dense"
+            f"the solver '{self.solver}' ended as '{self.status}' after {self.iterations} iterations with relative "
+            f"residual {self.residual:.2g}: use more damping, curvature=gauss-newton, more iterations or solver=dense"
         )
 
 
@@ -242,7 +242,7 @@ def _gmres(system: LinearSystem, b: Tensor, tolerance: float, max_iterations: in
 
 
 def _neumann(system: LinearSystem, b: Tensor, tolerance: float, order: int, scale: float | None) -> Solution:
-    """The truncated series x_J = s Σ_{j ≤ J} (I − sA)^j b, whose term j is the residual of x_{j−1} (LiSSA without sampling)."""
+    """The truncated series x_J = s Σ_{j ≤ J} (I − sA)^j b, whose term j is s times the residual of x_{j−1}."""
     if scale is None:
         scale = 1 / largest_eigenvalue(system, b)
     x, term, iterations = torch.zeros_like(b), b, 0

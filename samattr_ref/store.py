@@ -1,8 +1,8 @@
 """Artefacts on disk: tensors as safetensors, the rest as JSON, written whole or not at all and checked when read.
 
 An artefact is a pair `NAME.safetensors` and `NAME.json` in a folder named for the hash of all that it depends on. Each
-file is written to a temporary name, flushed and renamed; the JSON comes last and holds the SHA-256 of the tensors, so an
-artefact exists exactly when its JSON does. Nothing is ever executed from a file.
+file is written to a temporary name, flushed and renamed; the JSON comes last and holds the SHA-256 of the tensors, so
+an artefact exists exactly when its JSON does. Nothing is ever executed from a file.
 """
 
 import hashlib

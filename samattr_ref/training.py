@@ -32,9 +32,9 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
 
     Args:
         workload: What to train.
-        checkpoints: Which states ω_t to keep: `"all"`; C of them, evenly spaced, each in the middle of its segment of the
-            run; `"sqrt"` for √T evenly spaced ones; `"auto"` for all within 512 MiB, else `"sqrt"`. States that are not
-            kept are recomputed, bit for bit, where a method needs them.
+        checkpoints: Which states ω_t to keep: `"all"`; C of them, evenly spaced, each in the middle of its segment of
+            the run; `"sqrt"` for √T evenly spaced ones; `"auto"` for all within 512 MiB, else `"sqrt"`. States that
+            are not kept are recomputed, bit for bit, where a method needs them.
 
     Returns:
         The run, with ω_0 and ω_T always kept.
@@ -96,7 +96,7 @@ def middle_steps(count: int, steps: int) -> Tensor:
 
 
 def advance(run: Run, omega: Tensor, velocity: Tensor, start: int, stop: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Take the run's steps `start` to `stop` again, yielding (t, ω_t, v_t) before each and the last state after them."""
+    """Take the run's steps `start` to `stop` again: (t, ω_t, v_t) before each, and the last state after them."""
     trainer = _Trainer(run.objective, run.workload, run.batches, run.step_sizes)
     for t in range(start, stop):
         yield t, omega, velocity

@@ -1,13 +1,17 @@
 """The states of a run, and the run cut into segments: what trajectory methods sum over."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from samattr_ref.run import Run
 from samattr_ref.training import advance, segment_bounds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +47,13 @@ def states(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
                 velocity = run.velocities[position] if has_velocity else torch.zeros_like(omega)
                 current = (kept[position], omega, velocity)
         if current[0] < t:
-            *_, current = advance(run, current[1], current[2], current[0], t)
+            current = last(advance(run, current[1], current[2], current[0], t))
         yield t, current[1]
+
+
+def last(items: Iterable[T]) -> T:
+    """The last of some items, the others let go one by one."""
+    return deque(items, maxlen=1).pop()
 
 
 def effective_step_sizes(run: Run) -> Tensor:

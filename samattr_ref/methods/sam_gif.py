@@ -2,9 +2,9 @@
 
     Δ_k = Σ_t η_t B_{k,t} ∇ℓ_k(ω_t + ê_t) / |b_t|,    s[k, q] = ⟨∇ℓ_q(ω*), Δ_k⟩
 
-with B_{k,t} = 1 where k is in batch b_t and ê_t the perturbation of that batch. It is the derivative of the whole run with
-every Hessian term dropped. From C checkpoints, the middle state of each of C segments stands for it, with the segment's
-Σ_t η_t B_{k,t}/|b_t| as the weight and ê from the full training loss there.
+with B_{k,t} = 1 where k is in batch b_t and ê_t the perturbation of that batch. It is the derivative of the whole run
+with every Hessian term dropped. From C checkpoints, the middle state of each of C segments stands for it, with the
+segment's Σ_t η_t B_{k,t}/|b_t| as the weight and ê from the full training loss there.
 
 This differs from the paper in: (1) with momentum, η_t becomes η̃_t = Σ_{s ≥ t} η_s μ^{s−t}, how far a gradient moves ω_T
 through the buffer; without momentum they are the same.
@@ -66,7 +66,7 @@ def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> S
 
 
 def perturbed_segments(run: Run, checkpoints: int | None) -> Iterator[tuple[Segment, Tensor]]:
-    """Each segment with ω_t + ê_t [P]: the batch's perturbation for single steps, the full training loss's for longer ones."""
+    """Each segment with ω_t + ê_t [P]: ê_t of the batch for single steps, of the full training loss for longer ones."""
     recipe = run.workload.recipe
     for segment in segments(run, checkpoints, effective_step_sizes(run)):
         points = segment.points if checkpoints is None else slice(None)

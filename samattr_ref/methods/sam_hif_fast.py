@@ -3,8 +3,8 @@
     (H + H ∂ê/∂ω)⁻¹ b ≈ s Σ_{j ≤ J} (I − sA)^j b,    A = H + H ∂ê/∂ω + δI
 
 This differs from the paper in: (1) the sources do not define "fast" beyond an efficient series of such products: this
-is our reading; (2) every product runs over all training points, where LiSSA (Agarwal et al. 2017) samples them; (3) s is
-1/|λ_max| from a power iteration, so that the series converges where A's eigenvalues are positive.
+is our reading; (2) every product runs over all training points, where LiSSA (Agarwal et al. 2017) samples them; (3) s
+is 1/|λ_max| from a power iteration, so that the series converges where A's eigenvalues are positive.
 """
 
 from dataclasses import dataclass

@@ -148,5 +148,5 @@ def test_bad_options_are_refused(run, options, said):
 
 
 def test_a_solver_that_does_not_converge_is_an_error(run):
-    with pytest.raises(sr.SamattrError, match="max_iterations.*residual"):
+    with pytest.raises(sr.SamattrError, match=r"max_iterations.*residual"):
         sr.attribute(run, "sam-if", solver="cg", max_iterations=2)

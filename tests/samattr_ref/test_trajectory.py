@@ -52,7 +52,7 @@ def test_gif_change_and_scores_are_one_formula():
 
 
 def test_gif_is_exact_for_the_last_step():
-    """Removing a point from the last step alone changes ω_T by exactly what GIF says, momentum or not, once ê is frozen."""
+    """Removing a point from the last step alone changes ω_T by exactly what GIF says, once ê is frozen."""
     run = sr.train(small(steps=1, rho=0.0, momentum=0.9))
     change = sr.parameter_change(run, "sam-gif", [[k] for k in range(run.n_train)])
     from baselines import retrain

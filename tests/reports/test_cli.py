@@ -1,0 +1,126 @@
+"""The program as a user types it: JSON for machines, one line for mistakes, exit statuses."""
+
+import json
+import sys
+
+import pytest
+
+import samattr_ref as sr
+from reports import cli
+
+SMALL = [
+    "--set",
+    "n_train=40",
+    "--set",
+    "n_query=6",
+    "--set",
+    "n_tuning=4",
+    "--set",
+    "n_validation=5",
+    "--set",
+    "steps=20",
+]
+
+
+@pytest.fixture
+def samattr(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["samattr", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+def test_lists(samattr):
+    assert json.loads(samattr("methods", "--json")[1]) == list(sr.methods())
+    assert json.loads(samattr("workloads", "--json")[1]) == sr.workloads()
+    assert "digits-mlp" in samattr("workloads")[1]
+    assert "Theorem 4.6" in samattr("methods")[1]
+
+
+def test_truth(samattr):
+    status, out, _ = samattr("truth", "digits-mlp", "--seed", "1", *SMALL, "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert (found["workload"], found["seed"], found["n_removed"], found["n_query"]) == ("digits-mlp", 1, 40, 6)
+    assert len(found["sha256"]) == 64
+    assert json.loads(samattr("truth", "digits-mlp", "--seed", "1", *SMALL, "--json")[1])["sha256"] == found["sha256"]
+
+
+def test_validate(samattr):
+    status, out, _ = samattr("validate", "sam-hif", "--workload", "digits-logreg", "--seed", "2", *SMALL, "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert {"workload", "method", "seed", "n_train", "n_query", "metrics", "diagnostics"} <= set(found)
+    assert {"runtime_s", "peak_memory_bytes", "environment"} <= set(found)
+    assert {"mean", "ci95"} == set(found["metrics"]["spearman_per_query"]) == set(found["metrics"]["pearson_per_query"])
+    for name in ("slope", "spearman_mean_query", "pearson_mean_query", "relative_error", "cosine", "noise_auc"):
+        assert isinstance(found["metrics"][name], float)
+    assert (found["method"], found["seed"], found["n_train"], found["n_query"]) == ("sam-hif", 2, 40, 6)
+    null = json.loads(samattr("validate", "grad-dot", *SMALL, "--json")[1])["metrics"]
+    assert null["relative_error"] is None
+    assert null["cosine"] is None
+
+
+def test_a_users_own_method(samattr, tmp_path, monkeypatch):
+    (tmp_path / "outside.py").write_text(
+        "import torch\n\n\ndef ones(run, queries):\n    return torch.ones(run.n_train, len(queries))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("outside:ones", "outside.py:ones"):
+        status, out, _ = samattr("validate", name, *SMALL, "--json")
+        found = json.loads(out)
+        assert status == 0
+        assert found["metrics"]["spearman_per_query"]["mean"] == 0
+        assert found["metrics"]["slope"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["validate", "sam-gfi"], 1, "did you mean 'sam-gif'"),
+        (["validate", "if", "--workload", "digit-mlp"], 1, "did you mean 'digits-mlp'"),
+        (["truth", "digits-mpl"], 1, "did you mean 'digits-mlp'"),
+        (["validate", "if", "--rho", "-1"], 1, "rho must be"),
+        (["validate", "if", "--p", "0.5"], 1, "p must lie in"),
+        (["validate", "if", "--set", "n_trian=5"], 1, "did you mean 'n_train'"),
+        (["validate", "if", "--set", "n_train"], 2, "NAME=VALUE"),
+        (["validate", "sam-gif", *SMALL, "--option", "checkpoints=21"], 1, "number of steps, 20, not 21"),
+        (["validate", "if", *SMALL, "--option", "solver=cg", "--option", "max_iterations=1"], 1, "max_iterations"),
+        (["validate", "if", *SMALL, "--option", "damping=lots"], 1, "cannot be 'lots'"),
+        (["validate", "nowhere:f"], 1, "could not be imported"),
+        (["reproduce", "--profile", "quikc"], 1, "did you mean 'quick'"),
+        (["report", "tabel"], 1, "did you mean 'table'"),
+        (["report"], 1, "run samattr reproduce"),
+        (["validate", "if", "--seed", "-1"], 2, "seed"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_mistakes_are_one_line_and_a_status(samattr, arguments, status, said):
+    code, out, err = samattr(*arguments)
+    assert code == status
+    assert said in err
+    assert "Traceback" not in err
+    assert out == ""
+    if status == 1:
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_missing_data_is_one_line(samattr, monkeypatch, tmp_path):
+    monkeypatch.setenv("SAMATTR_DATA", str(tmp_path / "nowhere"))
+    code, _, err = samattr("truth", "mnist-logreg")
+    assert code == 1
+    assert err.startswith("samattr: SAMATTR_DATA names")
+
+
+def test_a_damaged_artefact_is_one_line(samattr, fresh_store):
+    assert samattr("truth", "digits-logreg", *SMALL)[0] == 0
+    (path,) = fresh_store.rglob("run.safetensors")
+    path.write_bytes(path.read_bytes()[:100])
+    code, _, err = samattr("truth", "digits-logreg", *SMALL)
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "is damaged: delete the folder" in err

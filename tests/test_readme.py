@@ -1,0 +1,53 @@
+"""What the README shows is what the program made, and its examples run."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import baselines
+import samattr_ref as sr
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+REFERENCE = ROOT / "reports" / "reference" / "quick"
+
+
+def test_the_table_is_the_reference_table():
+    assert (REFERENCE / "table.md").read_text().strip() in README
+
+
+def test_figures_and_links_are_there():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_reference_says_where_it_came_from():
+    origin = json.loads((REFERENCE / "provenance.json").read_text())
+    assert origin["command"] in README
+    assert origin["seeds"] == [0, 1, 2]
+    assert origin["environments"][0]["torch"]
+    assert origin["failures"] == []
+
+
+def test_ci_runs_the_readmes_test_command():
+    (command,) = (line for line in README.splitlines() if line.endswith("/tox"))
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_examples_run(tmp_path, monkeypatch):
+    blocks = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, flags=re.DOTALL))
+    assert set(blocks) == {"mymethod.py", "myworkload.py"}
+    for name, text in blocks.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    names = re.findall(r"samattr validate (my\S+:\S+)", README) + re.findall(r"--workload (my\S+:\S+)", README)
+    assert len(names) == 2
+    workload = sr.load_workload(names[1])
+    result = baselines.validate(names[0], workload.override(n_train=40, steps=20, n_query=10))
+    assert result.metrics["spearman_per_query"]["mean"] == pytest.approx(0, abs=1)
+    sys.path.remove(str(tmp_path))
