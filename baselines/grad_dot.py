@@ -9,7 +9,7 @@ from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 
 
-@method("grad-dot", summary="gradient dot products at ω*", source="Charpiat et al. 2019")
+@method("grad-dot", summary="gradient dot products at ω*", source="Charpiat et al. 2019", linear=True)
 def grad_dot(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""
     directions = run.query_gradients(queries).T.contiguous()

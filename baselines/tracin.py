@@ -12,7 +12,7 @@ from samattr_ref.scores import Scores
 from samattr_ref.trajectory import segments
 
 
-@method("tracin", summary="gradient dot products summed over every step", source="Pruthi et al. 2020")
+@method("tracin", summary="gradient dot products summed over every step", source="Pruthi et al. 2020", linear=True)
 def tracin(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""
     return trajectory_products(run, queries, None)

@@ -14,7 +14,7 @@ from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 
 
-@method("tracin-cp", summary="gradient dot products at C checkpoints", source="Pruthi et al. 2020")
+@method("tracin-cp", summary="gradient dot products at C checkpoints", source="Pruthi et al. 2020", linear=True)
 def tracin_cp(run: Run, queries: Examples, *, checkpoints: int = 10) -> Scores:
     """Scores [n_train, n_query], linear in the query.
 

@@ -5,6 +5,7 @@ What is stored is each retraining's final parameters, so that the effect on any 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Truth:
     path: Path
     record: dict[str, Any]
 
-    @property
+    @cached_property
     def values(self) -> Tensor:
         """ℓ_q(ω_{−S}) − ℓ_q(ω*) for the workload's own queries, [n_groups, n_query]: the convention of Scores."""
         return self.effects(self.run.workload.queries)
@@ -177,6 +178,17 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Trut
         "environment": stored[-1][0]["environment"],
     }
     return Truth(run, checked, parameters[1:], error, path, record)
+
+
+def save_values(truth: Truth) -> None:
+    """Write the effects on the workload's own queries beside the parameters: a small file to hand to others.
+
+    `values.safetensors` holds `values` [n_groups, n_query], the removed points group after group, and their counts.
+    """
+    sizes = torch.tensor([len(group) for group in truth.groups])
+    tensors = {"values": truth.values, "removed": torch.cat(truth.groups), "group_sizes": sizes}
+    meta = {"values_sha256": truth.sha256, "workload": truth.run.workload.name, "seed": truth.run.workload.seed}
+    store.save(truth.path, "values", meta | truth.record, tensors)
 
 
 def _single_points(run: Run) -> list[Tensor]:

@@ -32,13 +32,13 @@ class Fidelity:
 
     def setup(self, workload, method):
         self.truth = stored_truth(workload)
-        self.scores = attribute(self.truth.run, method, **options(method)).values[self.truth.removed].numpy()
+        self.scores = attribute(self.truth.run, method, **options(method)).values[self.truth.removed].cpu().numpy()
 
     def track_one_minus_spearman(self, workload, method):
-        return float(1 - metrics.spearman_per_query(self.scores, self.truth.values.numpy()).mean())
+        return float(1 - metrics.spearman_per_query(self.scores, self.truth.values.cpu().numpy()).mean())
 
     def track_one_minus_pearson(self, workload, method):
-        return float(1 - metrics.pearson_per_query(self.scores, self.truth.values.numpy()).mean())
+        return float(1 - metrics.pearson_per_query(self.scores, self.truth.values.cpu().numpy()).mean())
 
 
 class ChangeError:
@@ -52,4 +52,4 @@ class ChangeError:
     def track_relative_error(self, workload, method):
         groups = self.truth.groups[:50]
         change = parameter_change(self.truth.run, method, groups, **options(method))
-        return metrics.relative_error(change.numpy(), self.truth.changes[:50].numpy())
+        return metrics.relative_error(change.cpu().numpy(), self.truth.changes[:50].cpu().numpy())

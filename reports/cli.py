@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from baselines.truth import leave_one_out
+from baselines.truth import leave_one_out, save_values
 from baselines.validation import validate as run_validation
 from reports.page import write
 from reports.results import find_results, get_profile, make_results
@@ -79,6 +79,7 @@ def truth(
     """Make exact leave-one-out ground truth, or go on with it where it stopped."""
     chosen = _workload(workload, seed, rho, p, settings)
     found = leave_one_out(train(chosen))
+    save_values(found)
     result = {
         "workload": chosen.name,
         "seed": chosen.seed,

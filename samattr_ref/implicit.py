@@ -256,7 +256,7 @@ def implicit_method(
     def change(run: Run, groups: Sequence[Tensor], **chosen: Any) -> Tensor:
         return implicit_change(run, groups, form, options(**chosen))
 
-    @method(name, summary=summary, source=source, change=change, options=options, tune=tune)
+    @method(name, summary=summary, source=source, change=change, options=options, tune=tune, linear=True)
     def scores(run: Run, queries: Examples, **chosen: Any) -> Scores:
         return implicit_scores(run, queries, form, options(**chosen))
 

@@ -72,7 +72,7 @@ def method(
     change: Change | None = None,
     options: type | None = None,
     tune: Mapping[str, tuple[Any, ...]] | None = None,
-    linear: bool = True,
+    linear: bool = False,
 ) -> Callable[[F], F]:
     """Register a function `(run, queries, **options)` as an attribution method.
 
@@ -83,7 +83,7 @@ def method(
         change: The parameter change that it predicts, see `Method`.
         options: A dataclass of its options, where its signature does not list them.
         tune: Values to choose from on held-out queries, by option.
-        linear: Whether scores are linear in the query's loss.
+        linear: Whether scores are linear in the query's loss, see `Method`.
     """
 
     def register(function: F) -> F:

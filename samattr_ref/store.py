@@ -8,7 +8,9 @@ an artefact exists exactly when its JSON does. Nothing is ever executed from a f
 import hashlib
 import json
 import os
-import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from filelock import FileLock
 from torch import Tensor
 
 from samattr_ref.errors import StoreError
+
+UNFINISHED = ".unfinished-"
+"""How the name of a file begins that is still being written."""
 
 
 def root() -> Path:
@@ -31,10 +36,27 @@ def folder(kind: str, key: str) -> Path:
     return root() / kind / key
 
 
-def lock(path: Path) -> FileLock:
-    """A lock on an artefact's folder: one process makes it, the others wait. Freed by the system if its holder dies."""
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold an artefact's folder: one process makes it, the others wait. Freed by the system if its holder dies.
+
+    What a killed process left half-written is removed.
+
+    Raises:
+        StoreError: if the store cannot be written.
+    """
     _make(path.parent)
-    return FileLock(path.with_name(path.name + ".lock"))
+    held = FileLock(path.with_name(path.name + ".lock"))
+    try:
+        held.acquire()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        for unfinished in path.glob(f"{UNFINISHED}*"):
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        held.release()
 
 
 def save(path: Path, name: str, meta: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> None:
@@ -100,23 +122,23 @@ def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"{path} could not be made ({error.strerror}): set SAMATTR_STORE to a writable folder"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{path} cannot be written ({error.strerror}): set SAMATTR_STORE to a writable folder")
 
 
 def _replace(target: Path, data: bytes) -> None:
-    temporary = None
+    temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".tmp-", delete=False) as file:
-            temporary = Path(file.name)
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise StoreError(
-            f"{target} could not be written ({error.strerror}): free some space, then run it again"
+            f"{target} could not be written ({error.strerror}): free some space and run it again"
         ) from error

@@ -44,6 +44,7 @@ def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | Non
     summary="gradient-trajectory influence: the run's derivative without its Hessian terms",
     source="Ren et al., arXiv 2507.04059, Theorem 4.6",
     change=sam_gif_change,
+    linear=True,
 )
 def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> Scores:
     """Scores [n_train, n_query], linear in the query.

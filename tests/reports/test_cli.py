@@ -1,9 +1,12 @@
 """The program as a user types it: JSON for machines, one line for mistakes, exit statuses."""
 
+import hashlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 
 import samattr_ref as sr
 from reports import cli
@@ -46,7 +49,8 @@ def test_truth(samattr):
     found = json.loads(out)
     assert status == 0
     assert (found["workload"], found["seed"], found["n_removed"], found["n_query"]) == ("digits-mlp", 1, 40, 6)
-    assert len(found["sha256"]) == 64
+    values = safetensors.torch.load_file(Path(found["path"]) / "values.safetensors")["values"]
+    assert hashlib.sha256(values.numpy().tobytes()).hexdigest() == found["sha256"]
     assert json.loads(samattr("truth", "digits-mlp", "--seed", "1", *SMALL, "--json")[1])["sha256"] == found["sha256"]
 
 

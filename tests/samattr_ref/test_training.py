@@ -115,7 +115,14 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
     meta, tensors = store.read(tmp_path, "thing")
     assert meta["a"] == 1
     assert torch.equal(tensors["x"], torch.ones(3))
-    assert not list(tmp_path.glob(".tmp-*"))
+    assert not list(tmp_path.glob(f"{store.UNFINISHED}*"))
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path):
+    (tmp_path / "thing").mkdir()
+    (tmp_path / "thing" / f"{store.UNFINISHED}1").write_text("half")
+    with store.lock(tmp_path / "thing"):
+        assert not list((tmp_path / "thing").iterdir())
 
 
 def test_stored_files_are_safetensors_and_json(fresh_store):
