@@ -11,7 +11,7 @@ import typer
 
 from baselines.truth import leave_one_out, save_values
 from baselines.validation import validate as run_validation
-from reports.page import write
+from reports.page import check_names, write
 from reports.results import find_results, get_profile, make_results
 from samattr_ref.errors import SamattrError
 from samattr_ref.registry import methods as all_methods
@@ -158,6 +158,7 @@ def _pairs(texts: list[str] | None) -> dict[str, Any]:
 
 def _report(profile_name: str, out: Path, names: list[str] | None, as_json: bool, compute: bool) -> None:
     profile = get_profile(profile_name)
+    check_names(names)
     results = (make_results if compute else find_results)(profile)
     if not results.validations:
         raise SamattrError(f"every cell of profile '{profile_name}' failed, the first: {results.failures[0]}")

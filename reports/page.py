@@ -29,21 +29,14 @@ def write(results: Results, out: Path, command: str, names: list[str] | None = N
     Raises:
         SamattrError: for an unknown name, or a folder that cannot be written.
     """
-    writers: dict[str, Callable[[Results, Path], list[str]]] = {
-        "table": _write_table,
-        "scatter": _write_scatter,
-        "noise": _write_noise,
-    }
-    for name in names or []:
-        if name not in writers:
-            raise unknown_name("table or figure", name, writers)
+    check_names(names)
     try:
         out.mkdir(parents=True, exist_ok=True)
         origin = provenance(results, command)
         (out / "provenance.json").write_text(json.dumps(origin, indent=1) + "\n")
         results.tidy().to_parquet(out / "results.parquet", index=False)
         sections = []
-        for name, writer in writers.items():
+        for name, writer in _writers().items():
             if not names or name in names:
                 sections += writer(results, out)
         if not names:
@@ -53,6 +46,17 @@ def write(results: Results, out: Path, command: str, names: list[str] | None = N
             f"{out} could not be written ({error.strerror}): choose another folder with --out"
         ) from error
     return table.to_markdown(table.compute(results))
+
+
+def check_names(names: list[str] | None) -> None:
+    """Refuse a table or figure that there is not.
+
+    Raises:
+        SamattrError: naming the nearest one.
+    """
+    for name in names or []:
+        if name not in _writers():
+            raise unknown_name("table or figure", name, _writers())
 
 
 def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> None:
@@ -75,6 +79,10 @@ def caption(results: Results) -> str:
         "Runtime and memory: scores of all training points and queries; for exact LOO, all retrainings and the most "
         "that one chunk of them took. Damping and curvature were chosen on held-out queries."
     )
+
+
+def _writers() -> dict[str, Callable[[Results, Path], list[str]]]:
+    return {"table": _write_table, "scatter": _write_scatter, "noise": _write_noise}
 
 
 def _heading(results: Results, command: str) -> str:

@@ -19,6 +19,7 @@ a query with the transposed matrix, whatever n is; a group of removed points tak
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -260,6 +261,7 @@ def implicit_method(
     def scores(run: Run, queries: Examples, **chosen: Any) -> Scores:
         return implicit_scores(run, queries, form, options(**chosen))
 
+    scores.__module__ = sys._getframe(1).f_globals["__name__"]  # where it is defined, as collections.namedtuple says it
     return scores
 
 

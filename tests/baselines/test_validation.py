@@ -11,6 +11,8 @@ import baselines
 import samattr_ref as sr
 from baselines import metrics, validation
 from baselines.validation import find_validation
+from samattr_ref import registry
+from samattr_ref.implicit import Form, implicit_method
 from tests.conftest import small
 
 
@@ -89,6 +91,13 @@ def test_results_are_stored_for_our_methods_and_never_for_others(fresh_store, mo
     first = baselines.validate("grad-dot", workload)
     assert find_validation("grad-dot", workload) == first == baselines.validate("grad-dot", workload)
     assert find_validation("grad-dot", replace(workload, seed=1)) is None
+
+
+def test_only_methods_of_the_project_are_ours(monkeypatch):
+    assert all(validation.is_own(method) for method in sr.methods().values())
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    theirs = implicit_method("theirs", Form(True, True, False), summary="a form of theirs", source="them")
+    assert not validation.is_own(registry.as_method(theirs))
 
 
 def test_a_method_that_always_fails_says_why():
