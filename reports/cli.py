@@ -169,10 +169,9 @@ def _report(profile_name: str, out: Path, names: list[str] | None, as_json: bool
         _print({"profile": profile.name, "path": str(folder), "failures": results.failures}, True)
     else:
         print(tables)
-    for failure in results.failures:
-        print(f"samattr: missing: {failure}", file=sys.stderr)
     if results.failures:
-        raise SamattrError(f"{len(results.failures)} results are missing from the tables")
+        missing = f"{len(results.failures)} results are missing from {folder}, the first: {results.failures[0]}"
+        raise SamattrError(missing)
     print(f"written to {folder}", file=sys.stderr)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
+import baselines
 import samattr_ref as sr
-from reports import cli
+from reports import cli, results
 
 SMALL = [
     "--set",
@@ -98,7 +99,6 @@ def test_a_users_own_method(samattr, tmp_path, monkeypatch):
         (["validate", "nowhere:f"], 1, "could not be imported"),
         (["reproduce", "--profile", "quikc"], 1, "did you mean 'quick'"),
         (["report", "tabel"], 1, "did you mean 'table'"),
-        (["report"], 1, "run samattr reproduce"),
         (["validate", "if", "--seed", "-1"], 2, "seed"),
         (["frobnicate"], 2, "frobnicate"),
     ],
@@ -111,6 +111,33 @@ def test_mistakes_are_one_line_and_a_status(samattr, arguments, status, said):
     assert out == ""
     if status == 1:
         assert len(err.strip().splitlines()) == 1
+
+
+def test_a_report_of_nothing_is_one_line(samattr, fresh_store):
+    code, out, err = samattr("report")
+    assert code == 1
+    assert out == ""
+    assert err == "samattr: no results of profile 'quick' on disk: run samattr reproduce --profile quick\n"
+
+
+def test_a_report_with_gaps_says_so(samattr, fresh_store, tmp_path, monkeypatch):
+    monkeypatch.setitem(results.PROFILES, "quick", results.Profile("quick", (make_workload(tmp_path),), (0,)))
+    baselines.validate("random", results.PROFILES["quick"].cells()[0][0])
+    code, out, err = samattr("report", "table", "--out", str(tmp_path / "out"))
+    assert code == 1
+    assert "random" in out
+    assert f"{len(sr.methods())} results are missing" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def make_workload(folder):
+    path = folder / "gapworkload.py"
+    path.write_text(
+        "import samattr_ref as sr\n\n"
+        "tiny = sr.Workload('tiny', sr.Digits(n_train=40, n_query=6, n_tuning=4, n_validation=5), "
+        "sr.LogisticRegression(), sr.SamRecipe(steps=20))\n"
+    )
+    return f"{path}:tiny"
 
 
 def test_missing_data_is_one_line(samattr, monkeypatch, tmp_path):
