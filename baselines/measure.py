@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-SAMPLE_SECONDS = 0.002
+SAMPLE_SECONDS = 0.01
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Cost:
 
     Attributes:
         runtime_s: Wall-clock seconds.
-        peak_memory_bytes: On a CPU, the most resident memory above what was resident before, sampled every 2 ms: an
+        peak_memory_bytes: On a CPU, the most resident memory above what was resident before, sampled every 10 ms: an
             indication, since freed memory that the allocator kept may be used again (asv's `peakmem_` benchmarks run
             each method in a process of its own).
             With CUDA, the most memory allocated on the device.

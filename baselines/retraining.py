@@ -21,7 +21,7 @@ Engine = Literal["batched", "loop"]
 State = tuple[Tensor, Tensor]
 Step = Callable[..., State]
 
-LARGEST_CHUNK = 128
+LARGEST_CHUNK = 256
 """More retrainings at once gain little on a CPU, and a chunk is what an interruption can cost."""
 
 MEMORY_SHARE, MEMORY_CAP = 0.25, 2**30
@@ -55,7 +55,7 @@ def plan_retraining(run: Run, n_groups: int) -> Plan:
     loop = _seconds_a_step(run, "loop", weights[:1])
     engine: Engine = "batched" if batched <= loop else "loop"
     # a looped chunk only sets how often results are written
-    return Plan(engine, chunk if engine == "batched" else balanced(n_groups, min(chunk, 16)), batched, loop)
+    return Plan(engine, chunk if engine == "batched" else balanced(n_groups, min(chunk, 8)), batched, loop)
 
 
 def balanced(count: int, largest: int) -> int:

@@ -143,7 +143,7 @@ class Sizes:
         n_query: Queries that are reported on.
         n_tuning: Held-out queries for choosing hyper-parameters.
         n_validation: Validation points.
-        noise: Label noise on the training points, or None.
+        noise: Label noise on the training points, or None; a number stands for noise of that fraction.
     """
 
     n_train: int = 500
@@ -153,6 +153,8 @@ class Sizes:
     noise: LabelNoise | None = field(default_factory=LabelNoise)
 
     def __post_init__(self) -> None:
+        if isinstance(self.noise, int | float):
+            object.__setattr__(self, "noise", LabelNoise(self.noise))
         for name in ("n_train", "n_query", "n_tuning", "n_validation"):
             if getattr(self, name) < 1:
                 raise SamattrError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -74,13 +74,13 @@ class Objective:
 
     def gradient(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """∇L(ω; w) [P], by `torch.func`, so that it can be batched and differentiated further."""
-        return grad(self._data_loss)(omega, x, y, weights) + self.weight_decay * omega
+        return torch.add(grad(self._data_loss)(omega, x, y, weights), omega, alpha=self.weight_decay)
 
     def eager_gradient(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """∇L(ω; w) [P] by plain autograd: the same numbers at half the overhead, outside of transforms only."""
         leaf = omega.detach().requires_grad_()
         (data,) = torch.autograd.grad(self._data_loss(leaf, x, y, weights), leaf)
-        return data + self.weight_decay * omega
+        return torch.add(data, omega, alpha=self.weight_decay)
 
     def sample_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """∇ℓ_i(ω) of each sample [b, P], without the L2 term."""

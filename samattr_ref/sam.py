@@ -146,4 +146,4 @@ def sam_step(
     """
     G = sam_gradient(gradient, omega, rho, p)
     velocity = momentum * velocity + G if momentum else G
-    return omega - eta * velocity, velocity
+    return torch.sub(omega, velocity, alpha=eta), velocity

@@ -21,6 +21,9 @@ from samattr_ref.seeds import json_digest, stream, stream_seed, tensor_digest
 RUN_VERSION = 1
 """Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
 
+OPTIONAL = ("batch_size", "n_removed")
+"""Settings that may be None: all points at once, every point removed."""
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -171,18 +174,24 @@ class Workload:
 
 def _override(workload: Workload, name: str, value: Any) -> Workload:
     if name in ("dtype", "n_removed"):
-        return replace(workload, **{name: value})
+        return replace(workload, **{name: _of_kind(name, getattr(workload, name), value)})
     parts = {part: getattr(workload, part) for part in ("recipe", "data", "model")}
     known: list[str] = []
     for part, old in parts.items():
         names = [f.name for f in fields(old)] if is_dataclass(old) else []
         if name in names:
-            try:
-                return replace(workload, **{part: replace(old, **{name: value})})
-            except (TypeError, ValueError) as error:
-                raise SamattrError(f"{name} cannot be {value!r}: {error}") from error
+            return replace(workload, **{part: replace(old, **{name: _of_kind(name, getattr(old, name), value)})})
         known += names
     raise unknown_name("workload setting", name, ["dtype", "n_removed", *known])
+
+
+def _of_kind(name: str, old: Any, new: Any) -> Any:
+    """The new value of a setting, if it is of the kind of the old one."""
+    kinds: dict[type, Any] = {int: int, float: int | float, str: str, tuple: tuple}
+    kind = kinds.get(type(old))
+    if kind is not None and not (new is None and name in OPTIONAL) and not isinstance(new, kind):
+        raise SamattrError(f"{name} cannot be {new!r}: it is {old!r} by default")
+    return new
 
 
 def device() -> str:

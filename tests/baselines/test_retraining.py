@@ -91,10 +91,10 @@ def test_a_removed_point_cannot_matter():
 
 
 def test_chunks_are_balanced_and_planned():
-    assert balanced(501, 128) == 126
+    assert balanced(501, 256) == 251
     assert balanced(1, 128) == 1
     plan = plan_retraining(sr.train(small(n_train=300, steps=5)), 301)
-    assert plan.chunk == 101
+    assert plan.chunk == 151
     assert plan.engine == ("batched" if plan.batched_step_s <= plan.loop_step_s else "loop")
     assert plan.batched_step_s < plan.loop_step_s  # a hundred softmax regressions at once
 

@@ -64,6 +64,10 @@ def test_noise_out_of_range_is_refused(bad):
         LabelNoise(**bad)
 
 
+def test_a_number_is_noise_of_that_fraction():
+    assert sr.Digits(noise=0.25).noise == LabelNoise(0.25)
+
+
 def test_noise_on_a_point_that_is_not_there_is_refused():
     with pytest.raises(sr.SamattrError, match=r"outside 0\.\.9"):
         LabelNoise(indices=(10,)).apply(torch.zeros(10, dtype=torch.int64), 3, seed=0)

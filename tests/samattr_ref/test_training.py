@@ -175,6 +175,9 @@ def test_checkpoint_counts_out_of_range_are_refused(count):
         {"n_removed": 1},
         {"widht": 3},
         {"n_train": "many"},
+        {"n_train": 60.5},
+        {"steps": None},
+        {"noise": 1.5},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):
