@@ -122,7 +122,7 @@ def sam_step(
     gradient: Gradient,
     omega: Tensor,
     velocity: Tensor,
-    eta: float | Tensor,
+    eta: float,
     rho: float,
     p: float,
     momentum: float,
