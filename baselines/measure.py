@@ -3,6 +3,8 @@
 import ctypes
 import ctypes.util
 import gc
+import resource
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -70,3 +72,9 @@ def _give_back_freed_memory() -> None:
     libc = ctypes.CDLL(ctypes.util.find_library("c"))
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def most_resident_bytes() -> int:
+    """The most memory that this process has held at once since it began, as the system counts it."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

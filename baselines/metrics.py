@@ -87,6 +87,28 @@ def noise_curve(influence: Array, noisy: Array) -> pd.DataFrame:
     return pd.DataFrame({"inspected": np.linspace(0, 1, len(found)), "found": found})
 
 
+def found_share(influence: Array, noisy: Array, inspected: float) -> float:
+    """Share of the wrong labels among the given share of the points, lowest Influence Score first; NaN without any."""
+    if not noisy.any():
+        return float("nan")
+    lowest = np.argsort(influence, kind="stable")[: round(inspected * len(influence))]
+    return float(noisy[lowest].sum() / noisy.sum())
+
+
+def mean_interval(values: Array) -> tuple[float, float, float]:
+    """Mean of one value a seed and its 95 % t-interval (Student 1908), unknown (NaN) from a single one.
+
+    NaN values, of seeds that failed, are left out.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    mean = float(values.mean()) if len(values) else float("nan")
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
 def interval(values: Array, statistic: Callable[..., float] = np.mean, seed: int = 0) -> list[float]:
     """Percentile bootstrap 95 % interval of a statistic of independent values."""
     if len(values) < 2 or np.ptp(values) == 0:

@@ -1,18 +1,36 @@
 """`tracin`: ideal TracIn, the query's loss change over the steps that used the point (Pruthi et al. 2020, Section 3.2).
 
 s[k, q] = Σ_t η_t B_{k,t}/|b_t| ⟨∇ℓ_k(ω_t), ∇ℓ_q(ω_t)⟩
+
+TracIn predicts no parameter change. Where models are edited, the sum of the steps that it credits to a point stands for
+one, Δ_k = Σ_t η_t B_{k,t}/|b_t| ∇ℓ_k(ω_t): the point's steps undone.
 """
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from samattr_ref.data import Examples
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
-from samattr_ref.trajectory import segments
+from samattr_ref.trajectory import segments, trajectory_change
 
 
-@method("tracin", summary="gradient dot products summed over every step", source="Pruthi et al. 2020", linear=True)
+def tracin_change(run: Run, groups: Sequence[Tensor]) -> Tensor:
+    """Δ of removing each group of training points, [n_groups, P]: their steps undone."""
+    parts = ((segment, segment.omega) for segment in segments(run, None, run.step_sizes))
+    return trajectory_change(run, groups, parts)
+
+
+@method(
+    "tracin",
+    summary="gradient dot products summed over every step",
+    source="Pruthi et al. 2020",
+    change=tracin_change,
+    linear=True,
+)
 def tracin(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""
     return trajectory_products(run, queries, None)

@@ -83,6 +83,13 @@ class Truth:
         return torch.cat(self.groups)
 
     @property
+    def influence(self) -> Tensor:
+        """The exact Influence Score on the validation set, [n_train]; NaN for points that were not removed."""
+        scores = torch.full((self.run.n_train,), torch.nan).to(self.parameters)
+        scores[self.removed] = self.effects(self.run.splits.validation).mean(1)
+        return scores
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of `values` alone: raw, little-endian, row by row."""
         return values_digest(self.values)

@@ -120,10 +120,15 @@ def find_validation(method: str, workload: Workload) -> Validation | None:
 
 def result_path(workload: Workload, method: str, options: Mapping[str, Any]) -> Path:
     """The folder of a stored result, by the hash of the workload's sets and training, method, options and our code."""
+    return store.folder("validations", json_digest([workload_digest(workload), method, dict(options)]))
+
+
+def workload_digest(workload: Workload) -> str:
+    """The hash of all that a result on a workload depends on: its sets, its training, and our code."""
     splits = workload.splits
     sets = [tensor_digest(part.x, part.y) for part in (splits.queries, splits.tuning, splits.validation)]
-    seen = [workload.key(), workload.name, workload.n_removed, sets, tensor_digest(splits.noisy), method, dict(options)]
-    return store.folder("validations", json_digest([seen, source_digest("samattr_ref", "baselines")]))
+    seen = [workload.key(), workload.name, workload.n_removed, sets, tensor_digest(splits.noisy)]
+    return json_digest([seen, source_digest("samattr_ref", "baselines")])
 
 
 def is_own(method: Method) -> bool:
@@ -194,9 +199,7 @@ def _warm_up(run: Run) -> None:
 
 def _validate_truth(truth: Truth) -> Validation:
     """The ground truth's own row: what exact retraining costs, and how well its effects find wrong labels."""
-    run = truth.run
-    influence = np.full(run.n_train, np.nan)
-    influence[truth.removed] = truth.effects(run.splits.validation).mean(1).double().cpu().numpy()
+    influence = truth.influence.double().cpu().numpy()
     result = _result(
         truth,
         GROUND_TRUTH,

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,9 @@ import typer
 
 from baselines.truth import leave_one_out, save_values
 from baselines.validation import validate as run_validation
-from reports.page import check_names, write
-from reports.results import find_results, get_profile, make_results
+from reports.job import Job, folder, run, seeds_of
+from reports.page import write
+from reports.results import get_profile
 from samattr_ref.errors import SamattrError
 from samattr_ref.registry import methods as all_methods
 from samattr_ref.training import train
@@ -39,7 +41,19 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the method, as in damping=0.01."),
 ]
-ProfileName = Annotated[str, typer.Option("--profile", help="Size of the job: quick.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="Size of the job: quick, desk, large or paper.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Tables, figures and experiments, as in table scatter editing; all of the profile by default."),
+]
+OneWorkload = Annotated[
+    str | None,
+    typer.Option("--workload", help="A workload in place of the profile's: a name or package.module:attribute."),
+]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Other seeds than the profile's, as in 0,1,2.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes that measure side by side; by default one a core that has memory.")
+]
 Out = Annotated[Path, typer.Option(help="Folder that reports are written under.")]
 DEFAULT_OUT = Path("reports/out")
 
@@ -110,20 +124,32 @@ def validate(
 
 
 @app.command()
-def reproduce(profile: ProfileName = "quick", out: Out = DEFAULT_OUT, as_json: JsonFlag = False) -> None:
+def reproduce(
+    names: Names = None,
+    profile: ProfileName = "quick",
+    workload: OneWorkload = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    jobs: Jobs = None,
+    out: Out = DEFAULT_OUT,
+    as_json: JsonFlag = False,
+) -> None:
     """The main job: train, make ground truth, run every method, write tables, figures and the page."""
-    _report(profile, out, None, as_json, compute=True)
+    _report(_job(names, profile, workload, settings, seeds), jobs, out, as_json, compute=True)
 
 
 @app.command()
 def report(
-    names: Annotated[list[str] | None, typer.Argument(help="table, scatter, noise; all by default.")] = None,
+    names: Names = None,
     profile: ProfileName = "quick",
+    workload: OneWorkload = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
     out: Out = DEFAULT_OUT,
     as_json: JsonFlag = False,
 ) -> None:
     """Draw tables and figures again from what is on disk."""
-    _report(profile, out, names, as_json, compute=False)
+    _report(_job(names, profile, workload, settings, seeds), None, out, as_json, compute=False)
 
 
 def main() -> None:
@@ -156,23 +182,26 @@ def _pairs(texts: list[str] | None) -> dict[str, Any]:
     return pairs
 
 
-def _report(profile_name: str, out: Path, names: list[str] | None, as_json: bool, compute: bool) -> None:
-    profile = get_profile(profile_name)
-    check_names(names)
-    results = (make_results if compute else find_results)(profile)
-    if not results.validations:
-        raise SamattrError(f"every cell of profile '{profile_name}' failed, the first: {results.failures[0]}")
-    folder = out / profile.name
-    command = f"samattr reproduce --profile {profile.name}"
-    tables = write(results, folder, command, names)
+def _job(
+    names: list[str] | None, profile: str, workload: str | None, settings: list[str] | None, seeds: str | None
+) -> Job:
+    known = get_profile(profile)
+    chosen = replace(known, seeds=seeds_of(seeds, known.seeds))
+    return Job(chosen, tuple(names or ()), workload, _pairs(settings))
+
+
+def _report(job: Job, jobs: int | None, out: Path, as_json: bool, compute: bool) -> None:
+    results, measured = run(job, jobs, compute)
+    path = folder(job, out)
+    tables = write(job, results, measured, path)
+    failures = [*(results.failures if results else []), *(line for part in measured for line in part.failures)]
     if as_json:
-        _print({"profile": profile.name, "path": str(folder), "failures": results.failures}, True)
+        _print({"profile": job.profile.name, "path": str(path), "failures": failures}, True)
     else:
         print(tables)
-    if results.failures:
-        missing = f"{len(results.failures)} results are missing from {folder}, the first: {results.failures[0]}"
-        raise SamattrError(missing)
-    print(f"written to {folder}", file=sys.stderr)
+    if failures:
+        raise SamattrError(f"{len(failures)} results are missing from {path}, the first: {failures[0]}")
+    print(f"written to {path}", file=sys.stderr)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -1,62 +1,69 @@
 """The page: tables, figures and where they come from, written as files."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.validation import N_CHANGES
-from reports import noise, scatter, table
-from reports.results import Results, provenance
-from samattr_ref.errors import SamattrError, unknown_name
+from reports import claims, noise, scatter, table
+from reports.experiment import Measured
+from reports.job import Job
+from reports.results import Results, distinct, provenance
+from samattr_ref.errors import SamattrError
+
+LARGEST_TABLE = 45
+"""More rows than this stand in a file of their own."""
 
 
-def write(results: Results, out: Path, command: str, names: list[str] | None = None) -> str:
-    """Write tables, figures and the page of a profile.
+def write(job: Job, results: Results | None, measured: Sequence[Measured], out: Path) -> str:
+    """Write the tables, figures and page of a job.
 
     Args:
-        results: The results.
+        job: The job.
+        results: Its validations, or None where it has none.
+        measured: Its experiments.
         out: The folder to write into; made if absent.
-        command: The command that made the results, printed on the page.
-        names: Which of `table`, `scatter`, `noise` to write; all by default.
 
     Returns:
         The Markdown tables.
 
     Raises:
-        SamattrError: for an unknown name, or a folder that cannot be written.
+        SamattrError: for a folder that cannot be written, or where nothing at all was measured.
     """
-    check_names(names)
+    found = [part for part in measured if len(part.frame)]
+    failures = [*(results.failures if results else []), *(line for part in measured for line in part.failures)]
+    if not found and (results is None or not results.validations):
+        raise SamattrError(f"nothing was measured, the first of {len(failures)} failures: {failures[0]}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        origin = provenance(results, command)
-        (out / "provenance.json").write_text(json.dumps(origin, indent=1) + "\n")
-        results.tidy().to_parquet(out / "results.parquet", index=False)
-        sections = []
-        for name, writer in _writers().items():
-            if not names or name in names:
-                sections += writer(results, out)
-        if not names:
-            (out / "report.md").write_text("\n\n".join([_heading(results, command), *sections]) + "\n")
+        sections: list[str] = []
+        tables: list[str] = []
+        if found and not job.names:
+            tables += _write_claims(found, results, out)
+            sections += tables
+        if results and results.validations:
+            results.tidy().to_parquet(out / "results.parquet", index=False)
+            for name in job.headline:
+                sections += _HEADLINE[name](results, out)
+            tables.append(table.to_markdown(table.compute(results)))
+        for part in found:
+            text, shown = _write_experiment(part, out)
+            sections += text
+            tables.append(shown)
+        origin = _origin(job, results, measured, failures)
+        if not job.names:
+            (out / "provenance.json").write_text(json.dumps(origin, indent=1) + "\n")
+            (out / "report.md").write_text("\n\n".join([_heading(job, origin), *sections]) + "\n")
     except OSError as error:
         raise SamattrError(
             f"{out} could not be written ({error.strerror}): choose another folder with --out"
         ) from error
-    return table.to_markdown(table.compute(results))
-
-
-def check_names(names: list[str] | None) -> None:
-    """Refuse a table or figure that there is not.
-
-    Raises:
-        SamattrError: naming the nearest one.
-    """
-    for name in names or []:
-        if name not in _writers():
-            raise unknown_name("table or figure", name, _writers())
+    return "\n\n".join(tables)
 
 
 def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> None:
@@ -69,40 +76,83 @@ def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> No
 
 def caption(results: Results) -> str:
     """What the table's numbers are over, and what its columns mean."""
-    first = results.validations[0]
+    sizes = distinct([{"name": r.workload, "n": r.n_train, "k": r.n_removed} for r in results.validations])
+    points = ", ".join(f"{size['name']}: {size['k']} of n = {size['n']}" for size in sizes)
     return (
-        f"Agreement with exact same-run leave-one-out retraining of {first.n_removed} of n = {first.n_train} training "
-        f"points, {first.n_query} queries; means over {len(results.profile.seeds)} seeds. Spearman and Pearson: means "
-        "over queries of the correlation over removed points, with a bootstrap 95 % interval over seeds and queries. "
-        "Slope: truth regressed on score (1 is right in size). Δ: parameter change, over at most "
-        f"{N_CHANGES} removed points. Noise AUC: wrong labels found by lowest Influence Score on the validation set. "
-        "Runtime and memory: scores of all training points and queries; for exact LOO, all retrainings and the most "
-        "that one chunk of them took. Damping and curvature were chosen on held-out queries."
+        f"Agreement with exact same-run leave-one-out retraining of training points ({points}), "
+        f"{results.validations[0].n_query} queries; means over {len(results.profile.seeds)} seeds. Spearman and "
+        "Pearson: "
+        "means over queries of the correlation over removed points, with a bootstrap 95 % interval over seeds and "
+        "queries. Slope: truth regressed on score (1 is right in size). Δ: parameter change, over at most "
+        f"{N_CHANGES} removed points; of TracIn, its steps undone. Noise AUC: wrong labels found by lowest Influence "
+        "Score on the validation set. Runtime and memory: scores of all training points and queries; for exact LOO, "
+        "all "
+        "retrainings and the most that one chunk of them took. Damping and curvature were chosen on held-out queries."
     )
 
 
-def _writers() -> dict[str, Callable[[Results, Path], list[str]]]:
-    return {"table": _write_table, "scatter": _write_scatter, "noise": _write_noise}
-
-
-def _heading(results: Results, command: str) -> str:
-    origin = provenance(results, command)
+def _heading(job: Job, origin: dict[str, Any]) -> str:
     lines = [
-        f"# samattr, profile {results.profile.name}",
+        f"# samattr, profile {job.profile.name}",
         "",
-        f"Made by `{command}`, seeds {', '.join(map(str, origin['seeds']))}. One number alone: `{origin['one_cell']}`.",
-        "",
+        f"Made by `{origin['command']}`, seeds {', '.join(map(str, origin['seeds']))}.",
     ]
-    for environment in origin["environments"]:
-        accelerator = environment["gpu"] or "no GPU"
-        lines.append(
-            f"Hardware and versions: {environment['cpu']}, {environment['cores']} cores, {accelerator}, "
-            f"{environment['system']}; Python {environment['python']}, torch {environment['torch']}, "
-            f"NumPy {environment['numpy']}, samattr {environment['samattr']}."
-        )
-    if results.failures:
-        lines += ["", "Missing:", "", *(f"- {failure}" for failure in results.failures)]
+    if "one_cell" in origin:
+        lines[-1] += f" One number of the accuracy table alone: `{origin['one_cell']}`."
+    lines += ["", *map(_machine, origin["environments"])]
+    if origin["failures"]:
+        lines += ["", "Missing:", "", *(f"- {failure}" for failure in origin["failures"])]
     return "\n".join(lines)
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    return (
+        f"Hardware and versions: {environment['cpu']}, {environment['cores']} cores, "
+        f"{environment['gpu'] or 'no GPU'}, {environment['system']}; Python {environment['python']}, "
+        f"torch {environment['torch']} ({environment['threads']} threads), NumPy {environment['numpy']}, "
+        f"samattr {environment['samattr']}."
+    )
+
+
+def _origin(job: Job, results: Results | None, measured: Sequence[Measured], failures: list[str]) -> dict[str, Any]:
+    origin: dict[str, Any] = {"command": f"samattr reproduce --profile {job.profile.name}"}
+    environments = [environment for part in measured for environment in part.environments]
+    if results and results.validations:
+        origin |= provenance(results)
+        environments = origin["environments"] + environments
+    parts = {
+        part.experiment.name: {"command": part.command, "minutes": round(part.seconds / 60, 2), "cells": part.cells}
+        for part in measured
+    }
+    return origin | {
+        "seeds": list(job.profile.seeds),
+        "environments": distinct(environments),
+        "experiments": parts,
+        "failures": failures,
+    }
+
+
+def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path) -> list[str]:
+    frame = claims.compute(measured, results)
+    if frame.empty:
+        return []
+    frame.to_csv(out / "claims.csv", index=False)
+    (out / "claims.md").write_text(claims.to_markdown(frame))
+    return ["## The paper's claims", claims.to_markdown(frame).strip(), claims.CAPTION]
+
+
+def _write_experiment(part: Measured, out: Path) -> tuple[list[str], str]:
+    experiment, frame = part.experiment, part.frame
+    name = experiment.name
+    save_figure(experiment.draw(frame), frame.drop(columns="image", errors="ignore"), out, name)
+    shown = experiment.tabulate(frame)
+    align = ["left" if shown[column].dtype == object or column == "Method" else "right" for column in shown]
+    text = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+    (out / f"{name}.md").write_text(text + "\n")
+    note = experiment.caption(frame)
+    made = f"Made by `{part.command}`: {part.seconds / 60:.1f} minutes of measuring."
+    body = text if len(shown) <= LARGEST_TABLE else f"The table of {len(shown)} rows is [{name}.md]({name}.md)."
+    return [f"## {experiment.title}", f"![{experiment.title}]({name}.png)", f"{note} {made}", body], text
 
 
 def _write_table(results: Results, out: Path) -> list[str]:
@@ -119,10 +169,10 @@ def _write_scatter(results: Results, out: Path) -> list[str]:
         frame = scatter.compute(results, workload)
         save_figure(scatter.draw(frame), frame, out, f"scatter-{workload}")
         sections.append(f"![Predicted against exact leave-one-out effect, {workload}](scatter-{workload}.png)")
-    removed, seeds = results.validations[0].n_removed, len(results.profile.seeds)
     sections.append(
         "Change of the mean query's loss when one training point is removed: predicted (each panel its own scale) "
-        f"against exact retraining; {removed} points in each of {seeds} seeds. Dashed: a prediction of the right size."
+        f"against exact retraining; every removed point of each of {len(results.profile.seeds)} seeds. Dashed: a "
+        "prediction of the right size."
     )
     return sections
 
@@ -138,3 +188,10 @@ def _write_noise(results: Results, out: Path) -> list[str]:
         "Share of the wrong labels among the points of lowest Influence Score on the validation set; lines are means "
         f"over {len(results.profile.seeds)} seeds, bands run from the lowest to the highest seed, grey is chance.",
     ]
+
+
+_HEADLINE: dict[str, Callable[[Results, Path], list[str]]] = {
+    "table": _write_table,
+    "scatter": _write_scatter,
+    "noise": _write_noise,
+}

@@ -1,6 +1,6 @@
 """The results of a profile, found in the store or made, as tidy frames for tables and figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ class Profile:
 
     Attributes:
         name: What it is called on the command line.
-        workloads: The workloads that it runs.
+        workloads: The workloads that every method is validated on.
         seeds: Their seeds.
     """
 
@@ -27,11 +27,11 @@ class Profile:
     workloads: tuple[str, ...]
     seeds: tuple[int, ...]
 
-    def cells(self) -> list[tuple[Workload, str]]:
-        """Every workload and seed with the ground truth's row and every method."""
+    def cells(self, settings: Mapping[str, Any]) -> list[tuple[Workload, str]]:
+        """Every workload, with some fields overridden, and seed with the ground truth's row and every method."""
         names = [GROUND_TRUTH, *(name for name in ORDER if name in methods()), *_others()]
         return [
-            (load_workload(workload, seed), method)
+            (load_workload(workload, seed).override(**settings), method)
             for workload in self.workloads
             for seed in self.seeds
             for method in names
@@ -52,7 +52,22 @@ ORDER = (
 )
 """The order of methods in tables and figures; methods of other packages follow."""
 
-PROFILES = {"quick": Profile("quick", ("digits-logreg", "digits-mlp"), (0, 1, 2))}
+COMPARED = (GROUND_TRUTH, *(name for name in ORDER if name not in ("tracin-cp", "random")))
+"""What curves compare: every method but the floor, TracIn over all steps standing for both of its kinds."""
+
+DIGITS = ("digits-logreg", "digits-mlp")
+IMAGES = ("mnist-mlp", "fashion-cnn", "cifar10-cnn", "cifar100-cnn", "cifar10-resnet9")
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("quick", DIGITS, (0, 1, 2)),
+        Profile("desk", (*DIGITS, "cancer-logreg", "docstrings-mlp"), (0, 1, 2)),
+        Profile("large", (), (0,)),
+        Profile("paper", (*DIGITS, *IMAGES), (0, 1, 2)),
+    )
+}
+"""`quick`: minutes. `desk`: every experiment, within an hour on 2 cores. `large`: hours on 2 cores. `paper`: a GPU."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +115,22 @@ def get_profile(name: str) -> Profile:
     return PROFILES[name]
 
 
-def make_results(profile: Profile) -> Results:
-    """Train, retrain and attribute whatever is not on disk yet. One method's failure does not stop the others."""
-    return _gather(profile, lambda method, workload: validate(method, workload))
+def make_results(profile: Profile, settings: Mapping[str, Any] | None = None) -> Results:
+    """Train, retrain and attribute whatever is not on disk yet. One method's failure does not stop the others.
+
+    Args:
+        profile: The profile.
+        settings: Fields of its workloads that are overridden.
+    """
+    return _gather(profile, settings, lambda method, workload: validate(method, workload))
 
 
-def find_results(profile: Profile) -> Results:
+def find_results(profile: Profile, settings: Mapping[str, Any] | None = None) -> Results:
     """The results that are on disk; computes nothing.
+
+    Args:
+        profile: The profile.
+        settings: Fields of its workloads that are overridden.
 
     Raises:
         SamattrError: if there is none at all.
@@ -118,7 +142,7 @@ def find_results(profile: Profile) -> Results:
             raise SamattrError("not computed yet")
         return found
 
-    results = _gather(profile, find)
+    results = _gather(profile, settings, find)
     if not results.validations:
         raise SamattrError(
             f"no results of profile '{profile.name}' on disk: run samattr reproduce --profile {profile.name}"
@@ -126,9 +150,11 @@ def find_results(profile: Profile) -> Results:
     return results
 
 
-def _gather(profile: Profile, get: Callable[[str, Workload], Validation]) -> Results:
+def _gather(
+    profile: Profile, settings: Mapping[str, Any] | None, get: Callable[[str, Workload], Validation]
+) -> Results:
     validations, failures = [], []
-    for workload, method in track(profile.cells(), f"profile {profile.name}"):
+    for workload, method in track(profile.cells(settings or {}), f"profile {profile.name}"):
         try:
             validations.append(get(method, workload))
         except SamattrError as error:
@@ -140,24 +166,22 @@ def _others() -> list[str]:
     return sorted(set(methods()) - set(ORDER))
 
 
-def provenance(results: Results, command: str) -> dict[str, Any]:
-    """What a reader needs to make the results again: command, seeds, hardware, versions, numbers of points."""
+def provenance(results: Results) -> dict[str, Any]:
+    """What a reader needs to make the validations again: the command of one, hardware, versions, numbers of points."""
     first = results.validations[0]
     return {
-        "command": command,
         "one_cell": "samattr validate METHOD --workload WORKLOAD --seed SEED --json",
-        "seeds": list(results.profile.seeds),
-        "environments": _distinct([result.environment for result in results.validations]),
+        "environments": distinct([result.environment for result in results.validations]),
         "n_train": first.n_train,
         "n_query": first.n_query,
         "n_removed": first.n_removed,
-        "failures": results.failures,
     }
 
 
-def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    distinct: list[dict[str, Any]] = []
+def distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items without repetitions, in their order."""
+    found: list[dict[str, Any]] = []
     for item in items:
-        if item not in distinct:
-            distinct.append(item)
-    return distinct
+        if item not in found:
+            found.append(item)
+    return found

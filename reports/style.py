@@ -28,6 +28,9 @@ _PALETTE = sns.color_palette("colorblind", 10).as_hex()
 
 _LOOKS = {
     GROUND_TRUTH: Look("exact LOO", "black", "", "-"),
+    "retrained": Look("retrained", "black", "", "-"),
+    "no-edit": Look("no edit", "0.55", "", "--"),
+    "cleanlab": Look("confident learning", "#7a7a00", "p", "-"),
     "sam-hif-implicit": Look("SAM-HIF implicit", _PALETTE[2], "P", "-"),
     "sam-if": Look("SAM-IF", _PALETTE[0], "o", "-"),
     "sam-hif": Look("SAM-HIF", _PALETTE[3], "s", "-"),
@@ -40,9 +43,15 @@ _LOOKS = {
     "random": Look("random", _PALETTE[7], "*", ":"),
 }
 
+_VARIANTS = {"self-influence ": "{} self-influence", "-in-parts": "{}, in parts"}
+
 
 def look(method: str) -> Look:
-    """A method's look; one that is not ours is grey, under its own name."""
+    """A method's look, dotted where it is a variant of one; one that is not ours is grey, under its own name."""
+    for variant, label in _VARIANTS.items():
+        if method.startswith(variant) or method.endswith(variant):
+            of = look(method.removeprefix(variant).removesuffix(variant))
+            return Look(label.format(of.label), of.colour, "", ":")
     return _LOOKS.get(method, Look(method, "0.35", "h", "-."))
 
 

@@ -4,9 +4,26 @@ A `Workload` is trained into a `Run`; a method turns a run and queries into `Sco
 """
 
 import samattr_ref.methods  # noqa: F401 — registers them
-from samattr_ref.data import CIFAR10, Digits, Examples, LabelNoise, Splits, TorchvisionDigits
+from samattr_ref.data import (
+    CIFAR10,
+    CIFAR10N,
+    CIFAR100,
+    BreastCancer,
+    DataSource,
+    Digits,
+    Docstrings,
+    Examples,
+    LabelNoise,
+    MiniImageNet,
+    Sizes,
+    Splits,
+    TextFolder,
+    TorchvisionDigits,
+    data_folder,
+    make_splits,
+)
 from samattr_ref.errors import SamattrError
-from samattr_ref.models import CNN, MLP, LogisticRegression
+from samattr_ref.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.registry import attribute, influence_score, method, methods, parameter_change
 from samattr_ref.run import Run
 from samattr_ref.sam import perturbation, perturbation_derivative, sam_gradient, sam_step
@@ -17,23 +34,36 @@ from samattr_ref.workload import SamRecipe, Workload, load_workload, workloads
 
 __all__ = [
     "CIFAR10",
+    "CIFAR10N",
+    "CIFAR100",
     "CNN",
     "MLP",
+    "BreastCancer",
+    "DataSource",
     "Digits",
+    "Docstrings",
     "Examples",
     "LabelNoise",
     "LogisticRegression",
+    "MiniImageNet",
+    "ResNet9",
+    "ResNet18",
     "Run",
     "SamRecipe",
     "SamattrError",
     "Scores",
+    "Sizes",
     "Solution",
     "Splits",
+    "TextFolder",
     "TorchvisionDigits",
     "Workload",
     "attribute",
+    "data_folder",
+    "group_norm",
     "influence_score",
     "load_workload",
+    "make_splits",
     "method",
     "methods",
     "parameter_change",

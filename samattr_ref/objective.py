@@ -32,7 +32,8 @@ class Objective:
 
     Raises:
         SamattrError: if a layer is random or mixes samples (dropout, train-mode batch norm): removing a point would
-            then change more than the point, and no same-run ground truth exists.
+            then change more than the point, and no same-run ground truth exists. `train` also tries what a network
+            does, whatever its layers are called.
     """
 
     def __init__(self, module: nn.Module, weight_decay: float = 0.0) -> None:
@@ -41,7 +42,7 @@ class Objective:
                 raise SamattrError(f"layer '{name}' is dropout: a random layer has no same-run ground truth; remove it")
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training:
                 raise SamattrError(
-                    f"layer '{name}' is train-mode batch norm, which mixes samples; use GroupNorm instead"
+                    f"layer '{name}' is train-mode batch norm, which mixes samples; samattr_ref.group_norm converts it"
                 )
         self.module = module
         self.weight_decay = weight_decay
@@ -108,6 +109,21 @@ class Objective:
             for xs, ys in zip(x.split(size), y.split(size), strict=True)
         ]
         return torch.cat(parts)
+
+    def weighted_gradients(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        """Σ_i a_gi ∇ℓ_i(ω) for rows of weights a [m, b]: [m, P].
+
+        Few rows take one backward pass each; many take per-sample gradients and a matrix product, in chunks.
+        """
+        if len(weights) <= FORWARD_COLUMNS:
+            leaf = omega.detach().requires_grad_()
+            totals = weights @ self.sample_losses(leaf, x, y)
+            rows = [torch.autograd.grad(total, leaf, retain_graph=True)[0] for total in totals]
+            return torch.stack(rows) if rows else omega.new_zeros(0, len(omega))
+        change = omega.new_zeros(len(weights), len(omega))
+        for part in chunks(len(x), chunk_length(self.n_parameters * omega.element_size())):
+            change += weights[:, part] @ self.sample_gradients(omega, x[part], y[part])
+        return change
 
     def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """∇²L(ω) v for directions v [P, m], the λI included; forward over reverse (Pearlmutter 1994)."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples, Splits
@@ -74,6 +75,16 @@ class Run:
         omega = self.parameters if parameters is None else parameters
         losses = self.objective.sample_losses(omega, queries.x, queries.y)
         return losses.mean()[None] if queries.pooled else losses
+
+    def predictions(self, examples: Examples, parameters: Tensor | None = None) -> Tensor:
+        """Class probabilities [b, c] at ω*, or at other parameters [P]."""
+        omega = self.parameters if parameters is None else parameters
+        with torch.no_grad():
+            return self.objective.logits(omega, examples.x).softmax(-1)
+
+    def accuracy(self, examples: Examples, parameters: Tensor | None = None) -> float:
+        """Share of the examples whose likeliest class is their label, in [0, 1]."""
+        return float((self.predictions(examples, parameters).argmax(-1) == examples.y).double().mean())
 
     def query_gradients(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
         """∇ℓ_q at ω*, or at other parameters [P], without the L2 term: [n_query, P]."""

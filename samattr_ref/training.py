@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from samattr_ref import store
+from samattr_ref.determinism import check_deterministic
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError
 from samattr_ref.objective import Objective
@@ -40,7 +41,8 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
         The run, with ω_0 and ω_T always kept.
 
     Raises:
-        SamattrError: if C is larger than the number of steps, training diverges, or the store cannot be used.
+        SamattrError: if C is larger than the number of steps, the network is random or mixes samples, training
+            diverges, or the store cannot be used.
     """
     objective, initial = workload.build()
     keep = steps_to_keep(checkpoints, workload.recipe, initial)
@@ -135,6 +137,7 @@ def _train(
     step_sizes = recipe.step_sizes()
     if int(workload.splits.train.y.max()) >= workload.splits.n_classes:
         raise SamattrError(f"a label is outside the {workload.splits.n_classes} classes")
+    check_deterministic(objective, initial, workload.splits.train.x)
     trainer = _Trainer(objective, workload, batches, step_sizes)
     kept = set(keep.tolist())
     omega, velocity, first, seconds = initial, torch.zeros_like(initial), 0, 0.0

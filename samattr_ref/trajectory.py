@@ -1,7 +1,7 @@
 """The states of a run, and the run cut into segments: what trajectory methods sum over."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -88,3 +88,25 @@ def segments(run: Run, checkpoints: int | None, step_sizes: Tensor) -> Iterator[
             weights[batch] += step_sizes[step] / len(batch)
         points = weights.nonzero()[:, 0]
         yield Segment(t, omega, points.to(omega.device), weights[points].to(omega))
+
+
+def trajectory_change(run: Run, groups: Sequence[Tensor], parts: Iterable[tuple[Segment, Tensor]]) -> Tensor:
+    """Σ_t weight_{k,t} ∇ℓ_k(ω'_t), summed over the points k of each group: [n_groups, P].
+
+    Args:
+        run: The run.
+        groups: The points of each group.
+        parts: Each segment of the run with the parameters ω'_t that its gradients are taken at.
+    """
+    members = torch.zeros(len(groups), run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
+    for row, group in zip(members, groups, strict=True):
+        row[group] = 1
+    change = torch.zeros(len(groups), len(run.parameters)).to(run.parameters)
+    for segment, omega in parts:
+        share = members[:, segment.points] * segment.weights
+        taking_part = share.any(0)
+        points = segment.points[taking_part]
+        if len(points):
+            x, y = run.train.x[points], run.train.y[points]
+            change += run.objective.weighted_gradients(omega, x, y, share[:, taking_part])
+    return change

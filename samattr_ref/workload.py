@@ -10,9 +10,21 @@ from typing import Any
 
 import torch
 
-from samattr_ref.data import CIFAR10, DataSource, Digits, Examples, Splits, TorchvisionDigits
+from samattr_ref.data import (
+    CIFAR10,
+    CIFAR10N,
+    CIFAR100,
+    BreastCancer,
+    DataSource,
+    Digits,
+    Docstrings,
+    Examples,
+    MiniImageNet,
+    Splits,
+    TorchvisionDigits,
+)
 from samattr_ref.errors import SamattrError, unknown_name
-from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe
+from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
 from samattr_ref.objective import Objective
 from samattr_ref.references import load_reference
 from samattr_ref.sam import check_radius
@@ -35,12 +47,14 @@ class SamRecipe:
         rho: Perturbation radius ρ >= 0; 0 is plain SGD.
         p: Order of the norm that bounds the perturbation, in [1, ∞].
         steps: Number of steps T.
-        batch_size: Points a step, reshuffled every epoch; None takes all of them every step.
+        batch_size: Points a step; None takes all of them every step.
         learning_rate: Peak step size η.
         momentum: μ in [0, 1).
         weight_decay: λ >= 0 of the L2 term (λ/2)‖ω‖², a part of the loss.
         schedule: `"constant"`, `"cosine"` (to zero) or `"linear"` (to zero).
         warmup: Steps of linear warm-up from zero.
+        sampling: `"epochs"`: each epoch is a permutation of the points, cut into batches. `"replacement"`: each batch
+            is a random subset of its own, so that some points are seen more rarely than others.
     """
 
     rho: float = 0.05
@@ -52,6 +66,7 @@ class SamRecipe:
     weight_decay: float = 1e-3
     schedule: str = "constant"
     warmup: int = 0
+    sampling: str = "epochs"
 
     def __post_init__(self) -> None:
         check_radius(self.rho, self.p)
@@ -61,6 +76,8 @@ class SamRecipe:
             raise SamattrError("learning_rate must be > 0, momentum in [0, 1) and weight_decay >= 0")
         if self.schedule not in ("constant", "cosine", "linear"):
             raise unknown_name("schedule", self.schedule, ["constant", "cosine", "linear"])
+        if self.sampling not in ("epochs", "replacement"):
+            raise unknown_name("sampling", self.sampling, ["epochs", "replacement"])
 
     def step_sizes(self) -> torch.Tensor:
         """η_t for t = 0..T−1, float64 [T]."""
@@ -77,13 +94,19 @@ class SamRecipe:
     def batches(self, n: int, seed: int) -> torch.Tensor:
         """The points of every batch, int64 [T, B]; a short last batch of an epoch is padded with −1.
 
-        Batches are drawn by index, from a stream of their own for each epoch: removing a point moves no other.
+        Batches are drawn by index, from a stream of their own for each epoch (with `"replacement"`, for each batch):
+        removing a point moves no other.
         """
         if self.batch_size is None or self.batch_size >= n:
             return torch.arange(n).expand(self.steps, n).contiguous()
-        return torch.stack(list(self._rows(n, self.batch_size, seed)))
+        rows = self._subsets if self.sampling == "replacement" else self._epochs
+        return torch.stack(list(rows(n, self.batch_size, seed)))
 
-    def _rows(self, n: int, size: int, seed: int) -> Iterator[torch.Tensor]:
+    def _subsets(self, n: int, size: int, seed: int) -> Iterator[torch.Tensor]:
+        for t in range(self.steps):
+            yield torch.randperm(n, generator=stream(seed, "batches with replacement", t))[:size]
+
+    def _epochs(self, n: int, size: int, seed: int) -> Iterator[torch.Tensor]:
         for t in range(self.steps):
             epoch, position = divmod(t, math.ceil(n / size))
             if position == 0:
@@ -129,6 +152,11 @@ class Workload:
     def queries(self) -> Examples:
         """The queries that results are reported on."""
         return self.splits.queries
+
+    @property
+    def note(self) -> str:
+        """In what its network differs from the one that its name is known for; empty if in nothing."""
+        return getattr(self.model, "note", "")
 
     def build(self) -> tuple[Objective, torch.Tensor]:
         """Its objective and its initial parameters ω_0 [P]."""
@@ -211,6 +239,10 @@ def _source(module: torch.nn.Module) -> str:
 
 
 DIGITS_LOGREG = SamRecipe(rho=0.2, steps=1000, batch_size=50, learning_rate=0.5, weight_decay=0.01, schedule="cosine")
+CANCER_LOGREG = SamRecipe(rho=0.1, steps=600, batch_size=50, learning_rate=0.5, weight_decay=0.01, schedule="cosine")
+DOCSTRINGS_MLP = SamRecipe(steps=600, batch_size=50, learning_rate=0.5, weight_decay=3e-3, schedule="cosine")
+RESNET9 = SamRecipe(rho=0.01, steps=200, batch_size=50, learning_rate=0.1, schedule="cosine")
+RESNET18 = SamRecipe(rho=0.01, steps=60, batch_size=50, learning_rate=0.02, schedule="cosine")
 
 _WORKLOADS = {
     workload.name: workload
@@ -239,7 +271,26 @@ _WORKLOADS = {
             SamRecipe(steps=300),
             n_removed=100,
         ),
+        Workload(
+            "fashion-logreg",
+            TorchvisionDigits(dataset="FashionMNIST"),
+            LogisticRegression(),
+            SamRecipe(rho=0.1, weight_decay=0.01, schedule="cosine"),
+        ),
         Workload("cifar10-cnn", CIFAR10(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
+        Workload("cancer-logreg", BreastCancer(), LogisticRegression(), CANCER_LOGREG, dtype="float64"),
+        Workload("docstrings-mlp", Docstrings(vocabulary=200), MLP((16,)), DOCSTRINGS_MLP),
+        Workload("cifar10n-cnn", CIFAR10N(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
+        Workload("cifar100-cnn", CIFAR100(n_train=2000), CNN((16, 32)), SamRecipe(steps=600), n_removed=100),
+        Workload("cifar10-resnet9", CIFAR10(n_train=1000), ResNet9(16), RESNET9, n_removed=20),
+        Workload("cifar10-resnet18", CIFAR10(n_query=30), ResNet18(), RESNET18, n_removed=5),
+        Workload(
+            "miniimagenet-resnet9",
+            MiniImageNet(n_train=1000, n_classes=10),
+            ResNet9(16),
+            RESNET9,
+            n_removed=20,
+        ),
     )
 }
 

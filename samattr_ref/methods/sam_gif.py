@@ -20,23 +20,12 @@ from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.sam import perturbation
 from samattr_ref.scores import Scores
-from samattr_ref.trajectory import Segment, effective_step_sizes, segments
+from samattr_ref.trajectory import Segment, effective_step_sizes, segments, trajectory_change
 
 
 def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | None = None) -> Tensor:
     """Δ of removing each group of training points, [n_groups, P]; the sum over its points."""
-    members = torch.zeros(len(groups), run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
-    for row, group in zip(members, groups, strict=True):
-        row[group] = 1
-    change = torch.zeros(len(groups), len(run.parameters)).to(run.parameters)
-    for segment, omega in perturbed_segments(run, checkpoints):
-        share = members[:, segment.points] * segment.weights
-        taking_part = share.any(0)
-        points = segment.points[taking_part]
-        if len(points):
-            gradients = run.objective.sample_gradients(omega, run.train.x[points], run.train.y[points])
-            change += share[:, taking_part] @ gradients
-    return change
+    return trajectory_change(run, groups, perturbed_segments(run, checkpoints))
 
 
 @method(
@@ -69,7 +58,8 @@ def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> S
 def perturbed_segments(run: Run, checkpoints: int | None) -> Iterator[tuple[Segment, Tensor]]:
     """Each segment with ω_t + ê_t [P]: ê_t of the batch for single steps, of the full training loss for longer ones."""
     recipe = run.workload.recipe
+    single = checkpoints in (None, run.n_steps)
     for segment in segments(run, checkpoints, effective_step_sizes(run)):
-        points = segment.points if checkpoints is None else slice(None)
+        points = segment.points if single else slice(None)
         g = run.objective.eager_gradient(segment.omega, run.train.x[points], run.train.y[points])
         yield segment, segment.omega + perturbation(g, recipe.rho, recipe.p)

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from torch import nn
 
 import samattr_ref as sr
+from baselines.retraining import retrain
 from samattr_ref import store, training
 from samattr_ref.data import Examples, Splits
+from samattr_ref.determinism import check_deterministic
 from tests.conftest import small
 
 
@@ -21,6 +24,30 @@ def test_every_epoch_is_a_permutation_and_short_batches_are_padded():
         assert (rows[2] >= 0).sum() == 2
     assert not torch.equal(batches[:3], batches[3:6])
     assert torch.equal(sr.SamRecipe(steps=2, batch_size=None).batches(5, 0), torch.arange(5).expand(2, 5))
+
+
+def test_batches_with_replacement_are_subsets_of_their_own():
+    recipe = sr.SamRecipe(steps=50, batch_size=4, sampling="replacement")
+    batches = recipe.batches(10, seed=0)
+    assert batches.shape == (50, 4)
+    assert all(len(set(row)) == 4 for row in batches.tolist())
+    counts = batches.flatten().bincount(minlength=10)
+    assert counts.min() < 20 < counts.max()  # unlike an epoch, in which each point comes once
+    longer = replace(recipe, steps=60)
+    assert torch.equal(longer.batches(10, seed=0)[:50], batches)
+    assert not torch.equal(recipe.batches(10, seed=1), batches)
+    assert torch.equal(replace(recipe, batch_size=None).batches(5, 0), torch.arange(5).expand(50, 5))
+    assert replace(small(), recipe=replace(small().recipe, sampling="replacement")).key() != small().key()
+
+
+def test_with_replacement_a_point_that_no_batch_holds_has_no_influence():
+    run = sr.train(small(sampling="replacement", steps=3))
+    counts = run.batches.flatten().bincount(minlength=run.n_train)
+    unseen, seen = int(counts.argmin()), int(counts.argmax())
+    assert counts[unseen] == 0
+    none, without_unseen, without_seen = retrain(run, [torch.tensor(group).long() for group in ([], [unseen], [seen])])
+    assert torch.equal(without_unseen, none)
+    assert not torch.equal(without_seen, none)
 
 
 def test_schedules():
@@ -154,6 +181,72 @@ def test_divergence_is_an_error():
         sr.train(small(learning_rate=1e200))
 
 
+class Noisy(nn.Module):
+    """A linear layer with dropout inside its forward, where no layer's type tells of it."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.linear, self.p = nn.Linear(64, 10), p
+
+    def forward(self, x):
+        return nn.functional.dropout(self.linear(x.flatten(1)), self.p, self.training)
+
+
+class Flickering(Noisy):
+    """Skips its layer now and then, by a generator that is not torch's."""
+
+    def forward(self, x):
+        self.calls = getattr(self, "calls", 0) + 1
+        return self.linear(x.flatten(1)) * (self.calls % 2)
+
+
+class Centred(Noisy):
+    """Subtracts the batch's mean."""
+
+    def forward(self, x):
+        z = self.linear(x.flatten(1))
+        return z - z.mean(0)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A recipe of one of the modules above."""
+
+    module: type[nn.Module]
+    p: float = 0.0
+
+    def build(self, input_shape, n_classes):
+        return self.module(self.p)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (Own(Noisy, 0.5), "the network is random"),
+        (Own(Noisy, 1e-9), "the network is random"),  # as good as never
+        (Own(Flickering), "the network is random"),
+        (Own(Centred), "the network mixes samples"),
+    ],
+)
+def test_networks_without_a_same_run_ground_truth_are_refused(fresh_store, recipe, said):
+    with pytest.raises(sr.SamattrError, match=said) as error:
+        sr.train(sr.Workload("own", small().data, recipe, small().recipe))
+    assert "\n" not in str(error.value)
+    assert not list(fresh_store.rglob("run.json"))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [sr.LogisticRegression(), sr.MLP(), sr.CNN((3,)), sr.ResNet9(width=4), sr.ResNet18(), Own(Noisy)],
+    ids=lambda recipe: type(recipe).__name__,
+)
+def test_the_networks_that_come_with_the_project_pass(recipe):
+    workload = sr.Workload("own", small().data, recipe)
+    objective, initial = workload.build()
+    check_deterministic(objective, initial, workload.splits.train.x)
+    check_deterministic(objective, initial, workload.splits.train.x[:1])
+
+
 @pytest.mark.parametrize("count", [0, 41, "some"])
 def test_checkpoint_counts_out_of_range_are_refused(count):
     with pytest.raises(sr.SamattrError, match="checkpoints must be"):
@@ -169,6 +262,7 @@ def test_checkpoint_counts_out_of_range_are_refused(count):
         {"momentum": 1.0},
         {"weight_decay": -1.0},
         {"schedule": "cosin"},
+        {"sampling": "epoch"},
         {"n_train": 0},
         {"n_train": 100_000},
         {"dtype": "float16"},

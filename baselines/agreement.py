@@ -1,0 +1,116 @@
+"""How well a method agrees with exact retraining in one cell of an experiment: a few numbers, without intervals.
+
+Intervals of experiments are over seeds; `baselines.validation` is the full comparison of one method.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from baselines import metrics
+from baselines.truth import Truth, leave_one_out
+from baselines.validation import GROUND_TRUTH, validate
+from samattr_ref.errors import SamattrError
+from samattr_ref.registry import attribute, get_method, influence_score
+from samattr_ref.run import Run
+from samattr_ref.solvers import DENSE_LIMIT
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+INSPECTED = 0.4
+"""The share of the training points after which found wrong labels are counted: the paper's."""
+
+UNTUNED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2}
+"""Options where a network is too large to choose them: a solve for every candidate and query would take hours."""
+
+
+def chosen_options(method: str, workload: Workload) -> dict[str, Any]:
+    """The options that a method runs with on a workload and on its variants.
+
+    Up to `DENSE_LIMIT` parameters, those that the full validation of the workload chose on held-out queries (found on
+    disk where it was done before); for larger networks `UNTUNED`.
+    """
+    grid = get_method(method).tune
+    if not grid:
+        return {}
+    if len(workload.build()[1]) > DENSE_LIMIT:
+        return {name: value for name, value in UNTUNED.items() if name in get_method(method).options}
+    options = validate(method, workload).diagnostics["options"]
+    return {name: options[name] for name in grid}
+
+
+def agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run | None = None) -> dict[str, Any]:
+    """One method against the ground truth of a run.
+
+    Args:
+        truth: Leave-one-out effects.
+        method: A method's name, or `loo` for what exact effects themselves reach.
+        options: The method's options.
+        run: The run that the method is given, where it is not the truth's own.
+
+    Returns:
+        `spearman`, `pearson` (means over queries), `slope`, `spearman_mean_query`, `noise_auc`, `noise_found` (share of
+        the wrong labels among the lowest `INSPECTED` of the Influence Scores), `status` (`ok`, or why there are no
+        numbers), and the solver's `residual`, `grad_norm` and `rho_over_grad_norm` where there are any.
+    """
+    run = run or truth.run
+    true = truth.values.double().cpu().numpy()
+    try:
+        predicted, influence, diagnostics = _scores(truth, method, options, run)
+    except SamattrError as error:
+        return {"status": str(error)}
+    noisy = truth.run.splits.noisy.cpu().numpy()
+    scored = np.isfinite(influence)
+    mean, true_mean = predicted.mean(1, keepdims=True), true.mean(1, keepdims=True)
+    found = {
+        "spearman": float(metrics.spearman_per_query(predicted, true).mean()),
+        "pearson": float(metrics.pearson_per_query(predicted, true).mean()),
+        "slope": metrics.slope(predicted, true),
+        "spearman_mean_query": float(metrics.spearman_per_query(mean, true_mean)[0]),
+        "noise_auc": metrics.noise_auc(influence[scored], noisy[scored]),
+        "noise_found": metrics.found_share(influence[scored], noisy[scored], INSPECTED),
+        "status": "ok",
+    }
+    return found | {name: diagnostics.get(name) for name in ("residual", "grad_norm", "rho_over_grad_norm")}
+
+
+def _scores(
+    truth: Truth, method: str, options: Mapping[str, Any], run: Run
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Predicted effects [n_removed, n_query], Influence Scores [n_train] (NaN where unknown) and diagnostics."""
+    validation = run.splits.validation
+    if method == GROUND_TRUTH:
+        return truth.values.double().cpu().numpy(), truth.influence.double().cpu().numpy(), {}
+    scores = attribute(run, method, truth.run.splits.queries, **options)
+    influence = influence_score(run, method, validation, **options)
+    return (
+        scores.values[truth.removed].double().cpu().numpy(),
+        influence.double().cpu().numpy(),
+        scores.diagnostics,
+    )
+
+
+def sweep(
+    base: Workload, methods: Sequence[str], varied: Workload | None = None, extra: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """`agreement` of several methods on a variant of a workload, with the options that the workload itself chose.
+
+    Args:
+        base: The workload that options are chosen on.
+        methods: Methods, `loo` among them or not.
+        varied: The variant; by default the workload itself.
+        extra: Options that are set apart, for every method that has them.
+
+    Returns:
+        One row a method.
+    """
+    truth = leave_one_out(train(varied or base))
+    rows = []
+    for name in methods:
+        options: dict[str, Any] = {}
+        if name != GROUND_TRUTH:
+            options = chosen_options(name, base)
+            options |= {key: value for key, value in (extra or {}).items() if key in get_method(name).options}
+        rows.append({"method": name, **agreement(truth, name, options)})
+    return rows

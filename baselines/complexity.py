@@ -1,0 +1,68 @@
+"""How long methods take as problems grow, and how long their formulas say that they should."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from baselines.measure import measured
+from samattr_ref.registry import get_method, influence_score
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+EXPECTED: dict[str, dict[str, Any]] = {
+    "grad-dot": {"formula": "n F", "n": 1, "P": 1},
+    "sam-gif": {"formula": "T B F", "n": 0, "P": 1, "T": 1},
+    "tracin": {"formula": "T (B + m) F", "n": 0, "P": 1, "T": 1},
+    "tracin-cp": {"formula": "C (n + m) F", "n": 1, "P": 1, "T": 0, "C": 1},
+    "sam-hif-fast": {"formula": "J n F", "n": 1, "P": 1, "T": 0, "J": 1},
+}
+"""Cost of one mean query over m validation points, by method: the formula, and its exponent in each axis."""
+
+REPEATS = 3
+
+
+def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str]) -> pd.DataFrame:
+    """Median seconds and peak memory of the Influence Scores of all points.
+
+    Args:
+        workload: The workload, its n, P and T already set.
+        axis: `n`, `P`, `T`, `C` or `J`.
+        size: The size on that axis; set as an option for C and J.
+        methods: The methods.
+
+    Returns:
+        Rows `method`, `axis`, `size`, `seconds`, `memory_bytes`.
+    """
+    run = train(workload)
+    rows = []
+    for name in methods:
+        known = get_method(name).options
+        options: dict[str, Any] = {}
+        if "order" in known:  # damped so that the series does not grow, and never cut short
+            options = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 0.0}
+        if axis in ("C", "J"):
+            options["checkpoints" if axis == "C" else "order"] = size
+        costs = []
+        for _ in range(REPEATS + 1):  # the first warms up
+            fresh = replace(run)
+            with measured() as cost:
+                influence_score(fresh, name, run.splits.validation, **options)
+            costs.append(cost)
+        seconds = float(np.median([cost.runtime_s for cost in costs[1:]]))
+        memory = max(cost.peak_memory_bytes for cost in costs)
+        rows.append({"method": name, "axis": axis, "size": size, "seconds": seconds, "memory_bytes": memory})
+    return pd.DataFrame(rows)
+
+
+def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """Slope of log seconds over log size, by least squares over the larger half of the sizes, at least three.
+
+    >>> round(exponent([1, 2, 4, 8, 16], [9, 9, 10, 20, 40]), 2)
+    1.0
+    """
+    order = np.argsort(sizes)[-max(3, -(-len(sizes) // 2)) :]
+    x, y = np.log(np.asarray(sizes, dtype=float)[order]), np.log(np.asarray(seconds, dtype=float)[order])
+    return float(np.polyfit(x, y, 1)[0])

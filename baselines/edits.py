@@ -1,0 +1,96 @@
+"""Edits held against retraining: accuracy, direction, size and cost, group by group."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from baselines.agreement import chosen_options
+from baselines.editing import edit, group_of
+from baselines.measure import measured
+from baselines.truth import leave_one_out, retraining_truth
+from samattr_ref.errors import SamattrError
+from samattr_ref.registry import influence_score, methods
+from samattr_ref.run import Run
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+RETRAINED, NO_EDIT = "retrained", "no-edit"
+
+IN_PARTS = ("sam-hif-implicit", "if")
+"""The methods that are also edited in parts."""
+
+
+def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], parts: int) -> pd.DataFrame:
+    """Every method's edit of every group, beside retraining and no edit at all.
+
+    Args:
+        workload: The workload.
+        kinds: `random`, `most`, `least`, see `baselines.editing.group_of`.
+        fractions: Shares of the training points to remove.
+        parts: Parts of the sequential edits; 1 leaves them out.
+
+    Returns:
+        Rows `method`, `kind`, `fraction`: `accuracy` on the validation set, `difference` from retraining, `loss_error`
+        (|edited − retrained| mean validation loss), `cosine` and `size` (‖Δ̂‖/‖Δ‖) of the edit, `status`; and
+        `seconds` and `memory_bytes` of editing the first group alone, nothing computed before.
+    """
+    run = train(workload)
+    value = value_of_points(run)
+    named = [(kind, f, group_of(run, kind, f, value)) for kind in kinds for f in fractions]
+    groups = [group for _, _, group in named]
+    truth = retraining_truth(run, [group.sort().values for group in groups])
+    editors = [(name, 1) for name, method in methods().items() if method.change is not None]
+    editors += [(name, parts) for name in IN_PARTS if parts > 1]
+    unchanged = run.parameters.expand(len(groups), -1)
+    costs = {"seconds": truth.record["seconds"] / (len(groups) + 1), "memory_bytes": truth.record["peak_memory_bytes"]}
+    found: list[tuple[str, Tensor | str, dict[str, Any]]] = [
+        (RETRAINED, truth.parameters, costs),
+        (NO_EDIT, unchanged, {"seconds": 0.0, "memory_bytes": 0}),
+    ]
+    for name, count in editors:
+        label = name if count == 1 else f"{name}-in-parts"
+        options = chosen_options(name, workload)
+        try:
+            with measured() as cost:
+                edit(replace(run), name, groups[:1], options, count)
+            edited: Tensor | str = edit(run, name, groups, options, count)
+        except SamattrError as error:
+            edited = str(error)
+        found.append((label, edited, {"seconds": cost.runtime_s, "memory_bytes": cost.peak_memory_bytes}))
+    rows = []
+    for i, (kind, fraction, _) in enumerate(named):
+        for label, edited, costs in found:
+            row: dict[str, Any] = {"method": label, "kind": kind, "fraction": fraction}
+            outcome = {"status": edited} if isinstance(edited, str) else compare(run, edited[i], truth.parameters[i])
+            rows.append(row | outcome | costs)
+    return pd.DataFrame(rows)
+
+
+def value_of_points(run: Run) -> Tensor:
+    """What the training points are worth, [n_train]: exact LOO on the validation set, or SAM-IF's Influence Score."""
+    if run.workload.n_removed is None:
+        return leave_one_out(run).influence
+    return influence_score(run, "sam-if", run.splits.validation, **chosen_options("sam-if", run.workload))
+
+
+def compare(run: Run, edited: Tensor, retrained: Tensor) -> dict[str, Any]:
+    """Edited parameters against retrained ones."""
+    if not bool(edited.isfinite().all()):
+        return {"status": "the edit is not finite"}
+    validation = run.splits.validation
+    accuracy = run.accuracy(validation, edited)
+    loss, true_loss = (float(run.query_losses(validation.pool(), omega).detach()) for omega in (edited, retrained))
+    change, true = edited - run.parameters, retrained - run.parameters
+    size = float(change.norm() / true.norm())
+    return {
+        "accuracy": accuracy,
+        "difference": accuracy - run.accuracy(validation, retrained),
+        "loss_error": abs(loss - true_loss),
+        "cosine": float(torch.cosine_similarity(change, true, dim=0)) if size > 0 else float("nan"),
+        "size": size,
+        "status": "ok",
+    }

@@ -1,0 +1,61 @@
+"""Methods on training sets of full size: time, memory, wrong labels found, and agreement with what LOO can be had."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from baselines import metrics
+from baselines.agreement import INSPECTED
+from baselines.measure import measured, most_resident_bytes
+from baselines.truth import leave_one_out
+from baselines.validation import GROUND_TRUTH
+from samattr_ref.errors import SamattrError
+from samattr_ref.registry import influence_score
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+
+def full_size(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The Influence Scores of every training point, by each method with its options.
+
+    Args:
+        workload: The workload; with `n_removed` above 1, exact LOO of as many points is made last.
+        methods: Options by method.
+
+    Returns:
+        Rows `method` (`training` and `loo` among them): `seconds`, `process_bytes` (the most that the process has held
+        until then), `auc` and `found` (wrong labels), `spearman_mean_query`, `n_removed`, `status`.
+    """
+    with measured() as cost:
+        run = train(workload)
+    noisy = run.splits.noisy.cpu().numpy()
+    accuracy = run.accuracy(run.splits.validation)
+    rows: list[dict[str, Any]] = [
+        {"method": "training", "seconds": run.environment["seconds"], "process_bytes": most_resident_bytes()}
+    ]
+    influence: dict[str, np.ndarray] = {}
+    for name, options in methods.items():
+        row: dict[str, Any] = {"method": name, "status": "ok"}
+        try:
+            with measured() as cost:
+                scores = influence_score(run, name, run.splits.validation, **options)
+            influence[name] = scores.double().cpu().numpy()
+            row["auc"] = metrics.noise_auc(influence[name], noisy)
+            row["found"] = metrics.found_share(influence[name], noisy, INSPECTED)
+        except SamattrError as error:
+            row["status"] = str(error)
+        rows.append(row | {"seconds": cost.runtime_s, "process_bytes": most_resident_bytes()})
+    removed = 0
+    if workload.n_removed is None or workload.n_removed > 1:
+        truth = leave_one_out(run)
+        removed = len(truth.groups)
+        true = truth.influence[truth.removed].double().cpu().numpy()[:, None]
+        for row in rows:
+            if row["method"] in influence:
+                predicted = influence[row["method"]][truth.removed.numpy()][:, None]
+                row["spearman_mean_query"] = float(metrics.spearman_per_query(predicted, true)[0])
+        seconds = truth.record["seconds"]
+        rows.append({"method": GROUND_TRUTH, "seconds": seconds, "process_bytes": most_resident_bytes()})
+    return pd.DataFrame(rows).assign(n_removed=removed, accuracy=accuracy)

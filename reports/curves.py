@@ -1,0 +1,143 @@
+"""Curves of a metric over something that was varied: a column a workload, a row a metric, a line a method."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from baselines.metrics import mean_interval
+from baselines.validation import GROUND_TRUTH
+from reports.style import PAGE_INCHES, figure_style, look
+
+METRICS = {"spearman": "per-query Spearman\nwith exact LOO", "noise_auc": "AUC of finding\nwrong labels"}
+"""The rows of most figures and what their axes say."""
+
+BAND = "bands are 95 % t-intervals over seeds"
+
+
+def summarise(frame: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Mean over seeds and 95 % t-interval of each value: columns `value`, `value_low`, `value_high`, and `seeds`."""
+    rows = []
+    for key, part in frame.groupby(list(by), sort=False, dropna=False):
+        row = dict(zip(by, key, strict=True))
+        row["seeds"] = part["seed"].nunique()
+        for value in values:
+            numbers = pd.to_numeric(part[value]).groupby(part["seed"]).mean()
+            row[value], row[f"{value}_low"], row[f"{value}_high"] = mean_interval(numbers.to_numpy())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def draw_curves(
+    frame: pd.DataFrame,
+    x: str,
+    label: str,
+    metrics: Mapping[str, str] = METRICS,
+    scale: str = "linear",
+    per: str = "workload",
+) -> Figure:
+    """A panel a value of `per` and metric; lines are means over seeds, bands their 95 % t-intervals.
+
+    Args:
+        frame: Columns `method`, `seed`, x, `per` and the metrics. The method `loo` is drawn as the reference.
+        x: The column that was varied.
+        label: What the x axis says.
+        metrics: Columns to draw and what their y axes say.
+        scale: `linear`, `log`, or `symlog` for a logarithmic axis that has a zero.
+        per: The column that panels are made of.
+    """
+    panels = list(dict.fromkeys(frame[per]))
+    with figure_style():
+        figure, axes = plt.subplots(
+            len(metrics),
+            len(panels),
+            figsize=(PAGE_INCHES, 0.5 + 1.75 * len(metrics)),
+            sharex="col",
+            sharey="row",
+            squeeze=False,
+            layout="constrained",
+        )
+        for column, panel in enumerate(panels):
+            part = frame[frame[per] == panel]
+            axes[0, column].set_title(panel)
+            for row, (metric, heading) in enumerate(metrics.items()):
+                axis = axes[row, column]
+                for name in dict.fromkeys(part["method"]):
+                    _line(axis, part[part["method"] == name], x, metric, name)
+                if column == 0:
+                    axis.set_ylabel(heading)
+            set_scale(axes[-1, column], scale, part[x])
+            axes[-1, column].set_xlabel(label)
+        legend(figure, axes[0, 0])
+    return figure
+
+
+def legend(figure: Figure, axis: Axes) -> None:
+    """One legend for the whole figure, outside on the right."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+
+
+def set_scale(axis: Axes, scale: str, values: pd.Series) -> None:
+    """Scale the x axis; a symmetric logarithm turns linear below the smallest positive value."""
+    if scale == "symlog":
+        positive = values[values > 0]
+        axis.set_xscale("symlog", linthresh=float(positive.min()), linscale=0.5)
+        axis.set_xlim(left=0)
+    else:
+        axis.set_xscale(scale)
+
+
+def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> None:
+    curve = summarise(part, [x], [metric]).sort_values(x)
+    if not np.isfinite(curve[metric]).any():
+        return
+    shown = look(name)
+    xs = curve[x].to_numpy(dtype=float)
+    low, high = curve[f"{metric}_low"].clip(lower=-1), curve[f"{metric}_high"].clip(upper=1)
+    axis.fill_between(xs, low, high, color=shown.colour, alpha=0.12, lw=0)
+    axis.plot(
+        xs,
+        curve[metric],
+        color=shown.colour,
+        linestyle=shown.line,
+        linewidth=1.4 if name == GROUND_TRUTH else 1.0,
+        marker=shown.marker,
+        markersize=3,
+        label=shown.label,
+    )
+
+
+def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "spearman") -> pd.DataFrame:
+    """Means over seeds with 95 % t-intervals: a row a workload and method, a column a value of x."""
+    table = summarise(frame, ["workload", "method", x], [metric])
+    table["cell"] = [bracket(*row) for row in table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy()]
+    table["Method"] = [look(name).label for name in table["method"]]
+    wide = table.pivot(index=["workload", "Method"], columns=x, values="cell")
+    order = dict.fromkeys(zip(table["workload"], table["Method"], strict=True))
+    wide = wide.loc[list(order)].fillna("–")
+    wide.columns = [f"{heading} {value:g}" if isinstance(value, int | float) else str(value) for value in wide.columns]
+    return wide.reset_index().rename(columns={"workload": "Workload"})
+
+
+def bracket(value: float, low: float, high: float, digits: int = 3) -> str:
+    """A number with its interval in brackets; a dash where there is none.
+
+    >>> bracket(0.5, 0.4, 0.6, digits=2)
+    '0.50 [0.40, 0.60]'
+    """
+    if not np.isfinite(value):
+        return "–"
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def describe(frame: pd.DataFrame) -> str:
+    """How many training points and seeds a frame is over."""
+    sizes = frame.groupby("workload", sort=False)["n_train"].unique()
+    points = ", ".join(f"{name}: n = {'/'.join(map(str, sorted(n)))}" for name, n in sizes.items())
+    return f"{points}; {frame['seed'].nunique()} seeds"

@@ -1,0 +1,114 @@
+"""Measured cost of every method in n, P, steps, C and J, beside the exponents of its formula."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.complexity import EXPECTED, exponent, time_methods
+from reports.curves import describe, summarise
+from reports.experiment import Case, Experiment
+from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.workload import Workload
+
+AXES = {
+    "n": "training points n",
+    "P": "parameters P",
+    "T": "steps T",
+    "C": "checkpoints C",
+    "J": "Neumann order J",
+}
+
+
+def measure(workload: Workload, axis: str, size: int, methods: Sequence[str]) -> pd.DataFrame:
+    """Seconds for the Influence Scores of all points at one size of one axis."""
+    return time_methods(workload, axis, size, methods)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Seconds over each axis, both logarithmic."""
+    axes_shown = [name for name in AXES if name in set(frame["axis"])]
+    with figure_style():
+        figure, axes = plt.subplots(
+            1, len(axes_shown), figsize=(PAGE_INCHES, 2.5), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axis, name in zip(axes[0], axes_shown, strict=True):
+            part = frame[frame["axis"] == name]
+            for method in dict.fromkeys(part["method"]):
+                means = summarise(part[part["method"] == method], ["size"], ["seconds"]).sort_values("size")
+                shown = look(method)
+                low = means["seconds_low"].clip(lower=means["seconds"] / 3)  # a log axis has no room for less
+                axis.fill_between(means["size"], low, means["seconds_high"], color=shown.colour, alpha=0.12, lw=0)
+                style = {"color": shown.colour, "linestyle": shown.line, "marker": shown.marker}
+                axis.plot(means["size"], means["seconds"], **style, markersize=3, linewidth=1, label=shown.label)
+            axis.set(xscale="log", yscale="log", xlabel=AXES[name])
+        axes[0, 0].set_ylabel("seconds, mean query")
+        handles: dict[str, Any] = {}
+        for axis in axes[0]:
+            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=5, frameon=False)
+    return figure
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """The fitted exponent of each method and axis beside the one of its formula."""
+    rows = []
+    for (method, axis), part in frame.groupby(["method", "axis"], sort=False):
+        slopes = [exponent(seed["size"], seed["seconds"]) for _, seed in part.groupby("seed")]
+        spread = f"{np.mean(slopes):.2f} [{min(slopes):.2f}, {max(slopes):.2f}]"
+        rows.append(
+            {
+                "Method": look(method).label,
+                "Cost": EXPECTED[method]["formula"],
+                "In": axis,
+                "Formula's exponent": EXPECTED[method][axis],
+                "Measured exponent": spread,
+                "Sizes": f"{part['size'].min()} to {part['size'].max()}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    return (
+        "Seconds for the Influence Scores of all training points (one mean query of the validation set), nothing "
+        "computed before, median of 3 "
+        f"calls ({describe(frame)}; bands 95 % t-intervals over seeds). F: cost of a forward pass of one point, ∝ P; "
+        "B: points a batch. Exponents are "
+        "least-squares slopes of log seconds over the larger half of the sizes, in brackets the lowest and highest "
+        "seed; below the formula's "
+        "where a fixed overhead a step still counts, above it where caches are outgrown."
+    )
+
+
+def _cases() -> list[Case]:
+    points = [Case("digits-mlp", {"n_train": n}, {"axis": "n", "size": n}) for n in (160, 320, 640, 1280)]
+    widths = [Case("digits-mlp", {"hidden": (w,)}, {"axis": "P", "size": 75 * w + 10}) for w in (32, 64, 128, 256, 512)]
+    steps = [Case("digits-mlp", {"steps": t}, {"axis": "T", "size": t}) for t in (100, 200, 400, 800, 1600)]
+    checkpoints = [Case("digits-mlp", {}, {"axis": "C", "size": c}) for c in (5, 10, 20, 40, 80)]
+    orders = [Case("digits-mlp", {}, {"axis": "J", "size": j}) for j in (10, 20, 40, 80, 160)]
+    cases = [*points, *widths, *steps, *checkpoints, *orders]
+    return [
+        Case(c.workload, {**c.settings, "n_tuning": 1, "n_query": 1}, {**c.arguments, "methods": _methods(c)})
+        for c in cases
+    ]
+
+
+def _methods(case: Case) -> list[str]:
+    return [name for name, expected in EXPECTED.items() if case.arguments["axis"] in expected]
+
+
+EXPERIMENT = Experiment(
+    name="complexity",
+    title="Measured complexity",
+    measure=measure,
+    cases={"desk": _cases()},
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+    timed=True,
+)

@@ -1,0 +1,112 @@
+"""Influence Scores of every point of full-size training sets: do the methods get there, in what time and memory?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.full_size import full_size
+from reports.curves import bracket, describe, summarise
+from reports.experiment import Case, Experiment
+from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.workload import Workload
+
+HEADINGS = {
+    "minutes": "Minutes",
+    "gib": "Process, GiB",
+    "auc": "Noise AUC",
+    "found": "Wrong labels in the lowest 40 %",
+    "spearman_mean_query": "Spearman with LOO, mean query",
+}
+
+
+def measure(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Each method with its options; and exact LOO of the points that the workload removes, where it removes some."""
+    return full_size(workload, methods)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Share of the wrong labels found over minutes, a panel a workload."""
+    frame = frame[frame["method"] != "training"]
+    panels = list(dict.fromkeys(frame["workload"]))
+    with figure_style():
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(PAGE_INCHES, 2.5), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axis, panel in zip(axes[0], panels, strict=True):
+            part = frame[frame["workload"] == panel]
+            for row in part.itertuples():
+                shown = look(row.method)
+                axis.plot(row.seconds / 60, row.found, marker=shown.marker or "o", color=shown.colour, linestyle="")
+            axis.set(title=f"{panel}, n = {part['n_train'].iloc[0]:,}", xscale="log", xlabel="minutes", ylim=(0, 1.02))
+        axes[0, 0].set_ylabel("share of the wrong labels\nin the lowest 40 %")
+        names = list(dict.fromkeys(frame["method"]))
+        handles = [
+            plt.Line2D([], [], color=look(n).colour, marker=look(n).marker or "o", linestyle="", label=look(n).label)
+            for n in names
+        ]
+        figure.legend(handles=handles, loc="outside right center", frameon=False)
+    return figure
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Minutes, memory and what the scores are worth."""
+    frame = frame.assign(minutes=frame["seconds"] / 60, gib=frame["process_bytes"] / 2**30)
+    means = summarise(frame, ["workload", "n_train", "method"], list(HEADINGS))
+    shown = pd.DataFrame(
+        {
+            "Workload": [f"{w}, n = {n:,}" for w, n in zip(means["workload"], means["n_train"], strict=True)],
+            "Method": [look(name).label for name in means["method"]],
+        }
+    )
+    for name, heading in HEADINGS.items():
+        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
+    return shown
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    removed = ", ".join(f"{w}: {n}" for w, n in frame.groupby("workload", sort=False)["n_removed"].max().items())
+    return (
+        f"Influence Scores of every training point for the mean of the validation set ({describe(frame)}). Process: "
+        "the most memory that the whole "
+        f"process held, data and network included. Spearman: over the points that exact LOO removed ({removed}; 0 is "
+        "none)."
+    )
+
+
+FAST = {"curvature": "gauss-newton", "damping": 0.03, "order": 50}
+SOLVED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2}
+PAPER = {
+    "sam-hif-fast": FAST,
+    "sam-gif": {"checkpoints": 10},
+    "tracin-cp": {"checkpoints": 10},
+    "grad-dot": {},
+    "random": {},
+}
+ALL = {"sam-hif-implicit": SOLVED, "sam-if": SOLVED, "sam-hif": SOLVED, "if": SOLVED, **PAPER}
+
+EXPERIMENT = Experiment(
+    name="full-size",
+    title="Full-size training sets",
+    measure=measure,
+    cases={
+        "large": [
+            Case("mnist-mlp", {"n_train": 60000, "steps": 3000, "n_removed": 1}, {"methods": PAPER}),
+            Case("cifar10-cnn", {"n_train": 5000, "steps": 1000, "n_removed": 20}, {"methods": ALL}),
+            Case("cifar10-resnet9", {}, {"methods": ALL}),
+        ],
+        "paper": [
+            Case("mnist-mlp", {"n_train": 60000, "steps": 6000, "n_removed": 100}, {"methods": ALL}),
+            Case("cifar10-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 100}, {"methods": ALL}),
+            Case("cifar10-resnet9", {"n_train": 50000, "steps": 10000, "width": 64, "n_removed": 50}, {"methods": ALL}),
+            Case("cifar100-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 50}, {"methods": ALL}),
+        ],
+    },
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+    timed=True,
+)

@@ -1,0 +1,61 @@
+"""Fast SAM-HIF over the order J of its Neumann series, with the residual and where it diverges."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.agreement import sweep
+from reports.curves import BAND, METRICS, describe, draw_curves, summarise, tabulate_curves
+from reports.experiment import Case, Experiment
+from samattr_ref.workload import Workload
+
+ORDERS = (1, 2, 5, 10, 20, 50, 100)
+COMPARED = ("loo", "sam-hif-fast", "sam-hif", "sam-if", "if", "tracin")
+
+
+def measure(workload: Workload, order: int) -> pd.DataFrame:
+    """Fast SAM-HIF at one order; the methods that have none are the same at every order, for comparison."""
+    return pd.DataFrame(sweep(workload, COMPARED, extra={"order": order})).assign(order=order)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Spearman, noise AUC and the residual over J; a cross where a seed's series grew instead of shrinking."""
+    figure = draw_curves(
+        frame, "order", "order J of the Neumann series", {**METRICS, "residual": "relative residual"}, "log"
+    )
+    fast = summarise(frame[frame["method"] == "sam-hif-fast"], ["workload", "order"], ["residual"])
+    diverged = frame[frame["status"].str.contains("diverged")].groupby(["workload", "order"]).size()
+    panels = list(dict.fromkeys(frame["workload"]))
+    axes = [axis for axis in figure.axes if axis.get_xlabel()]
+    for panel, axis in zip(panels, axes, strict=True):
+        axis.set_yscale("log")
+        at = [order for name, order in diverged.index if name == panel]
+        top = fast.loc[fast["workload"] == panel, "residual"].max()
+        axis.plot(at, [top] * len(at), linestyle="", marker="x", color="black", markersize=5, label="diverged")
+    return figure
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Spearman at each order; a dash where every seed diverged."""
+    return tabulate_curves(frame, "order", "J =")
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    diverged = frame["status"].str.contains("diverged").sum()
+    return (
+        f"Fast SAM-HIF at order J; the others do not depend on it ({describe(frame)}); {BAND}. The step of the "
+        "series is 1/|λ_max|; "
+        f"{diverged} of the cells diverged and give no scores (crosses in the lowest row). Damping and curvature as "
+        "chosen at J = 50."
+    )
+
+
+EXPERIMENT = Experiment(
+    name="neumann",
+    title="Order of the Neumann series",
+    measure=measure,
+    cases={"desk": [Case(w, arguments={"order": j}) for w in ("digits-logreg", "digits-mlp") for j in ORDERS]},
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+)

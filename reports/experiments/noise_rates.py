@@ -1,0 +1,62 @@
+"""Finding wrong labels at noise rates from 5 to 40 %: the curve, its area, and the rivals."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.detection import detection
+from baselines.truth import leave_one_out
+from reports.curves import BAND, describe, draw_curves, summarise, tabulate_curves
+from reports.experiment import Case, Experiment
+from reports.results import COMPARED
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+RATES = (0.05, 0.1, 0.2, 0.3, 0.4)
+
+
+def measure(workload: Workload, rate: float) -> pd.DataFrame:
+    """Wrong labels found by every method, by exact LOO, by self-influence and at random."""
+    truth = leave_one_out(train(workload.override(noise=rate)))
+    return detection(truth.run, [*COMPARED, "random"], ["if", "tracin-cp"], workload, truth).assign(rate=rate)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Share found over share inspected, a panel a rate, on the last workload."""
+    last = frame[frame["workload"] == frame["workload"].iloc[-1]]
+    panels = last.assign(panel=[f"{rate:.0%} wrong" for rate in last["rate"]])
+    return draw_curves(
+        panels, "inspected", "share inspected", {"found": "share of the\nwrong labels found"}, per="panel"
+    )
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """AUC at each rate."""
+    return tabulate_curves(frame, "rate", "rate", "auc")
+
+
+def found_at(frame: pd.DataFrame, rate: float, inspected: float) -> pd.DataFrame:
+    """Share of the wrong labels found at one rate and share inspected, a row a workload and method."""
+    part = frame[np.isclose(frame["rate"], rate) & np.isclose(frame["inspected"], inspected)]
+    return summarise(part, ["workload", "method"], ["found"])
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    return (
+        "Wrong labels found by inspecting the lowest Influence Scores first; self-influence: the highest first. The "
+        "figure is "
+        f"{frame['workload'].iloc[-1]}, the table gives the area under the ROC curve on all ({describe(frame)}); "
+        f"{BAND}."
+    )
+
+
+EXPERIMENT = Experiment(
+    name="noise-rates",
+    title="Noise detection",
+    measure=measure,
+    cases={"desk": [Case(w, arguments={"rate": r}) for w in ("digits-logreg", "digits-mlp") for r in RATES]},
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+)

@@ -1,0 +1,72 @@
+"""Real label noise: the human labels of CIFAR-10N, and how well each way finds the wrong ones."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.detection import detection
+from reports.curves import BAND, bracket, describe, draw_curves, summarise
+from reports.experiment import Case, Experiment
+from reports.results import ORDER
+from reports.style import look
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+LABELS = ("aggregate", "random1", "worse")
+FOLDS = 5
+
+
+def measure(workload: Workload, labels: str) -> pd.DataFrame:
+    """Wrong human labels found by every method, by self-influence, by confident learning and at random."""
+    workload = workload.override(labels=labels)
+    run = train(workload)
+    frame = detection(run, ORDER, ["tracin-cp", "grad-dot"], workload, folds=FOLDS)
+    wrong = float(run.splits.noisy.double().mean())
+    return frame.assign(labels=labels, wrong=wrong, accuracy=run.accuracy(run.splits.validation))
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Share found over share inspected, a panel a set of labels."""
+    shares = frame.groupby("labels", sort=False)["wrong"].mean()
+    panels = frame.assign(panel=[f"{name}, {shares[name]:.1%} wrong" for name in frame["labels"]])
+    return draw_curves(
+        panels, "inspected", "share inspected", {"found": "share of the\nwrong labels found"}, per="panel"
+    )
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """AUC, share found among as many points as are wrong, precision and recall of what each way flags by itself."""
+    columns = {"auc": "AUC", "at_count": "Found in as many", "precision": "Precision", "recall": "Recall"}
+    means = summarise(frame, ["labels", "method"], list(columns))
+    shown = pd.DataFrame({"Labels": means["labels"], "Method": [look(name).label for name in means["method"]]})
+    for name, heading in columns.items():
+        numbers = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
+        shown[heading] = [bracket(*row) for row in numbers]
+    return shown
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    return (
+        f"Human labels of CIFAR-10N (Wei et al. 2022) on {describe(frame)}, validation accuracy "
+        f"{frame['accuracy'].mean():.2f} on "
+        "average; inspected by lowest Influence Score on clean validation labels, by highest self-influence, or by "
+        "lowest label "
+        f"quality of cleanlab (out-of-fold probabilities of the same run, {FOLDS} folds). {BAND}. Precision and "
+        "recall are of the "
+        "points that a way flags by itself: negative scores, or what cleanlab rejects. Exact LOO of every point is "
+        "out of reach here."
+    )
+
+
+EXPERIMENT = Experiment(
+    name="real-noise",
+    title="Real label noise",
+    measure=measure,
+    cases={
+        "desk": [Case("cifar10n-cnn", {"n_train": 500, "channels": (8, 16)}, {"labels": labels}) for labels in LABELS],
+        "large": [Case("cifar10n-cnn", {"n_train": 5000}, {"labels": labels}) for labels in LABELS],
+    },
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+)

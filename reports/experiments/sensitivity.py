@@ -1,0 +1,60 @@
+"""Where each method stops being reliable: the cells of `rho`, over the ρ/‖g‖ that the network ended with."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reports.curves import BAND, describe, draw_curves, summarise, tabulate_curves
+from reports.experiment import Experiment
+from reports.experiments import rho
+
+METRICS = {"spearman": "per-query Spearman\nwith exact LOO", "slope": "slope: truth\nregressed on score"}
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Spearman and slope over the mean ρ/‖g‖ of each ρ."""
+    figure = draw_curves(with_ratio(frame), "ratio", "ρ/‖g‖ at the end of training", METRICS, "log")
+    for axis in figure.axes:
+        if axis.get_ylabel() == METRICS["slope"]:
+            axis.set_yscale("symlog", linthresh=1)
+    return figure
+
+
+def with_ratio(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with ρ > 0, and `ratio`: ρ/‖g‖ of their cell, its mean over seeds."""
+    found = frame[frame["rho_over_grad_norm"] > 0]
+    means = summarise(found, ["workload", "rho"], ["rho_over_grad_norm"])
+    ratio = {(row.workload, row.rho): row.rho_over_grad_norm for row in means.itertuples()}
+    part = frame[frame["rho"] > 0]
+    pairs = zip(part["workload"], part["rho"], strict=True)
+    return part.assign(ratio=[float(f"{ratio.get(pair, float('nan')):.3g}") for pair in pairs])
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Slope at each ρ/‖g‖, workload by workload."""
+    parts = [
+        tabulate_curves(part.assign(step=part["ratio"].rank(method="dense").astype(int)), "step", "radius", "slope")
+        for _, part in with_ratio(frame).groupby("workload", sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True).fillna("–")
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    return (
+        "The networks of the figure before, over ρ/‖g‖ with g the full training gradient at the end (mean over "
+        "seeds): near a "
+        "minimum ‖g‖ is small and the perturbation turns with every change of the parameters. Upper: rank agreement; "
+        f"lower: size of the prediction, 1 is right. {describe(frame)}; {BAND}. Table: slope at the 1st, 2nd, … "
+        "radius ρ > 0."
+    )
+
+
+EXPERIMENT = Experiment(
+    name="sensitivity",
+    title="Reliability over ρ/‖g‖",
+    measure=rho.measure,
+    cases=rho.EXPERIMENT.cases,
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+)

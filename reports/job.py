@@ -1,0 +1,121 @@
+"""A job: which tables, figures and experiments, on which workloads and seeds; and the commands that make them again."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reports.experiment import Case, Cell, Experiment, Measured, experiments, gather, make
+from reports.results import Profile, Results, find_results, make_results
+from samattr_ref.errors import SamattrError, unknown_name
+
+HEADLINE = ("table", "scatter", "noise")
+"""What is drawn from the validations of a profile's workloads."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make or to draw.
+
+    Attributes:
+        profile: The profile, with the seeds that were asked for.
+        names: Tables, figures and experiments; none for all that the profile has.
+        workload: The workload to use in place of the profile's, or None.
+        settings: Fields to override in every workload.
+    """
+
+    profile: Profile
+    names: tuple[str, ...] = ()
+    workload: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if name not in (*HEADLINE, *experiments()):
+                raise unknown_name("table, figure or experiment", name, [*HEADLINE, *experiments()])
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Which of `HEADLINE` it has."""
+        if not self.profile.workloads and self.workload is None:
+            return ()
+        return HEADLINE if not self.names else tuple(name for name in HEADLINE if name in self.names)
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """Its experiments."""
+        if self.names:
+            return [experiment for name, experiment in experiments().items() if name in self.names]
+        return [experiment for experiment in experiments().values() if self.profile.name in experiment.cases]
+
+    def cells(self, experiment: Experiment) -> list[Cell]:
+        """The cells of an experiment, its own workloads replaced where another was asked for.
+
+        Raises:
+            SamattrError: if the profile has no cases of it.
+        """
+        cases = experiment.cases.get(self.profile.name)
+        if cases is None:
+            has = ", ".join(experiment.cases)
+            raise SamattrError(f"profile '{self.profile.name}' does not have '{experiment.name}': use --profile {has}")
+        distinct: dict[str, Case] = {}
+        for case in cases:
+            settings = {**({} if self.workload else case.settings), **self.settings}
+            case = replace(case, workload=self.workload or case.workload, settings=settings)
+            distinct.setdefault(str(case), case)
+        return [Cell(experiment.name, case, seed) for case in distinct.values() for seed in self.profile.seeds]
+
+    def command(self, name: str | None = None) -> str:
+        """The command that makes it, or one part of it, again."""
+        words = ["samattr", "reproduce", *([name] if name else self.names), "--profile", self.profile.name]
+        if self.workload:
+            words += ["--workload", self.workload]
+        for key, value in self.settings.items():
+            words += ["--set", f"{key}={json.dumps(value)}"]
+        words += ["--seeds", ",".join(map(str, self.profile.seeds))]
+        return shlex.join(words)
+
+
+def run(job: Job, jobs: int | None, compute: bool) -> tuple[Results | None, list[Measured]]:
+    """Make a job's results, or find them on disk.
+
+    Args:
+        job: The job.
+        jobs: Processes to measure with, see `reports.experiment.make`.
+        compute: Whether to make what is not on disk.
+    """
+    results = None
+    if job.headline:
+        profile = replace(job.profile, workloads=(job.workload,)) if job.workload else job.profile
+        results = (make_results if compute else find_results)(profile, job.settings)
+    cells = {experiment.name: job.cells(experiment) for experiment in job.experiments}
+    reasons = make([cell for part in cells.values() for cell in part], jobs) if compute else {}
+    measured = [gather(name, part, job.command(name), reasons) for name, part in cells.items()]
+    return results, measured
+
+
+def folder(job: Job, out: Path) -> Path:
+    """The folder that a job writes into."""
+    return out / job.profile.name
+
+
+def seeds_of(text: str | None, default: Sequence[int]) -> tuple[int, ...]:
+    """Seeds from a comma-separated list.
+
+    Raises:
+        SamattrError: if it is not one of whole numbers >= 0.
+
+    >>> seeds_of("0,1,4", (0,))
+    (0, 1, 4)
+    """
+    if text is None:
+        return tuple(default)
+    try:
+        seeds = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0:
+        raise SamattrError(f"seeds are whole numbers >= 0 with commas between them, not '{text}'")
+    return seeds
