@@ -21,15 +21,14 @@ def full_size(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> p
     """The Influence Scores of every training point, by each method with its options.
 
     Args:
-        workload: The workload; with `n_removed` above 1, exact LOO of as many points is made last.
+        workload: The workload; exact LOO of the points that it removes is made last.
         methods: Options by method.
 
     Returns:
         Rows `method` (`training` and `loo` among them): `seconds`, `process_bytes` (the most that the process has held
         until then), `auc` and `found` (wrong labels), `spearman_mean_query`, `n_removed`, `status`.
     """
-    with measured() as cost:
-        run = train(workload)
+    run = train(workload)
     noisy = run.splits.noisy.cpu().numpy()
     accuracy = run.accuracy(run.splits.validation)
     rows: list[dict[str, Any]] = [
@@ -47,15 +46,12 @@ def full_size(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> p
         except SamattrError as error:
             row["status"] = str(error)
         rows.append(row | {"seconds": cost.runtime_s, "process_bytes": most_resident_bytes()})
-    removed = 0
-    if workload.n_removed is None or workload.n_removed > 1:
-        truth = leave_one_out(run)
-        removed = len(truth.groups)
-        true = truth.influence[truth.removed].double().cpu().numpy()[:, None]
-        for row in rows:
-            if row["method"] in influence:
-                predicted = influence[row["method"]][truth.removed.numpy()][:, None]
-                row["spearman_mean_query"] = float(metrics.spearman_per_query(predicted, true)[0])
-        seconds = truth.record["seconds"]
-        rows.append({"method": GROUND_TRUTH, "seconds": seconds, "process_bytes": most_resident_bytes()})
-    return pd.DataFrame(rows).assign(n_removed=removed, accuracy=accuracy)
+    truth = leave_one_out(run)
+    true = truth.influence[truth.removed].double().cpu().numpy()[:, None]
+    for row in rows:
+        if row["method"] in influence:
+            predicted = influence[row["method"]][truth.removed.numpy()][:, None]
+            row["spearman_mean_query"] = float(metrics.spearman_per_query(predicted, true)[0])
+    seconds = truth.record["seconds"]
+    rows.append({"method": GROUND_TRUTH, "seconds": seconds, "process_bytes": most_resident_bytes()})
+    return pd.DataFrame(rows).assign(n_removed=len(truth.groups), accuracy=accuracy)

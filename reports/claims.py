@@ -119,7 +119,7 @@ def _editing(frame: pd.DataFrame) -> Finding:
         cells = [f"{look(n).label} {_shown(means.loc[n, _columns('accuracy')])}" for n in names if n in means.index]
         ours.append(f"{workload}: {', '.join(cells)}")
         holds[str(workload)] = all(_matches(frame[frame["workload"] == workload], name) for name in PAPER_METHODS)
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _matches(part: pd.DataFrame, name: str) -> bool:
@@ -142,7 +142,7 @@ def _runtime(frame: pd.DataFrame) -> Finding:
         )
         seconds = [means.loc[name, "seconds"] for name in order]
         holds[str(workload)] = all(before > after for before, after in itertools.pairwise(seconds))
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _checkpoints(frame: pd.DataFrame) -> Finding:
@@ -162,7 +162,7 @@ def _checkpoints(frame: pd.DataFrame) -> Finding:
         _, low, _ = mean_interval(accuracy[10] - accuracy[3])
         _, flat, _ = mean_interval(accuracy[max(accuracy.columns)] - accuracy[10])
         holds[str(workload)] = bool(low > 0 and flat > -EDIT_TOLERANCE)
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _noise(frame: pd.DataFrame) -> Finding:
@@ -176,7 +176,7 @@ def _noise(frame: pd.DataFrame) -> Finding:
             f"{workload}: " + ", ".join(f"{look(n).label} {_shown(means.loc[n, _columns('found')], 2)}" for n in names)
         )
         holds |= {f"{workload} by {look(n).label}": bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _top(frame: pd.DataFrame) -> Finding:
@@ -196,7 +196,7 @@ def _top(frame: pd.DataFrame) -> Finding:
         for name in PAPER_METHODS:
             _, low, high = means.loc[name, _columns("difference")]
             holds[f"{workload} by {look(name).label}"] = bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE)
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _sgd(frame: pd.DataFrame) -> Finding:
@@ -213,7 +213,7 @@ def _sgd(frame: pd.DataFrame) -> Finding:
             f"change {_shown(change)}"
         )
         holds[f"{workload} by {look(name).label}"] = bool(change[2] < 0)
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _sampling(frame: pd.DataFrame) -> Finding:
@@ -230,7 +230,7 @@ def _sampling(frame: pd.DataFrame) -> Finding:
             f"{_shown(excess, 2)}"
         )
         holds[str(workload)] = bool(gain[1] > 0 or excess[1] > 0)
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _underestimates(frame: pd.DataFrame) -> Finding:
@@ -246,7 +246,7 @@ def _underestimates(frame: pd.DataFrame) -> Finding:
         ratio = slopes.loc[("sam-hif", rho), "rho_over_grad_norm"]
         ours.append(f"{workload}, ρ = {rho:g} (ρ/‖g‖ = {ratio:.3g}): slope of truth on score {', '.join(cells)}")
         holds[str(workload)] = bool(slopes.loc[("sam-hif", rho), "slope_low"] > 1)
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _disagreement(results: Results, editing: Measured, rows: list[dict[str, str]]) -> dict[str, str]:
@@ -296,7 +296,7 @@ def _full_size(frame: pd.DataFrame) -> Finding:
             for n in PAPER_METHODS
             if n in means.index
         }
-    return Finding("; ".join(ours), holds)
+    return Finding("<br>".join(ours), holds)
 
 
 def _shown(numbers: Sequence[float], digits: int = 3) -> str:

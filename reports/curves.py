@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from baselines.metrics import mean_interval
 from baselines.validation import GROUND_TRUTH
@@ -71,8 +72,20 @@ def draw_curves(
                     axis.set_ylabel(heading)
             set_scale(axes[-1, column], scale, part[x])
             axes[-1, column].set_xlabel(label)
+        for row in axes:
+            _limit(row)
         legend(figure, axes[0, 0])
     return figure
+
+
+def _limit(row: Sequence[Axes]) -> None:
+    """End a row's y axis a little outside its curves, however far their bands go: few seeds make wide ones."""
+    lines = [np.asarray(line.get_ydata(), dtype=float) for axis in row for line in axis.lines]
+    values = np.concatenate(lines) if lines else np.zeros(0)
+    values = values[np.isfinite(values)]
+    if len(values) and np.ptp(values) > 0:
+        margin = 0.15 * np.ptp(values)
+        row[0].set_ylim(values.min() - margin, values.max() + margin / 3)
 
 
 def legend(figure: Figure, axis: Axes) -> None:
@@ -89,6 +102,10 @@ def set_scale(axis: Axes, scale: str, values: pd.Series) -> None:
         axis.set_xlim(left=0)
     else:
         axis.set_xscale(scale)
+    if scale == "log" and values.max() / values.min() < 100:
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> None:
@@ -107,6 +124,7 @@ def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> Non
         linewidth=1.4 if name == GROUND_TRUTH else 1.0,
         marker=shown.marker,
         markersize=3,
+        markevery=max(1, len(curve) // 6) if len(curve) > 20 else 1,
         label=shown.label,
     )
 

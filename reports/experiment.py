@@ -78,6 +78,11 @@ class Experiment:
     tabulate: Callable[[pd.DataFrame], pd.DataFrame]
     timed: bool = False
 
+    def cells(self, cases: Sequence[Case], seeds: Sequence[int]) -> list["Cell"]:
+        """The cells of some cases: those of the first experiment with this `measure`, so that two may show the same."""
+        owner = next((e.name for e in experiments().values() if e.measure is self.measure), self.name)
+        return [Cell(owner, case, seed) for case in cases for seed in seeds]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -96,9 +101,8 @@ class Cell:
 
     def path(self, workload: Workload) -> Path:
         """Where its rows are stored."""
-        measure = inspect.getsource(get_experiment(self.experiment).measure)
-        seen = [self.experiment, workload_digest(workload), dict(self.case.arguments), measure]
-        return store.folder("cells", json_digest(seen))
+        measure = _text_of(get_experiment(self.experiment).measure)
+        return store.folder("cells", json_digest([measure, workload_digest(workload), dict(self.case.arguments)]))
 
     def find(self) -> tuple[dict[str, Any], pd.DataFrame] | None:
         """What is stored of it, or None; measures nothing."""
@@ -168,6 +172,7 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
     Returns:
         Why cells failed, in one line each.
     """
+    cells = list(dict.fromkeys(cells))
     timed = [cell for cell in cells if get_experiment(cell.experiment).timed]
     others = [cell for cell in cells if not get_experiment(cell.experiment).timed]
     jobs = jobs or _workers()
@@ -181,6 +186,8 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
             bar.update()
 
         if jobs > 1 and len(others) > 1:
+            # loky renews a worker that has grown: nothing is lost by it
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
                 parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
                 for outcome in parallel(joblib.delayed(_measure)(cell) for cell in others):
@@ -243,6 +250,17 @@ def _measure(cell: Cell) -> tuple[Cell, str | None]:
     except SamattrError as error:
         return cell, str(error)
     return cell, None
+
+
+def _text_of(measure: Callable[..., Any]) -> list[Any]:
+    """What decides the rows of a measure beside `samattr_ref` and `baselines`: source, constants, own helpers."""
+    text: list[Any] = [inspect.getsource(measure)]
+    for name, value in sorted(inspect.getclosurevars(measure).globals.items()):
+        if inspect.isfunction(value) and value.__module__ == measure.__module__:
+            text.append(_text_of(value))
+        elif isinstance(value, int | float | str | tuple | list | dict):
+            text.append([name, value])
+    return text
 
 
 def _workers() -> int:

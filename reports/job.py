@@ -65,7 +65,7 @@ class Job:
             settings = {**({} if self.workload else case.settings), **self.settings}
             case = replace(case, workload=self.workload or case.workload, settings=settings)
             distinct.setdefault(str(case), case)
-        return [Cell(experiment.name, case, seed) for case in distinct.values() for seed in self.profile.seeds]
+        return experiment.cells(list(distinct.values()), self.profile.seeds)
 
     def command(self, name: str | None = None) -> str:
         """The command that makes it, or one part of it, again."""

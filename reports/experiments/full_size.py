@@ -94,9 +94,9 @@ EXPERIMENT = Experiment(
     measure=measure,
     cases={
         "large": [
-            Case("mnist-mlp", {"n_train": 60000, "steps": 3000, "n_removed": 1}, {"methods": PAPER}),
-            Case("cifar10-cnn", {"n_train": 5000, "steps": 1000, "n_removed": 20}, {"methods": ALL}),
-            Case("cifar10-resnet9", {}, {"methods": ALL}),
+            Case("mnist-mlp", {"n_train": 60000, "steps": 1500, "n_removed": 20}, {"methods": PAPER}),
+            Case("cifar10-cnn", {"n_train": 5000, "steps": 600, "n_removed": 20}, {"methods": ALL}),
+            Case("cifar10-resnet9", {"n_removed": 10}, {"methods": {"sam-hif": SOLVED, "sam-if": SOLVED, **PAPER}}),
         ],
         "paper": [
             Case("mnist-mlp", {"n_train": 60000, "steps": 6000, "n_removed": 100}, {"methods": ALL}),

@@ -19,8 +19,13 @@ def measure(workload: Workload, order: int) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman, noise AUC and the residual over J; a cross where a seed's series grew instead of shrinking."""
+    own = frame["residual"].where(frame["method"] == "sam-hif-fast")
     figure = draw_curves(
-        frame, "order", "order J of the Neumann series", {**METRICS, "residual": "relative residual"}, "log"
+        frame.assign(residual=own),
+        "order",
+        "order J of the Neumann series",
+        {**METRICS, "residual": "relative residual"},
+        "log",
     )
     fast = summarise(frame[frame["method"] == "sam-hif-fast"], ["workload", "order"], ["residual"])
     diverged = frame[frame["status"].str.contains("diverged")].groupby(["workload", "order"]).size()
@@ -30,7 +35,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         axis.set_yscale("log")
         at = [order for name, order in diverged.index if name == panel]
         top = fast.loc[fast["workload"] == panel, "residual"].max()
-        axis.plot(at, [top] * len(at), linestyle="", marker="x", color="black", markersize=5, label="diverged")
+        axis.plot(at, [top] * len(at), linestyle="", marker="x", color="black", markersize=5)
     return figure
 
 

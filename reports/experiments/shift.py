@@ -61,8 +61,9 @@ def draw(frame: pd.DataFrame) -> Figure:
                         linestyle="",
                         label=shown.label,
                     )
-            axes[0, column].set(title=workload, ylim=(-0.4, 1.05))
+            axes[0, column].set(title=workload, ylim=(-1.05, 1.05))
             axes[1, column].set_xticks(range(len(shifts)), shifts)
+            axes[1, column].set_xlabel("shift of the validation set")
             axes[1, column].axhline(0, color="0.7", linewidth=0.6, zorder=0)
         axes[0, 0].set_ylabel("Spearman of scores before\nwith exact LOO after")
         axes[1, 0].set_ylabel("accuracy gained after the shift\nby removal before it")

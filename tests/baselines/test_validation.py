@@ -63,7 +63,7 @@ def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
 
 
 def test_what_a_method_does_not_define_is_null():
-    result = baselines.validate("tracin", small(noise=None))
+    result = baselines.validate("tracin-cp", small(noise=None))
     for name in ("relative_error", "cosine", "noise_auc"):
         assert result.metrics[name] is None
     loo = baselines.validate("loo", small(noise=sr.LabelNoise(0.2)))

@@ -99,6 +99,9 @@ def test_a_users_own_method(samattr, tmp_path, monkeypatch):
         (["validate", "nowhere:f"], 1, "could not be imported"),
         (["reproduce", "--profile", "quikc"], 1, "did you mean 'quick'"),
         (["report", "tabel"], 1, "did you mean 'table'"),
+        (["reproduce", "editing"], 1, "use --profile desk"),
+        (["reproduce", "damping", "--profile", "desk", "--seeds", "a"], 1, "whole numbers"),
+        (["report", "damping", "--profile", "desk", "--seeds", "77"], 1, "nothing was measured"),
         (["validate", "if", "--seed", "-1"], 2, "seed"),
         (["frobnicate"], 2, "frobnicate"),
     ],
@@ -122,12 +125,24 @@ def test_a_report_of_nothing_is_one_line(samattr, fresh_store):
 
 def test_a_report_with_gaps_says_so(samattr, fresh_store, tmp_path, monkeypatch):
     monkeypatch.setitem(results.PROFILES, "quick", results.Profile("quick", (make_workload(tmp_path),), (0,)))
-    baselines.validate("random", results.PROFILES["quick"].cells()[0][0])
+    baselines.validate("random", results.PROFILES["quick"].cells({})[0][0])
     code, out, err = samattr("report", "table", "--out", str(tmp_path / "out"))
     assert code == 1
     assert "random" in out
     assert f"{len(sr.methods())} results are missing" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_one_experiment_at_any_size(samattr, tmp_path):
+    sizes = [*SMALL, "--workload", "digits-mlp", "--seeds", "0,1", "--jobs", "1"]
+    arguments = ["sam-against-sgd", "--profile", "desk", *sizes, "--out", str(tmp_path)]
+    code, out, _ = samattr("reproduce", *arguments)
+    assert code == 0
+    assert "SAM-GIF" in out
+    assert (tmp_path / "desk" / "sam-against-sgd.png").exists()
+    code, out, _ = samattr("report", *(a for a in arguments if a not in ("--jobs", "1")), "--json")
+    assert code == 0
+    assert json.loads(out)["failures"] == []
 
 
 def make_workload(folder):

@@ -9,6 +9,7 @@ import pytest
 
 import samattr_ref as sr
 from reports import noise, page, results, scatter, table
+from reports.job import Job
 from reports.results import Profile, find_results, make_results
 
 WORKLOAD = """
@@ -60,7 +61,7 @@ def test_table(made):
     values = [r.metrics["spearman_per_query"]["mean"] for r in made.validations if r.method == "sam-if"]
     assert row["spearman"] == pytest.approx(np.mean(values))
     assert row["spearman_low"] <= row["spearman"] <= row["spearman_high"]
-    assert np.isnan(frame.set_index("method").loc["tracin", "cosine"])
+    assert np.isnan(frame.set_index("method").loc["grad-dot", "cosine"])
     text = table.to_markdown(frame)
     assert "**tiny**" in text
     assert f"{row['spearman']:.3f} [{row['spearman_low']:.3f}, {row['spearman_high']:.3f}]" in text
@@ -89,8 +90,9 @@ def test_noise_curve(made):
     plt.close(figure)
 
 
-def test_page(made, tmp_path):
-    text = page.write(made, tmp_path / "out", "samattr reproduce --profile tiny")
+def test_page(profile, made, tmp_path):
+    job = Job(profile)
+    text = page.write(job, made, [], tmp_path / "out")
     files = {path.name for path in (tmp_path / "out").iterdir()}
     figures = {f"{name}.{ending}" for name in ("scatter-tiny", "noise") for ending in ("pdf", "png", "csv")}
     tables = {"table.md", "table.csv", "table.tex", "results.parquet", "provenance.json", "report.md"}
@@ -101,9 +103,9 @@ def test_page(made, tmp_path):
     assert origin["environments"][0]["torch"]
     report = (tmp_path / "out" / "report.md").read_text()
     assert text.strip() in report
-    assert "n = 40" in report
+    assert "40 of n = 40" in report
     assert len(pd.read_parquet(tmp_path / "out" / "results.parquet")) == len(made.tidy())
-    page.write(made, tmp_path / "one", "samattr report", ["noise"])
+    page.write(Job(profile, ("noise",)), made, [], tmp_path / "one")
     assert not (tmp_path / "one" / "table.md").exists()
 
 
@@ -118,11 +120,11 @@ def test_a_failing_method_is_listed_and_stops_nothing(profile, monkeypatch, tmp_
     monkeypatch.setattr(results, "validate", failing)
     partial = make_results(profile)
     assert partial.failures == [f"tracin on tiny, seed {seed}: it broke" for seed in (0, 1)]
-    page.write(partial, tmp_path, "samattr reproduce")
+    page.write(Job(profile), partial, [], tmp_path)
     assert "- tracin on tiny, seed 0: it broke" in (tmp_path / "report.md").read_text()
 
 
-def test_an_output_folder_in_the_way_is_named(made, tmp_path):
+def test_an_output_folder_in_the_way_is_named(profile, made, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(sr.SamattrError, match="choose another folder with --out"):
-        page.write(made, tmp_path / "file", "samattr reproduce")
+        page.write(Job(profile), made, [], tmp_path / "file")

@@ -100,7 +100,7 @@ def test_a_function_is_a_method_and_other_packages_bring_theirs(monkeypatch):
 def test_parameter_change_is_refused_where_there_is_none():
     run = sr.train(small())
     with pytest.raises(sr.SamattrError, match="does not predict a parameter change"):
-        sr.parameter_change(run, "tracin", [[0]])
+        sr.parameter_change(run, "grad-dot", [[0]])
     with pytest.raises(sr.SamattrError, match=r"outside 0\.\.59"):
         sr.parameter_change(run, "sam-gif", [[60]])
     with pytest.raises(sr.SamattrError, match="twice"):

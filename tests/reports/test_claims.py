@@ -1,0 +1,67 @@
+"""Verdicts from frames whose answer is known."""
+
+import pandas as pd
+import pytest
+
+from reports import claims
+from reports.experiment import Measured, get_experiment
+
+ENVIRONMENT = {"gpu": None, "cpu": "a processor", "cores": 2}
+
+
+def edits(accuracies, seconds):
+    rows = [
+        {"workload": "w", "seed": seed, "n_train": 10, "kind": kind, "fraction": fraction, "method": method}
+        | {"accuracy": value + seed / 1000, "difference": value - accuracies["retrained"], "seconds": seconds[method]}
+        for seed in (0, 1, 2)
+        for kind in ("random", "most")
+        for fraction in (0.1, 0.4)
+        for method, value in accuracies.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+NAMES = ("retrained", "no-edit", "sam-hif", "sam-hif-fast", "sam-gif", "sam-if", "if", "tracin")
+FALLING = dict(zip(NAMES, (9, 0, 5, 3, 1, 5, 5, 1), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("edited", "verdict"), [(0.905, "holds"), (0.93, "does not hold"), (0.951, "does not hold"), (0.5, "does not hold")]
+)
+def test_an_edit_must_match_retraining_and_beat_no_edit(edited, verdict):
+    frame = edits(dict.fromkeys(NAMES, edited) | {"retrained": 0.9, "no-edit": 0.915}, FALLING)
+    finding = claims._editing(frame)
+    assert finding.verdict == verdict
+    assert f"SAM-GIF {edited + 0.001:.3f} [" in finding.ours
+
+
+def test_runtimes_must_fall():
+    accuracies = dict.fromkeys(NAMES, 0.9)
+    assert claims._runtime(edits(accuracies, FALLING)).verdict == "holds"
+    assert claims._runtime(edits(accuracies, FALLING | {"sam-gif": 4})).verdict == "does not hold"
+
+
+def test_a_claim_may_hold_on_some_workloads():
+    rows = [
+        {"workload": w, "seed": s, "bin": b, "method": "sam-gif", "spearman": rank + s / 1000, "error": 1.0}
+        for w, ranks in (("a", (0.2, 0.8)), ("b", (0.5, 0.5)))
+        for s in (0, 1, 2)
+        for b, rank in ((1, ranks[0]), (5, ranks[1]))
+    ]
+    finding = claims._sampling(pd.DataFrame(rows))
+    assert finding.verdict == "holds only on a"
+    assert "0.20 in the rarest fifth, 0.80 in the commonest" in finding.ours
+
+
+def test_the_page_has_a_row_a_measured_claim():
+    frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
+    measured = Measured(get_experiment("editing"), frame, 90.0, [ENVIRONMENT], [], "samattr reproduce editing", 3)
+    table = claims.compute([measured], None)
+    assert len(table) == 2  # accuracy and runtime
+    row = table.iloc[0]
+    assert row["Paper"].startswith("retrain 0.9500")
+    assert row["Minutes"] == "1.5"
+    assert row["Command"] == "`samattr reproduce editing`"
+    assert row["Hardware"] == "a processor, 2 cores"
+    assert row["Size that was run"] == "w (n = 10); 3 seeds"
+    assert "[editing](editing.png)" in claims.to_markdown(table)

@@ -1,0 +1,192 @@
+"""Every experiment on a small case: measured, found again, drawn, tabulated, described; and how cells are kept."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+import samattr_ref as sr
+from reports import curves, experiment
+from reports.experiment import Case, Cell, experiments, gather, get_experiment, make
+from reports.job import Job, run, seeds_of
+from reports.page import write
+from reports.results import PROFILES, Profile
+from tests.conftest import needs_data
+
+TINY = {"n_train": 40, "n_query": 5, "n_tuning": 4, "n_validation": 30, "steps": 20, "batch_size": 20}
+WORKLOADS = """
+import samattr_ref as sr
+
+tiny = sr.Workload(
+    "tiny",
+    sr.Digits(n_train=40, n_query=5, n_tuning=4, n_validation=30),
+    sr.LogisticRegression(),
+    sr.SamRecipe(steps=20, batch_size=20),
+    dtype="float64",
+)
+"""
+ARGUMENTS = {
+    "checkpoints": [{"checkpoints": c} for c in (2, 3, 5, 10, None)],
+    "complexity": [{"axis": "C", "size": c, "methods": ["tracin-cp"]} for c in (2, 4, 8)],
+    "damping": [{"damping": d} for d in (0.0, 0.1)],
+    "editing": [{"fractions": (0.1, 0.3), "parts": 2}],
+    "full-size": [{"methods": {"sam-gif": {"checkpoints": 5}, "sam-hif": {}, "random": {}}}],
+    "harmful": [{"method": "loo"}],
+    "neumann": [{"order": j} for j in (1, 30)],
+    "noise-rates": [{"rate": r} for r in (0.1, 0.3)],
+    "p-norm": [{"p": p} for p in (2.0, float("inf"))],
+    "real-noise": [{"labels": name} for name in ("aggregate", "worse")],
+    "rho": [{"rho": r} for r in (0.0, 0.5)],
+    "sam-against-sgd": [{"optimiser": o} for o in ("SAM", "SGD")],
+    "sensitivity": [{"rho": r} for r in (0.0, 0.5)],
+    "shift": [{"shifts": ("noise", "negative")}],
+}
+CURVES = ("checkpoints", "damping", "neumann", "noise-rates", "p-norm", "rho")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "tinyworkloads.py"
+    path.write_text(WORKLOADS)
+    return f"{path}:tiny"
+
+
+def named(name):
+    """An experiment's name as a parameter, marked where it needs data that only a download could bring."""
+    return pytest.param(name, marks=needs_data("cifar10n.csv")) if name == "real-noise" else name
+
+
+def cells_of(name, tiny):
+    if name == "real-noise":
+        cases = [Case("cifar10n-cnn", TINY | {"channels": (8, 16)}, arguments) for arguments in ARGUMENTS[name]]
+    else:
+        cases = [Case(tiny, {}, arguments) for arguments in ARGUMENTS.get(name, [{}])]
+    return [Cell(name, case, seed) for case in cases for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module", params=[named(name) for name in experiments()])
+def measured(request, tiny):
+    cells = cells_of(request.param, tiny)
+    reasons = make(cells, jobs=1)
+    assert not reasons
+    return gather(request.param, cells, "samattr reproduce")
+
+
+def test_every_experiment_is_measured_drawn_and_described(measured):
+    frame, chosen = measured.frame, measured.experiment
+    assert not measured.failures
+    assert list(frame.columns[:3]) == ["workload", "seed", "n_train"]
+    assert set(frame["seed"]) == {0, 1}
+    figure = chosen.draw(frame)
+    assert figure.get_size_inches()[0] <= 7.2
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert any(axis.lines or axis.images or axis.containers for axis in shown)
+    assert figure.get_supxlabel() or any(axis.get_xlabel() or axis.images for axis in shown)
+    plt.close(figure)
+    table = chosen.tabulate(frame)
+    assert len(table)
+    assert not table.astype(str).isin(["nan", "None"]).any().any()
+    text = chosen.caption(frame)
+    assert "2 seeds" in text
+    assert "n = 40" in text
+
+
+def test_cells_are_found_again_and_only_the_missing_are_measured(tiny, monkeypatch):
+    cells = cells_of("damping", tiny)
+    make(cells, jobs=1)
+    before = gather("damping", cells, "x").frame
+
+    def never(*_arguments, **_options):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("reports.experiments.damping.sweep", never)
+    assert make(cells, jobs=1) == {}
+    pd.testing.assert_frame_equal(gather("damping", cells, "x").frame, before)
+    other = [replace(cell, case=replace(cell.case, arguments={"damping": 0.7})) for cell in cells]
+    with pytest.raises(AssertionError, match="measured again"):
+        make(other, jobs=1)
+
+
+def test_processes_give_the_same_rows(tiny, fresh_store):
+    cells = cells_of("damping", tiny)
+    assert make(cells, jobs=2) == {}
+    several = gather("damping", cells, "x").frame
+    for file in fresh_store.glob("cells/*/cell.json"):
+        file.unlink()
+    make(cells, jobs=1)
+    pd.testing.assert_frame_equal(gather("damping", cells, "x").frame, several, rtol=1e-8)
+
+
+def test_a_failing_cell_is_one_line_and_stops_nothing(tiny):
+    good, bad = (Cell("checkpoints", Case(tiny, {}, {"checkpoints": c}), 0) for c in (2, 500))
+    reasons = make([bad, good], jobs=1)
+    found = gather("checkpoints", [bad, good], "x", reasons)
+    assert len(found.failures) == 1
+    assert "checkpoints must be a whole number from 1 to the number of steps, 20, not 500" in found.failures[0]
+    assert set(found.frame["checkpoints"]) == {2}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_every_ablation_has_five_points_and_the_reference(name):
+    for cases in get_experiment(name).cases.values():
+        for workload in {case.workload for case in cases}:
+            assert len({str(case.arguments) for case in cases if case.workload == workload}) >= 5
+
+
+def test_profiles_name_workloads_that_there_are():
+    for profile in PROFILES.values():
+        assert set(profile.workloads) <= set(sr.workloads())
+    for chosen in experiments().values():
+        assert set(chosen.cases) <= set(PROFILES)
+        for cases in chosen.cases.values():
+            for case in cases:
+                sr.load_workload(case.workload).override(**case.settings)
+
+
+def test_a_job_takes_another_workload_settings_and_seeds(tiny):
+    job = Job(Profile("desk", (), (4,)), ("damping",), tiny, {"n_train": 30})
+    cells = job.cells(get_experiment("damping"))
+    assert len(cells) == 8  # the two workloads of the profile become one
+    assert {cell.seed for cell in cells} == {4}
+    assert cells[0].workload().data.n_train == 30
+    command = job.command("damping")
+    assert command.startswith("samattr reproduce damping --profile desk --workload")
+    assert command.endswith("--set n_train=30 --seeds 4")
+    with pytest.raises(sr.SamattrError, match="does not have 'damping': use --profile desk"):
+        Job(Profile("quick", (), (0,)), ("damping",)).cells(get_experiment("damping"))
+    with pytest.raises(sr.SamattrError, match="did you mean 'damping'"):
+        Job(PROFILES["desk"], ("dampin",))
+    with pytest.raises(sr.SamattrError, match="whole numbers"):
+        seeds_of("0,x", (0,))
+
+
+def test_a_job_is_made_drawn_and_written(tiny, tmp_path):
+    job = Job(Profile("desk", (), (0, 1)), ("sam-against-sgd",), tiny)
+    results, measured = run(job, 1, compute=True)
+    assert results is None
+    text = write(job, results, measured, tmp_path)
+    assert "SAM-GIF" in text
+    files = {f"sam-against-sgd.{ending}" for ending in ("png", "pdf", "csv", "md")}
+    assert {path.name for path in tmp_path.iterdir()} == files
+    _, found = run(job, None, compute=False)
+    pd.testing.assert_frame_equal(found[0].frame, measured[0].frame)
+    nothing = replace(job, profile=Profile("desk", (), (7,)))
+    with pytest.raises(sr.SamattrError, match=r"nothing was measured.*not measured yet"):
+        write(nothing, *run(nothing, None, compute=False), tmp_path)
+
+
+def test_summaries_are_over_seeds():
+    frame = pd.DataFrame({"method": ["a"] * 3, "seed": [0, 1, 2], "x": [1.0, 2.0, 3.0], "y": [0.1, None, 0.3]})
+    row = curves.summarise(frame, ["method"], ["x", "y"]).iloc[0]
+    assert row["x"] == 2
+    assert row["x_low"] < 2 < row["x_high"]
+    assert row["y"] == pytest.approx(0.2)
+    assert row["seeds"] == 3
+
+
+def test_workers_are_as_many_as_memory_and_cores_allow(monkeypatch):
+    monkeypatch.setattr(experiment.psutil, "virtual_memory", lambda: type("M", (), {"available": 1})())
+    assert experiment._workers() == 1
+    monkeypatch.setattr(experiment, "device", lambda: "cuda")
+    assert experiment._workers() == 1
