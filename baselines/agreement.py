@@ -10,10 +10,12 @@ import numpy as np
 
 from baselines import metrics
 from baselines.truth import Truth, leave_one_out
-from baselines.validation import GROUND_TRUTH, validate
+from baselines.validation import GROUND_TRUTH, is_own, validate, workload_digest
+from samattr_ref import store
 from samattr_ref.errors import SamattrError
 from samattr_ref.registry import attribute, get_method, influence_score
 from samattr_ref.run import Run
+from samattr_ref.seeds import json_digest, tensor_digest
 from samattr_ref.solvers import DENSE_LIMIT
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -41,7 +43,7 @@ def chosen_options(method: str, workload: Workload) -> dict[str, Any]:
 
 
 def agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run | None = None) -> dict[str, Any]:
-    """One method against the ground truth of a run.
+    """One method against the ground truth of a run, from the store where an experiment has asked before.
 
     Args:
         truth: Leave-one-out effects.
@@ -55,6 +57,19 @@ def agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run | 
         numbers), and the solver's `residual`, `grad_norm` and `rho_over_grad_norm` where there are any.
     """
     run = run or truth.run
+    if method != GROUND_TRUTH and not is_own(get_method(method)):
+        return _agreement(truth, method, options, run)
+    keys = [workload_digest(given.workload) for given in (truth.run, run)]
+    path = store.folder("agreements", json_digest([keys, tensor_digest(run.parameters), method, dict(options)]))
+    stored = store.load(path, "agreement")
+    if stored is None:
+        found = _agreement(truth, method, options, run)
+        store.save(path, "agreement", found)
+        return found
+    return stored[0]
+
+
+def _agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run) -> dict[str, Any]:
     true = truth.values.double().cpu().numpy()
     try:
         predicted, influence, diagnostics = _scores(truth, method, options, run)

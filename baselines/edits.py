@@ -20,7 +20,7 @@ from samattr_ref.workload import Workload
 
 RETRAINED, NO_EDIT = "retrained", "no-edit"
 
-IN_PARTS = ("sam-hif-implicit", "if")
+IN_PARTS = ("sam-hif-implicit",)
 """The methods that are also edited in parts."""
 
 

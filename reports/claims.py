@@ -29,10 +29,9 @@ Frames = Mapping[str, pd.DataFrame]
 
 CAPTION = (
     "Intervals are 95 % t-intervals over seeds. A verdict is decided by the program: a claim holds on a workload "
-    "where the whole "
-    f"interval is on its side, an edit matches retraining where it ends within {EDIT_TOLERANCE} of it in accuracy "
-    "and, on average over the groups, "
-    "nearer to it than no edit does. Paper: Ren et al., arXiv 2507.04059, on CIFAR-10 unless said."
+    f"where the whole interval is on its side, an edit matches retraining where it ends within {EDIT_TOLERANCE} of it "
+    "in accuracy and, on average over the groups, nearer to it than no edit does. Paper: Ren et al., arXiv "
+    "2507.04059, on CIFAR-10 unless said."
 )
 
 
@@ -209,8 +208,7 @@ def _sgd(frame: pd.DataFrame) -> Finding:
         change = mean_interval(wide["SGD"] - wide["SAM"])
         ours.append(
             f"{workload}, {look(name).label}: Spearman {wide['SAM'].mean():.3f} with SAM, {wide['SGD'].mean():.3f} "
-            "with SGD, "
-            f"change {_shown(change)}"
+            f"with SGD, change {_shown(change)}"
         )
         holds[f"{workload} by {look(name).label}"] = bool(change[2] < 0)
     return Finding("<br>".join(ours), holds)
@@ -225,9 +223,8 @@ def _sampling(frame: pd.DataFrame) -> Finding:
         gain, excess = mean_interval(rank[last] - rank[1]), mean_interval(error[1] - error[last])
         ours.append(
             f"{workload}: Spearman {rank[1].mean():.2f} in the rarest fifth, {rank[last].mean():.2f} in the "
-            "commonest, difference "
-            f"{_shown(gain, 2)}; error {error[1].mean():.2f} and {error[last].mean():.2f}, difference "
-            f"{_shown(excess, 2)}"
+            f"commonest, difference {_shown(gain, 2)}; error {error[1].mean():.2f} and {error[last].mean():.2f}, "
+            f"difference {_shown(excess, 2)}"
         )
         holds[str(workload)] = bool(gain[1] > 0 or excess[1] > 0)
     return Finding("<br>".join(ours), holds)
@@ -285,8 +282,7 @@ def _full_size(frame: pd.DataFrame) -> Finding:
         means = summarise(part, ["method"], ["minutes", "gib", "found"]).set_index("method")
         cells = [
             f"{look(n).label} {means.loc[n, 'minutes']:.1f} min, {means.loc[n, 'gib']:.1f} GiB, "
-            f"{means.loc[n, 'found']:.0%} of "
-            f"the wrong labels in the lowest {INSPECTED:.0%}"
+            f"{means.loc[n, 'found']:.0%} of the wrong labels in the lowest {INSPECTED:.0%}"
             for n in PAPER_METHODS
             if n in means.index
         ]

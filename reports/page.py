@@ -81,13 +81,12 @@ def caption(results: Results) -> str:
     return (
         f"Agreement with exact same-run leave-one-out retraining of training points ({points}), "
         f"{results.validations[0].n_query} queries; means over {len(results.profile.seeds)} seeds. Spearman and "
-        "Pearson: "
-        "means over queries of the correlation over removed points, with a bootstrap 95 % interval over seeds and "
-        "queries. Slope: truth regressed on score (1 is right in size). Δ: parameter change, over at most "
+        "Pearson: means over queries of the correlation over removed points, with a bootstrap 95 % interval over "
+        "seeds and queries. Slope: truth regressed on score (1 is right in size). Δ: parameter change, over at most "
         f"{N_CHANGES} removed points; of TracIn, its steps undone. Noise AUC: wrong labels found by lowest Influence "
         "Score on the validation set. Runtime and memory: scores of all training points and queries; for exact LOO, "
-        "all "
-        "retrainings and the most that one chunk of them took. Damping and curvature were chosen on held-out queries."
+        "all retrainings and the most that one chunk of them took. Damping and curvature were chosen on held-out "
+        "queries."
     )
 
 
@@ -108,9 +107,9 @@ def _heading(job: Job, origin: dict[str, Any]) -> str:
 def _machine(environment: dict[str, Any]) -> str:
     return (
         f"Hardware and versions: {environment['cpu']}, {environment['cores']} cores, "
-        f"{environment['gpu'] or 'no GPU'}, {environment['system']}; Python {environment['python']}, "
-        f"torch {environment['torch']} ({environment['threads']} threads), NumPy {environment['numpy']}, "
-        f"samattr {environment['samattr']}."
+        f"{environment['gpu'] or 'no GPU'}, {environment['system']}; Python {environment['python']}, torch "
+        f"{environment['torch']} ({environment['threads']} threads), NumPy {environment['numpy']}, samattr "
+        f"{environment['samattr']}."
     )
 
 

@@ -46,10 +46,8 @@ def caption(frame: pd.DataFrame) -> str:
     plain = ", ".join(f"{name} {value:.3f}" for name, value in unedited.items())
     return (
         "SAM-GIF and TracIn-CP from C checkpoints, the largest C being every step; IF and SAM-IF have none "
-        f"({describe(frame)}); "
-        f"{BAND}. Lowest row: the network edited by SAM-GIF for a random 10 % of the points, beside retraining "
-        "(black); without "
-        f"any edit the accuracy is {plain}."
+        f"({describe(frame)}); {BAND}. Lowest row: the network edited by SAM-GIF for a random 10 % of the points, "
+        f"beside retraining (black); without any edit the accuracy is {plain}."
     )
 
 

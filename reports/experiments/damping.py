@@ -32,9 +32,8 @@ def caption(frame: pd.DataFrame) -> str:
     failed = int((frame["status"] != "ok").sum())
     return (
         f"The implicit methods over the damping added to their matrix ({describe(frame)}); {BAND}; curvature as "
-        "chosen on held-out "
-        f"queries. TracIn has no damping and stands for comparison. {failed} solves failed and give no scores. "
-        "Black: exact LOO."
+        f"chosen on held-out queries. TracIn has no damping and stands for comparison. {failed} solves failed and "
+        "give no scores. Black: exact LOO."
     )
 
 

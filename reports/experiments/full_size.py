@@ -71,9 +71,8 @@ def caption(frame: pd.DataFrame) -> str:
     removed = ", ".join(f"{w}: {n}" for w, n in frame.groupby("workload", sort=False)["n_removed"].max().items())
     return (
         f"Influence Scores of every training point for the mean of the validation set ({describe(frame)}). Process: "
-        "the most memory that the whole "
-        f"process held, data and network included. Spearman: over the points that exact LOO removed ({removed}; 0 is "
-        "none)."
+        "the most memory that the whole process held, data and network included. Spearman: over the points that "
+        f"exact LOO removed ({removed}; 0 is none)."
     )
 
 

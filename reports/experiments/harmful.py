@@ -71,13 +71,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
-        f"The {SHOWN} training points of lowest Influence Score (given label, in brackets the right one) of the "
-        "first seed. Wrong: the label is "
-        "wrong. Rare: the label is right, and fewer than 3 of the 10 nearest training inputs have it as their right "
-        "label. Hard: right and not rare, "
-        f"but the same run without the point's fold (5 folds) predicts another class. Table: {describe(frame)}; 95 % "
-        "t-intervals. Exact LOO "
-        "scores where every point's are known, else SAM-IF's."
+        f"The {SHOWN} training points of lowest Influence Score (given label, in brackets the right one) of the first "
+        "seed. Wrong: the label is wrong. Rare: the label is right, and fewer than 3 of the 10 nearest training "
+        "inputs have it as their right label. Hard: right and not rare, but the same run without the point's fold (5 "
+        f"folds) predicts another class. Table: {describe(frame)}; 95 % t-intervals. Exact LOO scores where every "
+        "point's are known, else SAM-IF's."
     )
 
 
@@ -88,7 +86,7 @@ EXPERIMENT = Experiment(
     cases={
         "desk": [
             Case("digits-mlp", arguments={"method": "loo"}),
-            Case("cifar10n-cnn", {"n_train": 500, "channels": (8, 16)}, {"method": "sam-if"}),
+            Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"method": "sam-if"}),
         ]
     },
     draw=draw,

@@ -48,10 +48,9 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     diverged = frame["status"].str.contains("diverged").sum()
     return (
-        f"Fast SAM-HIF at order J; the others do not depend on it ({describe(frame)}); {BAND}. The step of the "
-        "series is 1/|λ_max|; "
-        f"{diverged} of the cells diverged and give no scores (crosses in the lowest row). Damping and curvature as "
-        "chosen at J = 50."
+        f"Fast SAM-HIF at order J; the others do not depend on it ({describe(frame)}); {BAND}. The step of the series "
+        f"is 1/|λ_max|; {diverged} of the cells diverged and give no scores (crosses in the lowest row). Damping and "
+        "curvature as chosen at J = 50."
     )
 
 

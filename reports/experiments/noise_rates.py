@@ -45,9 +45,8 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         "Wrong labels found by inspecting the lowest Influence Scores first; self-influence: the highest first. The "
-        "figure is "
-        f"{frame['workload'].iloc[-1]}, the table gives the area under the ROC curve on all ({describe(frame)}); "
-        f"{BAND}."
+        f"figure is {frame['workload'].iloc[-1]}, the table gives the area under the ROC curve on all "
+        f"({describe(frame)}); {BAND}."
     )
 
 

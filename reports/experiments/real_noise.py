@@ -48,13 +48,10 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         f"Human labels of CIFAR-10N (Wei et al. 2022) on {describe(frame)}, validation accuracy "
-        f"{frame['accuracy'].mean():.2f} on "
-        "average; inspected by lowest Influence Score on clean validation labels, by highest self-influence, or by "
-        "lowest label "
-        f"quality of cleanlab (out-of-fold probabilities of the same run, {FOLDS} folds). {BAND}. Precision and "
-        "recall are of the "
-        "points that a way flags by itself: negative scores, or what cleanlab rejects. Exact LOO of every point is "
-        "out of reach here."
+        f"{frame['accuracy'].mean():.2f} on average; inspected by lowest Influence Score on clean validation labels, "
+        "by highest self-influence, or by lowest label quality of cleanlab (out-of-fold probabilities of the same "
+        f"run, {FOLDS} folds). {BAND}. Precision and recall are of the points that a way flags by itself: negative "
+        "scores, or what cleanlab rejects. Exact LOO of every point is out of reach here."
     )
 
 
@@ -63,7 +60,10 @@ EXPERIMENT = Experiment(
     title="Real label noise",
     measure=measure,
     cases={
-        "desk": [Case("cifar10n-cnn", {"n_train": 500, "channels": (8, 16)}, {"labels": labels}) for labels in LABELS],
+        "desk": [
+            Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"labels": labels})
+            for labels in LABELS
+        ],
         "large": [Case("cifar10n-cnn", {"n_train": 5000}, {"labels": labels}) for labels in LABELS],
     },
     draw=draw,

@@ -32,10 +32,9 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         f"Networks trained at each ρ and attributed at the same ρ ({describe(frame)}); lines are means, {BAND}. "
-        "Damping and "
-        "curvature as chosen at the workload's own ρ, seed by seed. Upper: rank agreement with exact leave-one-out "
-        f"({METRICS['spearman'].split(chr(10), maxsplit=1)[0]}, 1 is exact LOO itself); lower: wrong labels found by "
-        "lowest Influence Score."
+        "Damping and curvature as chosen at the workload's own ρ, seed by seed. Upper: rank agreement with exact "
+        f"leave-one-out ({METRICS['spearman'].split(chr(10), maxsplit=1)[0]}, 1 is exact LOO itself); lower: wrong "
+        "labels found by lowest Influence Score."
     )
 
 

@@ -71,10 +71,9 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         f"Batches drawn with replacement; points in {BINS} groups by how often they were in one ({describe(frame)}; "
-        f"{BAND}). "
-        "Upper: rank agreement within the group. Lower and table: ‖predicted − true‖/‖true‖ of the effects of the "
-        "group, each method at "
-        "the one scale that is best for all points, so that only the shape of its prediction counts. Black: exact LOO."
+        f"{BAND}). Upper: rank agreement within the group. Lower and table: ‖predicted − true‖/‖true‖ of the effects "
+        "of the group, each method at the one scale that is best for all points, so that only the shape of its "
+        "prediction counts. Black: exact LOO."
     )
 
 

@@ -42,10 +42,9 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         "The networks of the figure before, over ρ/‖g‖ with g the full training gradient at the end (mean over "
-        "seeds): near a "
-        "minimum ‖g‖ is small and the perturbation turns with every change of the parameters. Upper: rank agreement; "
-        f"lower: size of the prediction, 1 is right. {describe(frame)}; {BAND}. Table: slope at the 1st, 2nd, … "
-        "radius ρ > 0."
+        "seeds): near a minimum ‖g‖ is small and the perturbation turns with every change of the parameters. Upper: "
+        f"rank agreement; lower: size of the prediction, 1 is right. {describe(frame)}; {BAND}. Table: slope at the "
+        "1st, 2nd, … radius ρ > 0."
     )
 
 

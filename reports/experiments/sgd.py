@@ -63,8 +63,8 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         "The same methods, told the workload's ρ, on networks trained with that ρ (SAM) and with ρ = 0 (SGD), each "
-        "against its own exact "
-        f"leave-one-out ({describe(frame)}); 95 % t-intervals over seeds. The line at 1 is exact LOO."
+        f"against its own exact leave-one-out ({describe(frame)}); 95 % t-intervals over seeds. The line at 1 is "
+        "exact LOO."
     )
 
 

@@ -96,12 +96,10 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         "Influence Scores made on the clean validation set (before) and on a shifted one (after): half of the "
-        "classes, Gaussian noise, "
-        f"brighter, light and dark exchanged ({describe(frame)}; means with 95 % t-intervals over seeds). Spearman "
-        "over training points. Gain: change "
-        "of accuracy on the shifted set when the lowest 10 % by either score are removed and the network is "
-        "retrained; measured on one half "
-        "of the set, scored on the other."
+        f"classes, Gaussian noise, brighter, light and dark exchanged ({describe(frame)}; means with 95 % t-intervals "
+        "over seeds). Spearman over training points. Gain: change of accuracy on the shifted set when the lowest 10 "
+        "% by either score are removed and the network is retrained; measured on one half of the set, scored on the "
+        "other."
     )
 
 

@@ -97,8 +97,8 @@ def caption(frame: pd.DataFrame) -> str:
     return (
         f"The {FRACTION:.0%} of the training points with the highest Influence Score of each method removed together "
         f"({describe(frame)}; 95 % t-intervals over seeds). Filled: drop in validation accuracy of the retrained "
-        "network; hollow: of the "
-        "network edited by the same method. Difference: edited − retrained accuracy; 0 is a perfect edit."
+        "network; hollow: of the network edited by the same method. Difference: edited − retrained accuracy; 0 is a "
+        "perfect edit."
     )
 
 
@@ -110,7 +110,7 @@ EXPERIMENT = Experiment(
         "desk": [
             Case("digits-logreg"),
             Case("digits-mlp"),
-            Case("cifar10-cnn", {"n_train": 500, "channels": (8, 16), "steps": 200}),
+            Case("cifar10-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}),
         ],
     },
     draw=draw,

@@ -1,5 +1,7 @@
 """What experiments are made of: agreement, detection, shifts, kinds of harmful points, timings; on small workloads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,6 +149,17 @@ def test_harmful(truth):
     kept = frame["image"].notna()
     assert set(np.flatnonzero(kept)) == set(np.argsort(frame["score"], kind="stable")[:6])
     assert set(frame["kind"]) <= {"wrong", "rare", "hard", "none"}
+
+
+def test_agreements_are_found_again_run_by_run(truth, fresh_store, monkeypatch):
+    here = agreement(truth, "sam-if", {"damping": 0.1})
+    undamped = agreement(truth, "sam-if", {"damping": 0.0})
+    untouched = replace(truth.run, parameters=truth.run.parameters + 0.1)
+    elsewhere = agreement(truth, "sam-if", {"damping": 0.1}, untouched)
+    assert len({found["spearman"] for found in (here, undamped, elsewhere)}) == 3
+    monkeypatch.setattr("baselines.agreement.attribute", None)
+    assert agreement(truth, "sam-if", {"damping": 0.1}) == here
+    assert agreement(truth, "sam-if", {"damping": 0.1}, untouched) == elsewhere
 
 
 def test_timings_and_full_size():
