@@ -1,5 +1,7 @@
 """The most harmful training examples, looked at: are they wrong, rare or merely hard?"""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -8,22 +10,27 @@ from matplotlib.figure import Figure
 from baselines.harmful import harmful
 from reports.curves import bracket, describe, summarise
 from reports.experiment import Case, Experiment
-from reports.style import PAGE_INCHES, figure_style
+from reports.results import COMPARED
+from reports.style import PAGE_INCHES, figure_style, look
 from samattr_ref.workload import Workload
 
 SHOWN = 16
 SHARE = 0.05
+SCORED = ("sam-if", *(name for name in COMPARED if name not in ("loo", "sam-if", "tracin")), "tracin-cp")
+"""Methods where exact LOO is out of reach, the one that the figure shows in front."""
+
 KINDS = ("wrong", "rare", "hard", "none")
 _COLOURS = {"wrong": "#D55E00", "rare": "#0173B2", "hard": "#029E73", "none": "0.4"}
 
 
-def measure(workload: Workload, method: str) -> pd.DataFrame:
-    """Every training point with its score and what kind it is; the image of the most harmful ones."""
-    return harmful(workload, method, SHOWN)
+def measure(workload: Workload, methods: Sequence[str]) -> pd.DataFrame:
+    """Every training point with its score by each method and its kind; the images of the first method's worst."""
+    parts = [harmful(workload, name, SHOWN if name == methods[0] else 0).assign(method=name) for name in methods]
+    return pd.concat(parts, ignore_index=True)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """The most harmful images of the first seed, a row a workload, with the label that they were given."""
+    """The images of lowest score by each workload's first method, of the first seed, with the label they were given."""
     workloads = list(dict.fromkeys(frame["workload"]))
     with figure_style():
         figure, axes = plt.subplots(
@@ -35,7 +42,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         )
         for i, workload in enumerate(workloads):
             part = frame[(frame["workload"] == workload) & (frame["seed"] == frame["seed"].min())]
-            worst = part.nsmallest(SHOWN, "score")
+            worst = part[part["method"] == part["method"].iloc[0]].nsmallest(SHOWN, "score")
             for axis, row in zip(axes[2 * i : 2 * i + 2].flat, worst.itertuples(), strict=True):
                 image = np.array(row.image, dtype=float)
                 side = np.sqrt(len(image) / (3 if len(image) % 3 == 0 and len(image) > 784 else 1))
@@ -47,24 +54,26 @@ def draw(frame: pd.DataFrame) -> Figure:
                 axis.set(xticks=[], yticks=[])
                 for spine in axis.spines.values():
                     spine.set(visible=True, color=_COLOURS[row.kind], linewidth=1.2)
-            axes[2 * i, 0].set_ylabel(workload, fontsize=7, loc="top")
+            axes[2 * i, 0].set_ylabel(f"{workload}\nby {look(part['method'].iloc[0]).label}", fontsize=7, loc="top")
         handles = [plt.Line2D([], [], color=_COLOURS[kind], linewidth=3, label=kind) for kind in KINDS]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(KINDS), frameon=False)
     return figure
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Share of each kind among the most harmful points and among all."""
+    """Share of each kind among all points and among those that each method finds most harmful."""
     rows = []
     for (workload, seed), part in frame.groupby(["workload", "seed"], sort=False):
-        worst = part.nsmallest(round(SHARE * len(part)), "score")
-        for kind in KINDS:
-            row = {"workload": workload, "seed": seed, "kind": kind}
-            rows.append(row | {"worst": (worst["kind"] == kind).mean(), "all": (part["kind"] == kind).mean()})
-    means = summarise(pd.DataFrame(rows), ["workload", "kind"], ["worst", "all"])
-    shown = pd.DataFrame({"Workload": means["workload"], "Kind": means["kind"]})
-    for value, heading in (("worst", f"Share of the worst {SHARE:.0%}"), ("all", "Share of all")):
-        shown[heading] = [bracket(*row) for row in means[[value, f"{value}_low", f"{value}_high"]].to_numpy()]
+        by_method = dict(list(part.groupby("method", sort=False)))
+        groups = {"all points": next(iter(by_method.values()))}
+        groups |= {look(name).label: of.nsmallest(round(SHARE * len(of)), "score") for name, of in by_method.items()}
+        for name, group in groups.items():
+            shares = {kind: (group["kind"] == kind).mean() for kind in KINDS}
+            rows.append({"Workload": workload, "Method": name, "seed": seed, **shares})
+    means = summarise(pd.DataFrame(rows), ["Workload", "Method"], KINDS)
+    shown = means[["Workload", "Method"]].copy()
+    for kind in KINDS:
+        shown[kind.capitalize()] = [bracket(*row) for row in means[[kind, f"{kind}_low", f"{kind}_high"]].to_numpy()]
     return shown
 
 
@@ -74,8 +83,8 @@ def caption(frame: pd.DataFrame) -> str:
         f"The {SHOWN} training points of lowest Influence Score (given label, in brackets the right one) of the first "
         "seed. Wrong: the label is wrong. Rare: the label is right, and fewer than 3 of the 10 nearest training "
         "inputs have it as their right label. Hard: right and not rare, but the same run without the point's fold (5 "
-        f"folds) predicts another class. Table: {describe(frame)}; 95 % t-intervals. Exact LOO scores where every "
-        "point's are known, else SAM-IF's."
+        f"folds) predicts another class. Table: shares of each kind among the {SHARE:.0%} of the points with the "
+        f"lowest scores ({describe(frame)}; 95 % t-intervals)."
     )
 
 
@@ -85,8 +94,8 @@ EXPERIMENT = Experiment(
     measure=measure,
     cases={
         "desk": [
-            Case("digits-mlp", arguments={"method": "loo"}),
-            Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"method": "sam-if"}),
+            Case("digits-mlp", arguments={"methods": COMPARED}),
+            Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"methods": SCORED}),
         ]
     },
     draw=draw,

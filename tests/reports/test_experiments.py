@@ -32,7 +32,7 @@ ARGUMENTS = {
     "damping": [{"damping": d} for d in (0.0, 0.1)],
     "editing": [{"fractions": (0.1, 0.3), "parts": 2}],
     "full-size": [{"methods": {"sam-gif": {"checkpoints": 5}, "sam-hif": {}, "random": {}}}],
-    "harmful": [{"method": "loo"}],
+    "harmful": [{"methods": ("loo", "sam-if")}],
     "neumann": [{"order": j} for j in (1, 30)],
     "noise-rates": [{"rate": r} for r in (0.1, 0.3)],
     "p-norm": [{"p": p} for p in (2.0, float("inf"))],
