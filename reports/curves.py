@@ -1,11 +1,14 @@
 """Curves of a metric over something that was varied: a column a workload, a row a metric, a line a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -74,7 +77,7 @@ def draw_curves(
             axes[-1, column].set_xlabel(label)
         for row in axes:
             _limit(row)
-        legend(figure, axes[0, 0])
+        legend(figure, axes[:, 0])
     return figure
 
 
@@ -88,10 +91,16 @@ def _limit(row: Sequence[Axes]) -> None:
         row[0].set_ylim(values.min() - margin, values.max() + margin / 3)
 
 
-def legend(figure: Figure, axis: Axes) -> None:
-    """One legend for the whole figure, outside on the right."""
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
+Place = Literal["outside right center", "outside lower center"]
+
+
+def legend(figure: Figure, axes: Iterable[Axes], place: Place = "outside right center", columns: int = 1) -> None:
+    """One legend for the whole figure, of all that the axes show."""
+    shown: dict[str, Artist] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        shown = dict(zip(labels, handles, strict=True)) | shown
+    figure.legend(list(shown.values()), list(shown), loc=place, ncols=columns, frameon=False)
 
 
 def set_scale(axis: Axes, scale: str, values: pd.Series) -> None:
@@ -103,9 +112,14 @@ def set_scale(axis: Axes, scale: str, values: pd.Series) -> None:
     else:
         axis.set_xscale(scale)
     if scale == "log" and values.max() / values.min() < 100:
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        plain_ticks(axis.xaxis)
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis of few decades with plain numbers: 0.5, 1, 2, 5."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> None:

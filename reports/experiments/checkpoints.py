@@ -5,7 +5,9 @@ from matplotlib.figure import Figure
 
 from baselines.agreement import sweep
 from baselines.editing import edit, group_of
+from baselines.edits import NO_EDIT
 from baselines.truth import retraining_truth
+from baselines.validation import GROUND_TRUTH
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
 from reports.experiment import Case, Experiment
 from samattr_ref.training import train
@@ -30,8 +32,11 @@ def measure(workload: Workload, checkpoints: int | None) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Spearman, noise AUC and edited accuracy over C."""
-    return draw_curves(frame, "checkpoints", "checkpoints C", {**METRICS, **ACCURACY}, "log")
+    """Spearman, noise AUC and edited accuracy over C, beside no edit."""
+    loo = frame[frame["method"] == GROUND_TRUTH]
+    unedited = loo.assign(method=NO_EDIT, accuracy=loo["unedited"], **dict.fromkeys(METRICS, float("nan")))
+    shown = pd.concat([frame, unedited])
+    return draw_curves(shown, "checkpoints", "checkpoints C", {**METRICS, **ACCURACY}, "log")
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Measured cost of every method in n, P, steps, C and J, beside the exponents of its formula."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.complexity import EXPECTED, REPEATS, exponent, time_methods
-from reports.curves import describe, summarise
+from reports.curves import describe, legend, summarise
 from reports.experiment import Case, Experiment
 from reports.style import PAGE_INCHES, figure_style, look
 from samattr_ref.workload import Workload
@@ -46,10 +45,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 axis.plot(means["size"], means["seconds"], **style, markersize=3, linewidth=1, label=shown.label)
             axis.set(xscale="log", yscale="log", xlabel=AXES[name])
         axes[0, 0].set_ylabel("seconds, mean query")
-        handles: dict[str, Any] = {}
-        for axis in axes[0]:
-            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=5, frameon=False)
+        legend(figure, axes[0], "outside lower center", 5)
     return figure
 
 

@@ -61,7 +61,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 sorted(frame["fraction"].unique()), [f"{f:.0%}" for f in sorted(frame["fraction"].unique())]
             )
             axis.minorticks_off()
-        legend(figure, axes[0, 0])
+        legend(figure, axes[:, 0])
     return figure
 
 

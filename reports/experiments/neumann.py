@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.agreement import sweep
-from reports.curves import BAND, METRICS, describe, draw_curves, summarise, tabulate_curves
+from reports.curves import BAND, METRICS, describe, draw_curves, plain_ticks, summarise, tabulate_curves
 from reports.experiment import Case, Experiment
 from samattr_ref.workload import Workload
 
@@ -33,6 +33,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     axes = [axis for axis in figure.axes if axis.get_xlabel()]
     for panel, axis in zip(panels, axes, strict=True):
         axis.set_yscale("log")
+        plain_ticks(axis.yaxis)
         at = [order for name, order in diverged.index if name == panel]
         top = fast.loc[fast["workload"] == panel, "residual"].max()
         axis.plot(at, [top] * len(at), linestyle="", marker="x", color="black", markersize=5)

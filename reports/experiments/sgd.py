@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from baselines.agreement import agreement, chosen_options
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
-from reports.curves import describe, summarise, tabulate_curves
+from reports.curves import describe, legend, summarise, tabulate_curves
 from reports.experiment import Case, Experiment
 from reports.results import COMPARED
 from reports.style import PAGE_INCHES, figure_style, look
@@ -50,7 +50,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             axis.set_yticks(np.arange(len(names)), [look(name).label for name in reversed(names)])
             axis.axvline(1, color="black", linewidth=0.8)
             axis.set(title=panel, xlabel="per-query Spearman with exact LOO")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        legend(figure, axes[0, :1], "outside lower center", 2)
     return figure
 
 

@@ -67,7 +67,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             axes[1, column].axhline(0, color="0.7", linewidth=0.6, zorder=0)
         axes[0, 0].set_ylabel("Spearman of scores before\nwith exact LOO after")
         axes[1, 0].set_ylabel("accuracy gained after the shift\nby removal before it")
-        legend(figure, axes[0, 0])
+        legend(figure, axes[:, 0])
     return figure
 
 

@@ -12,7 +12,7 @@ from baselines.agreement import chosen_options
 from baselines.editing import edit, group_of
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
-from reports.curves import bracket, describe, summarise
+from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Case, Experiment
 from reports.results import ORDER
 from reports.style import PAGE_INCHES, figure_style, look
@@ -79,7 +79,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             axis.axvline(0, color="0.8", linewidth=0.6, zorder=0)
             axis.set_yticks(rows, [look(name).label for name in means["method"]])
             axis.set(title=panel, xlabel="drop in validation accuracy")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        legend(figure, axes[0, :1], "outside lower center", 2)
     return figure
 
 
