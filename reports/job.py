@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.experiment import Case, Cell, Experiment, Measured, experiments, gather, make
-from reports.results import Profile, Results, find_results, make_results
+from reports.results import PROFILES, Profile, Results, find_results, make_results
 from samattr_ref.errors import SamattrError, unknown_name
 
 HEADLINE = ("table", "scatter", "noise")
@@ -74,7 +74,8 @@ class Job:
             words += ["--workload", self.workload]
         for key, value in self.settings.items():
             words += ["--set", f"{key}={json.dumps(value)}"]
-        words += ["--seeds", ",".join(map(str, self.profile.seeds))]
+        if self.profile.seeds != PROFILES.get(self.profile.name, self.profile).seeds:
+            words += ["--seeds", ",".join(map(str, self.profile.seeds))]
         return shlex.join(words)
 
 

@@ -114,7 +114,7 @@ def _machine(environment: dict[str, Any]) -> str:
 
 
 def _origin(job: Job, results: Results | None, measured: Sequence[Measured], failures: list[str]) -> dict[str, Any]:
-    origin: dict[str, Any] = {"command": f"samattr reproduce --profile {job.profile.name}"}
+    origin: dict[str, Any] = {"command": job.command()}
     environments = [environment for part in measured for environment in part.environments]
     if results and results.validations:
         origin |= provenance(results)
