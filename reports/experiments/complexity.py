@@ -80,9 +80,12 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 def _cases() -> list[Case]:
-    points = [Case("digits-mlp", {"n_train": n, "steps": 200}, {"axis": "n", "size": n}) for n in (80, 160, 320, 640)]
-    widths = [Case("digits-mlp", {"hidden": (w,)}, {"axis": "P", "size": 75 * w + 10}) for w in (16, 32, 64, 128, 256)]
-    steps = [Case("digits-mlp", {"steps": t}, {"axis": "T", "size": t}) for t in (50, 100, 200, 400, 800)]
+    points = [Case("digits-mlp", {"n_train": n, "steps": 100}, {"axis": "n", "size": n}) for n in (80, 160, 320, 640)]
+    widths = [
+        Case("digits-mlp", {"hidden": (w,), "steps": 100}, {"axis": "P", "size": 75 * w + 10})
+        for w in (16, 32, 64, 128, 256)
+    ]
+    steps = [Case("digits-mlp", {"steps": t}, {"axis": "T", "size": t}) for t in (25, 50, 100, 200, 400)]
     checkpoints = [Case("digits-mlp", {}, {"axis": "C", "size": c}) for c in (5, 10, 20, 40, 80)]
     orders = [Case("digits-mlp", {}, {"axis": "J", "size": j}) for j in (10, 20, 40, 80, 160)]
     cases = [*points, *widths, *steps, *checkpoints, *orders]

@@ -100,7 +100,7 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-CNN = {"n_train": 400, "channels": (4, 8), "steps": 200, "n_validation": 1000}
+CNN = {"n_train": 300, "channels": (4, 8), "steps": 200, "n_validation": 1000}
 
 EXPERIMENT = Experiment(
     name="editing",

@@ -9,7 +9,7 @@ from reports.experiment import Case, Experiment
 from reports.results import COMPARED
 from samattr_ref.workload import Workload
 
-RADII = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+RADII = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def measure(workload: Workload, rho: float) -> pd.DataFrame:

@@ -110,7 +110,7 @@ EXPERIMENT = Experiment(
         "desk": [
             Case("digits-logreg"),
             Case("digits-mlp"),
-            Case("cifar10-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}),
+            Case("cifar10-cnn", {"n_train": 300, "channels": (4, 8), "steps": 200, "n_validation": 1000}),
         ],
     },
     draw=draw,
