@@ -15,7 +15,7 @@ import pkgutil
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,21 @@ class Case:
     workload: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+DESK = (Case("digits-logreg"), Case("digits-mlp"))
+"""Where exact leave-one-out of every point takes seconds."""
+
+PAPER = (
+    Case("cifar10-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 100}),
+    Case("cifar10-resnet9", {"n_train": 50000, "steps": 10000, "width": 64, "n_removed": 20}),
+)
+"""CIFAR-10 whole, exact leave-one-out of some points: for a GPU."""
+
+
+def over(cases: Sequence[Case], name: str, values: Sequence[Any]) -> list[Case]:
+    """The cases with each of the values as an argument of `measure`."""
+    return [replace(case, arguments={**case.arguments, name: value}) for case in cases for value in values]
 
 
 @dataclass(frozen=True)

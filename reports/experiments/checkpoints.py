@@ -9,7 +9,7 @@ from baselines.edits import NO_EDIT
 from baselines.truth import retraining_truth
 from baselines.validation import GROUND_TRUTH
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Experiment, over
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
     name="checkpoints",
     title="Number of checkpoints",
     measure=measure,
-    cases={"desk": [Case(w, arguments={"checkpoints": c}) for w in ("digits-logreg", "digits-mlp") for c in COUNTS]},
+    cases={"desk": over(DESK, "checkpoints", COUNTS), "paper": over(PAPER, "checkpoints", COUNTS)},
     draw=draw,
     caption=caption,
     tabulate=tabulate,

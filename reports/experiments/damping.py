@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from baselines.agreement import sweep
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Experiment, over
 from samattr_ref.workload import Workload
 
 DAMPINGS = (0.0, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
@@ -41,7 +41,7 @@ EXPERIMENT = Experiment(
     name="damping",
     title="Damping",
     measure=measure,
-    cases={"desk": [Case(w, arguments={"damping": d}) for w in ("digits-logreg", "digits-mlp") for d in DAMPINGS]},
+    cases={"desk": over(DESK, "damping", DAMPINGS), "paper": over(PAPER, "damping", DAMPINGS)},
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,6 +1,7 @@
 """Editing the model: random, most and least valuable groups removed by an edit in place of retraining."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 
 from baselines.edits import RETRAINED, edits
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import PAPER, Case, Experiment
 from reports.style import PAGE_INCHES, figure_style, look
 from samattr_ref.workload import Workload
 
@@ -111,6 +112,7 @@ EXPERIMENT = Experiment(
             Case("digits-mlp", arguments={"fractions": FRACTIONS, "parts": 4}),
             Case("cifar10-cnn", CNN, {"fractions": FRACTIONS, "parts": 1}),
         ],
+        "paper": [replace(case, arguments={"fractions": FRACTIONS, "parts": 1}) for case in PAPER],
     },
     draw=draw,
     caption=caption,

@@ -96,7 +96,8 @@ EXPERIMENT = Experiment(
         "desk": [
             Case("digits-mlp", arguments={"methods": COMPARED}),
             Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"methods": SCORED}),
-        ]
+        ],
+        "paper": [Case("cifar10n-cnn", {"n_train": 50000, "steps": 10000}, {"methods": SCORED})],
     },
     draw=draw,
     caption=caption,

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from baselines.agreement import sweep
 from reports.curves import BAND, METRICS, describe, draw_curves, plain_ticks, summarise, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Experiment, over
 from samattr_ref.workload import Workload
 
 ORDERS = (1, 2, 5, 10, 20, 50, 100)
@@ -59,7 +59,7 @@ EXPERIMENT = Experiment(
     name="neumann",
     title="Order of the Neumann series",
     measure=measure,
-    cases={"desk": [Case(w, arguments={"order": j}) for w in ("digits-logreg", "digits-mlp") for j in ORDERS]},
+    cases={"desk": over(DESK, "order", ORDERS), "paper": over(PAPER, "order", ORDERS)},
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from baselines.detection import detection
 from baselines.truth import leave_one_out
 from reports.curves import BAND, describe, draw_curves, summarise, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, Experiment, over
 from reports.results import COMPARED
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -54,7 +54,7 @@ EXPERIMENT = Experiment(
     name="noise-rates",
     title="Noise detection",
     measure=measure,
-    cases={"desk": [Case(w, arguments={"rate": r}) for w in ("digits-logreg", "digits-mlp") for r in RATES]},
+    cases={"desk": over(DESK, "rate", RATES)},
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from baselines.agreement import sweep
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Experiment, over
 from reports.results import COMPARED
 from samattr_ref.workload import Workload
 
@@ -48,7 +48,7 @@ EXPERIMENT = Experiment(
     name="p-norm",
     title="Order of the perturbation's norm",
     measure=measure,
-    cases={"desk": [Case("digits-mlp", arguments={"p": p}) for p in ORDERS]},
+    cases={"desk": over(DESK[1:], "p", ORDERS), "paper": over(PAPER, "p", ORDERS)},
     draw=draw,
     caption=caption,
     tabulate=tabulate,

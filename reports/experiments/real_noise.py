@@ -64,7 +64,7 @@ EXPERIMENT = Experiment(
             Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"labels": labels})
             for labels in LABELS
         ],
-        "large": [Case("cifar10n-cnn", {"n_train": 5000}, {"labels": labels}) for labels in LABELS],
+        "paper": [Case("cifar10n-cnn", {"n_train": 50000, "steps": 10000}, {"labels": labels}) for labels in LABELS],
     },
     draw=draw,
     caption=caption,

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from baselines.agreement import sweep
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Experiment, over
 from reports.results import COMPARED
 from samattr_ref.workload import Workload
 
@@ -42,7 +42,7 @@ EXPERIMENT = Experiment(
     name="rho",
     title="Perturbation radius",
     measure=measure,
-    cases={"desk": [Case(w, arguments={"rho": rho}) for w in ("digits-logreg", "digits-mlp") for rho in RADII]},
+    cases={"desk": over(DESK, "rho", RADII), "paper": over(PAPER, "rho", RADII)},
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,5 +1,7 @@
 """Agreement against how often a point was sampled: is SAM-GIF noisy for points that were rarely in a batch?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,7 +11,7 @@ from baselines.metrics import relative_error, spearman_per_query
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Experiment
 from reports.results import COMPARED
 from samattr_ref.errors import SamattrError
 from samattr_ref.registry import attribute
@@ -82,10 +84,8 @@ EXPERIMENT = Experiment(
     title="How often a point was sampled",
     measure=measure,
     cases={
-        "desk": [
-            Case("digits-logreg", {"sampling": "replacement", "steps": 100}),
-            Case("digits-mlp", {"sampling": "replacement", "steps": 100}),
-        ]
+        "desk": [replace(case, settings={"sampling": "replacement", "steps": 100}) for case in DESK],
+        "paper": [replace(case, settings={**case.settings, "sampling": "replacement"}) for case in PAPER],
     },
     draw=draw,
     caption=caption,

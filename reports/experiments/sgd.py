@@ -11,7 +11,7 @@ from baselines.agreement import agreement, chosen_options
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
 from reports.curves import describe, legend, summarise, tabulate_curves
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Experiment, over
 from reports.results import COMPARED
 from reports.style import PAGE_INCHES, figure_style, look
 from samattr_ref.training import train
@@ -72,13 +72,7 @@ EXPERIMENT = Experiment(
     name="sam-against-sgd",
     title="SAM against SGD",
     measure=measure,
-    cases={
-        "desk": [
-            Case(w, arguments={"optimiser": optimiser})
-            for w in ("digits-logreg", "digits-mlp")
-            for optimiser in ("SAM", "SGD")
-        ]
-    },
+    cases={"desk": over(DESK, "optimiser", ("SAM", "SGD")), "paper": over(PAPER, "optimiser", ("SAM", "SGD"))},
     draw=draw,
     caption=caption,
     tabulate=tabulate,

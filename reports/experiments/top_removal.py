@@ -13,7 +13,7 @@ from baselines.editing import edit, group_of
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import DESK, PAPER, Case, Experiment
 from reports.results import ORDER
 from reports.style import PAGE_INCHES, figure_style, look
 from samattr_ref.errors import SamattrError
@@ -108,10 +108,10 @@ EXPERIMENT = Experiment(
     measure=measure,
     cases={
         "desk": [
-            Case("digits-logreg"),
-            Case("digits-mlp"),
+            *DESK,
             Case("cifar10-cnn", {"n_train": 300, "channels": (4, 8), "steps": 200, "n_validation": 1000}),
         ],
+        "paper": PAPER,
     },
     draw=draw,
     caption=caption,

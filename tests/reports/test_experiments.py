@@ -1,5 +1,6 @@
 """Every experiment on a small case: measured, found again, drawn, tabulated, described; and how cells are kept."""
 
+import inspect
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -125,6 +126,14 @@ def test_a_failing_cell_is_one_line_and_stops_nothing(tiny):
     assert len(found.failures) == 1
     assert "checkpoints must be a whole number from 1 to the number of steps, 20, not 500" in found.failures[0]
     assert set(found.frame["checkpoints"]) == {2}
+
+
+def test_every_case_of_every_profile_is_a_workload():
+    for chosen in experiments().values():
+        assert set(chosen.cases) <= {"desk", "large", "paper"}
+        for cell in (c for cases in chosen.cases.values() for c in chosen.cells(cases, [0])):
+            assert cell.workload().name == cell.case.workload
+            inspect.signature(chosen.measure).bind(None, **cell.case.arguments)
 
 
 @pytest.mark.parametrize("name", CURVES)
