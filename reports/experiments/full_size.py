@@ -76,7 +76,7 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-SOLVED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2}
+SOLVED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2, "max_iterations": 200}
 METHODS: dict[str, dict[str, Any]] = {
     "sam-hif-implicit": SOLVED,
     "sam-if": SOLVED,
@@ -105,8 +105,8 @@ EXPERIMENT = Experiment(
                 {"n_train": 60000, "steps": 1500, "n_removed": 20},
                 {"methods": _without("sam-hif-implicit", "sam-hif")},
             ),
-            Case("cifar10-cnn", {"n_train": 5000, "steps": 600, "n_removed": 20}, {"methods": METHODS}),
-            Case("cifar10-resnet9", {"n_removed": 10}, {"methods": _without("sam-hif-implicit")}),
+            Case("cifar10-cnn", {"n_train": 5000, "steps": 400, "n_removed": 10}, {"methods": METHODS}),
+            Case("cifar10-resnet9", {"n_removed": 5}, {"methods": _without("sam-hif-implicit", "sam-hif")}),
         ],
         "paper": [
             Case("mnist-mlp", {"n_train": 60000, "steps": 6000, "n_removed": 100}, {"methods": METHODS}),
