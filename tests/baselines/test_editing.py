@@ -96,7 +96,7 @@ def test_edits_hold_every_editor_against_retraining(run):
     frame = edits(run.workload, ["random", "least"], [0.1, 0.2], parts=2)
     editors = {name for name, method in sr.methods().items() if method.change is not None}
     assert editors >= {"tracin", "sam-gif", "sam-hif", "if"}
-    in_parts = {"sam-hif-implicit-in-parts", "if-in-parts"}
+    in_parts = {"sam-hif-implicit-in-parts"}
     assert set(frame["method"]) == editors | in_parts | {RETRAINED, NO_EDIT}
     assert not frame.duplicated(["method", "kind", "fraction"]).any()
     retrained = frame[frame["method"] == RETRAINED]
