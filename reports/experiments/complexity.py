@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from baselines.complexity import EXPECTED, REPEATS, exponent, time_methods
 from reports.curves import describe, legend, summarise
@@ -44,6 +45,8 @@ def draw(frame: pd.DataFrame) -> Figure:
                 style = {"color": shown.colour, "linestyle": shown.line, "marker": shown.marker}
                 axis.plot(means["size"], means["seconds"], **style, markersize=3, linewidth=1, label=shown.label)
             axis.set(xscale="log", yscale="log", xlabel=AXES[name])
+            axis.xaxis.set_major_locator(LogLocator(numticks=4))
+            axis.xaxis.set_minor_formatter(NullFormatter())
         axes[0, 0].set_ylabel("seconds, mean query")
         legend(figure, axes[0], "outside lower center", 5)
     return figure
@@ -80,15 +83,14 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 def _cases() -> list[Case]:
-    points = [Case("digits-mlp", {"n_train": n, "steps": 100}, {"axis": "n", "size": n}) for n in (80, 160, 320, 640)]
-    widths = [
-        Case("digits-mlp", {"hidden": (w,), "steps": 100}, {"axis": "P", "size": 75 * w + 10})
-        for w in (16, 32, 64, 128, 256)
-    ]
+    small = {"hidden": (32,), "steps": 50}
+    sizes, widths, counts = (1000, 2000, 4000, 8000, 16000), (32, 64, 128, 256, 512), (20, 40, 80, 160, 320)
+    points = [Case("mnist-mlp", {**small, "n_train": n}, {"axis": "n", "size": n}) for n in sizes]
+    wide = [Case("mnist-mlp", {**small, "hidden": (w,)}, {"axis": "P", "size": 795 * w + 10}) for w in widths]
     steps = [Case("digits-mlp", {"steps": t}, {"axis": "T", "size": t}) for t in (25, 50, 100, 200, 400)]
-    checkpoints = [Case("digits-mlp", {}, {"axis": "C", "size": c}) for c in (5, 10, 20, 40, 80)]
-    orders = [Case("digits-mlp", {}, {"axis": "J", "size": j}) for j in (10, 20, 40, 80, 160)]
-    cases = [*points, *widths, *steps, *checkpoints, *orders]
+    checkpoints = [Case("digits-mlp", {}, {"axis": "C", "size": c}) for c in counts]
+    orders = [Case("digits-mlp", {}, {"axis": "J", "size": j}) for j in counts]
+    cases = [*points, *wide, *steps, *checkpoints, *orders]
     return [
         Case(c.workload, {**c.settings, "n_tuning": 1, "n_query": 1}, {**c.arguments, "methods": _methods(c)})
         for c in cases

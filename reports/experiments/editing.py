@@ -54,7 +54,8 @@ def draw(frame: pd.DataFrame) -> Figure:
                         label=shown.label,
                     )
                 axis.set_xscale("log")
-                axis.set_title(title if row is axes[0] else "")
+                if workload == workloads[0]:
+                    axis.set_title(title)
             row[0].set_ylabel(f"{workload}\nvalidation accuracy")
         for axis in axes[-1]:
             axis.set_xlabel("share removed")

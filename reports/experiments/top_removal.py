@@ -56,7 +56,8 @@ def measure(workload: Workload) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Drops of accuracy a method, retrained beside edited, a panel a workload."""
-    panels = list(dict.fromkeys(frame["workload"]))
+    panels, names = (list(dict.fromkeys(frame[column])) for column in ("workload", "method"))
+    places = {name: len(names) - i for i, name in enumerate(names)}
     with figure_style():
         figure, axes = plt.subplots(
             1, len(panels), figsize=(PAGE_INCHES, 2.7), sharey=True, squeeze=False, layout="constrained"
@@ -64,7 +65,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for axis, panel in zip(axes[0], panels, strict=True):
             part = frame[frame["workload"] == panel]
             means = summarise(part, ["method"], ["retrained_drop", "edited_drop"])
-            rows = np.arange(len(means))[::-1]
+            rows = means["method"].map(places)
             for value, fill, shift, label in (
                 ("retrained_drop", True, 0.15, "retrained"),
                 ("edited_drop", False, -0.15, "edited by the method"),
@@ -77,7 +78,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                     axis.plot(mean, y, "o", color=colour, markersize=4, fillstyle="full" if fill else "none")
                 axis.plot([], [], "o", color="0.3", markersize=4, fillstyle="full" if fill else "none", label=label)
             axis.axvline(0, color="0.8", linewidth=0.6, zorder=0)
-            axis.set_yticks(rows, [look(name).label for name in means["method"]])
+            axis.set_yticks(list(places.values()), [look(name).label for name in names])
             axis.set(title=panel, xlabel="drop in validation accuracy")
         legend(figure, axes[0, :1], "outside lower center", 2)
     return figure
