@@ -75,8 +75,8 @@ def caption(frame: pd.DataFrame) -> str:
     removed = ", ".join(f"{w}: {n}" for w, n in frame.groupby("workload", sort=False)["n_removed"].max().items())
     return (
         f"Influence Scores of every training point for the mean of the validation set ({describe(frame)}). Process: "
-        "the most memory that the whole process held, data and network included. Spearman: over the points that "
-        f"exact LOO removed ({removed}; 0 is none)."
+        "the most memory that the whole process had held by then, data and network included. Spearman: over the "
+        f"points that exact LOO removed ({removed}), where they are at least {FEWEST}; LOO's minutes are theirs."
     )
 
 
