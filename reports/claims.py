@@ -28,10 +28,10 @@ PAPER_METHODS = ("sam-gif", "sam-hif", "sam-hif-fast")
 Frames = Mapping[str, pd.DataFrame]
 
 CAPTION = (
-    "Intervals are 95 % t-intervals over seeds. A verdict is decided by the program: a claim holds on a workload "
-    f"where the whole interval is on its side, an edit matches retraining where it ends within {EDIT_TOLERANCE} of it "
-    "in accuracy and, on average over the groups, nearer to it than no edit does. Paper: Ren et al., arXiv "
-    "2507.04059, on CIFAR-10 unless said."
+    "Intervals are 95 % t-intervals over seeds, not cut where a metric ends. A verdict is decided by the program: a "
+    "claim holds on a workload where the whole interval is on its side, an edit matches retraining where it ends "
+    f"within {EDIT_TOLERANCE} of it in accuracy and, on average over the groups, nearer to it than no edit does. "
+    "Paper: Ren et al., arXiv 2507.04059, on CIFAR-10 unless said."
 )
 
 

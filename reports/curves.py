@@ -19,6 +19,9 @@ from reports.style import PAGE_INCHES, figure_style, look
 METRICS = {"spearman": "per-query Spearman\nwith exact LOO", "noise_auc": "AUC of finding\nwrong labels"}
 """The rows of most figures and what their axes say."""
 
+BOUNDED = ("spearman", "noise_auc", "found", "accuracy")
+"""What cannot leave [−1, 1], so that its band ends there; the intervals in tables do not."""
+
 BAND = "bands are 95 % t-intervals over seeds"
 
 
@@ -128,7 +131,9 @@ def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> Non
         return
     shown = look(name)
     xs = curve[x].to_numpy(dtype=float)
-    low, high = curve[f"{metric}_low"].clip(lower=-1), curve[f"{metric}_high"].clip(upper=1)
+    low, high = curve[f"{metric}_low"], curve[f"{metric}_high"]
+    if metric in BOUNDED:
+        low, high = low.clip(lower=-1), high.clip(upper=1)
     axis.fill_between(xs, low, high, color=shown.colour, alpha=0.12, lw=0)
     axis.plot(
         xs,
