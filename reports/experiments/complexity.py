@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter
 
 from baselines.complexity import EXPECTED, REPEATS, exponent, time_methods
 from reports.curves import describe, legend, summarise
@@ -45,8 +45,10 @@ def draw(frame: pd.DataFrame) -> Figure:
                 style = {"color": shown.colour, "linestyle": shown.line, "marker": shown.marker}
                 axis.plot(means["size"], means["seconds"], **style, markersize=3, linewidth=1, label=shown.label)
             axis.set(xscale="log", yscale="log", xlabel=AXES[name])
-            axis.xaxis.set_major_locator(LogLocator(numticks=4))
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            sizes = sorted(part["size"].unique())
+            axis.set_xticks([sizes[0], sizes[len(sizes) // 2], sizes[-1]])
+            axis.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+            axis.minorticks_off()
         axes[0, 0].set_ylabel("seconds, mean query")
         legend(figure, axes[0], "outside lower center", 5)
     return figure
