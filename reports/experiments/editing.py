@@ -96,13 +96,13 @@ def caption(frame: pd.DataFrame) -> str:
         "% t-intervals over seeds). Value of a point: exact leave-one-out effect on the validation set where every "
         "point's is known, else the Influence Score of SAM-IF. No edit keeps ω*: an edit that does not come nearer "
         "to retraining than it has shown nothing. Cosine and size are of the edit against the true change of the "
-        "parameters. “In parts” edits a quarter of the group at a time and linearises anew; trajectory methods give "
+        "parameters. “In parts” edits a third of the group at a time and linearises anew; trajectory methods give "
         "the same either way. Seconds and memory are of one edit of one group, nothing computed before (retrained: "
         "one retraining)."
     )
 
 
-CNN = {"n_train": 300, "channels": (4, 8), "steps": 200, "n_validation": 1000}
+CNN = {"n_train": 200, "channels": (4, 8), "steps": 200, "n_validation": 1000}
 
 EXPERIMENT = Experiment(
     name="editing",
@@ -110,7 +110,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     cases={
         "desk": [
-            Case("digits-mlp", arguments={"fractions": FRACTIONS, "parts": 4}),
+            Case("digits-mlp", arguments={"fractions": FRACTIONS, "parts": 3}),
             Case("cifar10-cnn", CNN, {"fractions": FRACTIONS, "parts": 1}),
         ],
         "paper": [replace(case, arguments={"fractions": FRACTIONS, "parts": 1}) for case in PAPER],

@@ -61,7 +61,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     cases={
         "desk": [
-            Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"labels": labels})
+            Case("cifar10n-cnn", {"n_train": 300, "channels": (4, 8), "steps": 200}, {"labels": labels})
             for labels in LABELS
         ],
         "paper": [Case("cifar10n-cnn", {"n_train": 50000, "steps": 10000}, {"labels": labels}) for labels in LABELS],

@@ -110,7 +110,7 @@ EXPERIMENT = Experiment(
     cases={
         "desk": [
             *DESK,
-            Case("cifar10-cnn", {"n_train": 300, "channels": (4, 8), "steps": 200, "n_validation": 1000}),
+            Case("cifar10-cnn", {"n_train": 200, "channels": (4, 8), "steps": 200, "n_validation": 1000}),
         ],
         "paper": PAPER,
     },
