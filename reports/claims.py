@@ -13,7 +13,7 @@ import pandas as pd
 from baselines.agreement import INSPECTED
 from baselines.edits import NO_EDIT, RETRAINED
 from baselines.metrics import mean_interval
-from reports.curves import bracket, summarise
+from reports.curves import bracket, describe, summarise
 from reports.experiment import Measured
 from reports.results import Results
 from reports.style import look
@@ -82,8 +82,6 @@ def compute(measured: Sequence[Measured], results: Results | None) -> pd.DataFra
         if part is None or part.frame.empty:
             continue
         finding = claim.find(part.frame)
-        sizes = part.frame.groupby("workload", sort=False)["n_train"].unique()
-        size = "; ".join(f"{name} (n = {', '.join(map(str, sorted(n)))})" for name, n in sizes.items())
         machines = dict.fromkeys(f"{e['gpu'] or e['cpu']}, {e['cores']} cores" for e in part.environments)
         rows.append(
             {
@@ -92,7 +90,7 @@ def compute(measured: Sequence[Measured], results: Results | None) -> pd.DataFra
                 "Ours": finding.ours,
                 "Verdict": finding.verdict,
                 "Figure": f"[{claim.experiment}]({claim.experiment}.png)",
-                "Size that was run": f"{size}; {part.frame['seed'].nunique()} seeds",
+                "Size that was run": describe(part.frame),
                 "Hardware": "; ".join(machines),
                 "Minutes": f"{part.seconds / 60:.1f}",
                 "Command": f"`{part.command}`",

@@ -177,4 +177,5 @@ def describe(frame: pd.DataFrame) -> str:
     """How many training points and seeds a frame is over."""
     sizes = frame.groupby("workload", sort=False)["n_train"].unique()
     points = ", ".join(f"{name}: n = {'/'.join(map(str, sorted(n)))}" for name, n in sizes.items())
-    return f"{points}; {frame['seed'].nunique()} seeds"
+    seeds = frame["seed"].nunique()
+    return f"{points}; {seeds} seed{'s' if seeds > 1 else ''}"

@@ -67,7 +67,7 @@ PROFILES = {
         Profile("paper", (*DIGITS, *IMAGES), (0, 1, 2)),
     )
 }
-"""`quick`: minutes. `desk`: every experiment, within an hour on 2 cores. `large`: hours on 2 cores. `paper`: a GPU."""
+"""`quick`: minutes. `desk`: every experiment, within an hour on 2 cores. `large`: half an hour. `paper`: a GPU."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def measure(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> pd.
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Share of the wrong labels found over minutes, a panel a workload."""
-    frame = frame[frame["method"] != "training"]
+    frame = frame[frame["found"].notna()]
     panels = list(dict.fromkeys(frame["workload"]))
     with figure_style():
         figure, axes = plt.subplots(
@@ -45,7 +45,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 axis.plot(row.seconds / 60, row.found, marker=shown.marker or "o", color=shown.colour, linestyle="")
             axis.set(title=f"{panel}, n = {part['n_train'].iloc[0]:,}", xscale="log", xlabel="minutes", ylim=(0, 1.02))
         axes[0, 0].set_ylabel("share of the wrong labels\nin the lowest 40 %")
-        names = list(dict.fromkeys(frame["method"]))
+        names = [name for name in METHODS if name in set(frame["method"])]
         handles = [
             plt.Line2D([], [], color=look(n).colour, marker=look(n).marker or "o", linestyle="", label=look(n).label)
             for n in names
