@@ -63,5 +63,5 @@ def test_the_page_has_a_row_a_measured_claim():
     assert row["Minutes"] == "1.5"
     assert row["Command"] == "`samattr reproduce editing`"
     assert row["Hardware"] == "a processor, 2 cores"
-    assert row["Size that was run"] == "w (n = 10); 3 seeds"
+    assert row["Size that was run"] == "w: n = 10; 3 seeds"
     assert "[editing](editing.png)" in claims.to_markdown(table)
