@@ -31,6 +31,7 @@ _LOOKS = {
     "retrained": Look("retrained", "black", "", "-"),
     "no-edit": Look("no edit", "0.55", "", "--"),
     "cleanlab": Look("confident learning", "#7a7a00", "p", "-"),
+    "sam-unrolled": Look("SAM unrolled", "#00525e", "d", "-"),
     "sam-hif-implicit": Look("SAM-HIF implicit", _PALETTE[2], "P", "-"),
     "sam-if": Look("SAM-IF", _PALETTE[0], "o", "-"),
     "sam-hif": Look("SAM-HIF", _PALETTE[3], "s", "-"),

@@ -14,6 +14,10 @@ since ê moves with ω through ∂ê/∂ω = E H₀ and with w_k through E ∂g/
 | sam-hif          | ω* + ê       | yes             | –                         |
 | sam-hif-implicit | ω* + ê       | yes             | yes                       |
 
+Minibatch SAM perturbs by each batch's own gradient: there is no one ê. What its noise averages out at is the mean over
+batches of G_b, so with `batches` = M every term is the mean over the last M batches b, each at ω* + ê_b with its own H,
+H₀ and E, and a point takes part in the batches that hold it, by 1/|b| each.
+
 Damping δ is added to the whole matrix. Scores are linear in the query, s[k, q] = ⟨∇ℓ_q(ω*), Δ_k⟩, and take one solve
 a query with the transposed matrix, whatever n is; a group of removed points takes one solve for its Δ.
 """
@@ -27,11 +31,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samattr_ref.curvature import Curvature, Part, parts
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.registry import method
 from samattr_ref.run import Run
-from samattr_ref.sam import perturbation, perturbation_derivative
+from samattr_ref.sam import perturbation_derivative
 from samattr_ref.scores import Scores
 from samattr_ref.solvers import Solution, Transposed, solve
 
@@ -63,6 +68,7 @@ class ImplicitOptions:
         scale: s of `neumann`; None measures it.
         tolerance: Relative residual that counts as solved; None goes by the dtype.
         max_iterations: Limit for `cg` and `gmres`.
+        batches: M, the last batches that the fixed point is a mean over; None takes the full training set as one.
     """
 
     curvature: str = "hessian"
@@ -72,6 +78,7 @@ class ImplicitOptions:
     scale: float | None = None
     tolerance: float | None = None
     max_iterations: int = 2000
+    batches: int | None = None
 
     def __post_init__(self) -> None:
         if self.curvature not in ("hessian", "gauss-newton"):
@@ -89,101 +96,106 @@ TUNE: dict[str, tuple[Any, ...]] = {
 """The declared grid that curvature and damping are chosen from, on held-out queries."""
 
 
-@dataclass(frozen=True)
-class FixedPoint:
-    """ω* and the full-batch perturbation there: g = ∇L(ω*), ê, and where curvature is taken."""
-
-    omega: Tensor
-    g: Tensor
-    perturbed: Tensor
-
-    @classmethod
-    def of(cls, run: Run) -> "FixedPoint":
-        """The fixed point of a run; the perturbation is that of the full training loss, whatever the batches were."""
-        recipe = run.workload.recipe
-        g = run.gradient(run.parameters)
-        return cls(run.parameters, g, run.parameters + perturbation(g, recipe.rho, recipe.p))
-
-
-class Curvature:
-    """∇²L or its Gauss-Newton approximation at one point, over the full training set, λI included."""
-
-    def __init__(self, run: Run, omega: Tensor, kind: str) -> None:
-        self.run, self.omega = run, omega
-        objective = run.objective
-        self._product = objective.hessian_product if kind == "hessian" else objective.gauss_newton_product
-        self._dense: Tensor | None = None
-
-    def product(self, v: Tensor) -> Tensor:
-        """The product with v [P, m]."""
-        if self._dense is not None:
-            return (self._dense @ v.double()).to(v)
-        return self._product(self.omega, self.run.train.x, self.run.train.y, v)
-
-    def dense(self) -> Tensor:
-        """The matrix itself, float64 [P, P], computed once."""
-        if self._dense is None:
-            identity = torch.eye(len(self.omega), dtype=self.omega.dtype, device=self.omega.device)
-            matrix = self.product(identity).double()
-            self._dense = (matrix + matrix.T) / 2
-        return self._dense
-
-
-def curvature(run: Run, omega: Tensor, where: str, kind: str) -> Curvature:
-    """The curvature at one of the run's points, computed once a run (`where` names the point)."""
-    key = ("curvature", where, kind)
-    if key not in run.cache:
-        run.cache[key] = Curvature(run, omega, kind)
-    return run.cache[key]
-
-
 class ImplicitSystem:
-    """A = H + δI, with H E H₀ added where coupled."""
+    """A = mean over parts of H, or of H + H E H₀ where coupled; + δI."""
 
     def __init__(self, run: Run, form: Form, options: ImplicitOptions) -> None:
         recipe = run.workload.recipe
-        self.run, self.kind = run, options.curvature
-        self.rho, self.p = recipe.rho, recipe.p
-        self.point = FixedPoint.of(run)
-        self.at = self.point.perturbed if form.perturbed else self.point.omega
-        self.H = curvature(run, self.at, "perturbed" if form.perturbed else "final", options.curvature)
-        self.H0 = curvature(run, self.point.omega, "final", options.curvature)
+        self.run, self.form, self.options = run, form, options
+        self.rho, self.p, self.damping = recipe.rho, recipe.p, options.damping
+        self.parts = parts(run, options.curvature, options.batches)
         self.coupled = form.coupled and self.rho > 0
         self.symmetric = not self.coupled
-        self.damping = options.damping
-        self.size = len(self.point.omega)
+        self.size = len(run.parameters)
 
-    def E(self, v: Tensor) -> Tensor:  # noqa: N802 — the formula's name
+    def at(self, part: Part) -> Tensor:
+        """Where the form evaluates training gradients, [P]."""
+        return part.perturbed if self.form.perturbed else part.omega
+
+    def H(self, part: Part) -> Curvature:  # noqa: N802 — the formula's name
+        """The curvature there."""
+        return part.at_perturbed if self.form.perturbed else part.at_omega
+
+    def E(self, part: Part, v: Tensor) -> Tensor:  # noqa: N802
         """(∂ê/∂g) v for v [P, m]; symmetric."""
-        return perturbation_derivative(self.point.g.to(v), v, self.rho, self.p)
+        return perturbation_derivative(part.g.to(v), v, self.rho, self.p)
 
     def product(self, v: Tensor) -> Tensor:
         """A v = H (v + E H₀ v) + δ v."""
-        inner = v + self.E(self.H0.product(v)) if self.coupled else v
-        return self.H.product(inner) + self.damping * v
+        total = self.damping * v
+        for part in self.parts:
+            inner = v + self.E(part, part.at_omega.product(v)) if self.coupled else v
+            total = total + part.share * self.H(part).product(inner)
+        return total
 
     def transpose_product(self, v: Tensor) -> Tensor:
         """Aᵀ v = (I + H₀ E) H v + δ v."""
-        Hv = self.H.product(v)
-        return (Hv + self.H0.product(self.E(Hv)) if self.coupled else Hv) + self.damping * v
+        total = self.damping * v
+        for part in self.parts:
+            Hv = self.H(part).product(v)
+            total = total + part.share * (Hv + part.at_omega.product(self.E(part, Hv)) if self.coupled else Hv)
+        return total
 
     def dense(self) -> Tensor:
         """A itself, float64 [P, P]."""
-        A = (self._coupled_dense() if self.coupled else self.H.dense()).clone()
+        A = self._undamped().clone()
         A.diagonal().add_(self.damping)
         return A
 
-    def _coupled_dense(self) -> Tensor:
-        """H + H E H₀, computed once a run: dampings share it."""
-        key = ("coupled", self.kind)
+    def _undamped(self) -> Tensor:
+        """A without δI, computed once a run: dampings share it."""
+        if not self.coupled and self.options.batches is None:
+            return self.H(self.parts[0]).dense()
+        key = ("undamped", self.form.perturbed, self.coupled, self.options.curvature, self.options.batches)
         if key not in self.run.cache:
-            H = self.H.dense()
-            self.run.cache[key] = H + H @ self.E(self.H0.dense())
+            total = self.run.parameters.new_zeros(self.size, self.size, dtype=torch.float64)
+            for part in self.parts:
+                H = self.H(part).dense()
+                total += part.share * (H + H @ self.E(part, part.at_omega.dense()) if self.coupled else H)
+            self.run.cache[key] = total
         return self.run.cache[key]
 
-    def diagnostics(self, solution: Solution, options: ImplicitOptions) -> dict[str, Any]:
-        """What must be known beside the result: how well the system was solved, and how large ρ/‖g‖ was."""
-        norm = float(torch.linalg.vector_norm(self.point.g))
+    def through_removal(self, x: Tensor) -> Tensor:
+        """⟨x, n r_k⟩ for every training point k, the right-hand side r_k without its 1/n, [n, m] from x [P, m]."""
+        train, gradient_products = self.run.train, self.run.objective.gradient_products
+        values = x.new_zeros(self.run.n_train, x.shape[1])
+        for part in self.parts:
+            xs, ys = train.x[part.points], train.y[part.points]
+            products = gradient_products(self.at(part), xs, ys, x)
+            if self.form.removal:
+                inner = self.E(part, self.H(part).product(x))
+                products = products + gradient_products(part.omega, xs, ys, inner)
+            values.index_add_(0, part.points, products, alpha=part.share * self.run.n_train / len(part.points))
+        return values
+
+    def removal(self, group: Tensor) -> Tensor:
+        """Σ_k r_k over a group of removed points, [P]."""
+        total = torch.zeros_like(self.run.parameters)
+        gone = torch.zeros(self.run.n_train, dtype=torch.bool, device=total.device)
+        gone[group.to(total.device)] = True
+        for part in self.parts:
+            there = part.points[gone[part.points]]
+            right = self._gradient(self.at(part), there)
+            if self.form.removal:
+                inner = self.E(part, self._gradient(part.omega, there)[:, None])
+                right = right + self.H(part).product(inner)[:, 0]
+            total = total + part.share / len(part.points) * right
+        return total
+
+    def _gradient(self, omega: Tensor, points: Tensor) -> Tensor:
+        """Σ_k ∇ℓ_k(ω) over points, [P], without the L2 term."""
+        if len(points) == 0:
+            return torch.zeros_like(omega)
+        x, y = self.run.train.x[points], self.run.train.y[points]
+        mean = self.run.objective.eager_gradient(omega, x, y) - self.run.objective.weight_decay * omega
+        return mean * len(points)
+
+    def diagnostics(self, solution: Solution) -> dict[str, Any]:
+        """What must be known beside the result: how well the system was solved, and how large ρ/‖g‖ was.
+
+        ‖g‖ is the mean over parts where there are several.
+        """
+        norm = sum(part.share * float(torch.linalg.vector_norm(part.g)) for part in self.parts)
         return {
             "grad_norm": norm,
             "rho_over_grad_norm": self.rho / norm if norm > 0 else math.inf,
@@ -191,27 +203,28 @@ class ImplicitSystem:
             "status": solution.status,
             "residual": solution.residual,
             "iterations": solution.iterations,
-            "options": asdict(options),
+            "options": asdict(self.options),
         }
 
 
-def implicit_scores(run: Run, queries: Examples, form: Form, options: ImplicitOptions) -> Scores:
-    """s[k, q] = (1/n) ⟨A⁻ᵀ ∇ℓ_q(ω*), r_k⟩ with r_k = ∇ℓ_k(ω* + ê) [+ H E ∇ℓ_k(ω*)].
+def implicit_products(run: Run, directions: Tensor, form: Form, options: ImplicitOptions) -> Scores:
+    """⟨d, Δ_k⟩ of every training point k and direction d, by one solve a direction: ⟨A⁻ᵀ d, r_k⟩.
+
+    Args:
+        run: The run.
+        directions: d, shape [P, m].
+        form: The terms to keep.
+        options: Curvature, damping and solver.
 
     Returns:
-        Scores [n_train, n_query].
+        Scores [n_train, m].
 
     Raises:
         SolverError: if the system was not solved.
     """
     system = ImplicitSystem(run, form, options)
-    solution = _solve(Transposed(system), run.query_gradients(queries).T.contiguous(), options)
-    x, y = run.train.x, run.train.y
-    values = run.objective.gradient_products(system.at, x, y, solution.x)
-    if form.removal:
-        through_perturbation = system.E(system.H.product(solution.x))
-        values = values + run.objective.gradient_products(system.point.omega, x, y, through_perturbation)
-    return Scores(values / run.n_train, system.diagnostics(solution, options))
+    solution = _solve(Transposed(system), directions, options)
+    return Scores(system.through_removal(solution.x) / run.n_train, system.diagnostics(solution))
 
 
 def implicit_change(run: Run, groups: Sequence[Tensor], form: Form, options: ImplicitOptions) -> Tensor:
@@ -221,14 +234,7 @@ def implicit_change(run: Run, groups: Sequence[Tensor], form: Form, options: Imp
         SolverError: if the system was not solved.
     """
     system = ImplicitSystem(run, form, options)
-    columns = []
-    for group in groups:
-        right = _group_gradient(run, system.at, group)
-        if form.removal:
-            inner = system.E(_group_gradient(run, system.point.omega, group)[:, None])
-            right = right + system.H.product(inner)[:, 0]
-        columns.append(right / run.n_train)
-    return _solve(system, torch.stack(columns, dim=1), options).x.T.contiguous()
+    return _solve(system, torch.stack([system.removal(group) for group in groups], dim=1), options).x.T.contiguous()
 
 
 def implicit_method(
@@ -259,7 +265,7 @@ def implicit_method(
 
     @method(name, summary=summary, source=source, change=change, options=options, tune=tune, linear=True)
     def scores(run: Run, queries: Examples, **chosen: Any) -> Scores:
-        return implicit_scores(run, queries, form, options(**chosen))
+        return implicit_products(run, run.query_gradients(queries).T.contiguous(), form, options(**chosen))
 
     scores.__module__ = sys._getframe(1).f_globals["__name__"]  # where it is defined, as collections.namedtuple says it
     return scores
@@ -276,12 +282,3 @@ def _solve(system: ImplicitSystem | Transposed, b: Tensor, options: ImplicitOpti
         scale=options.scale,
     )
     return solution.require()
-
-
-def _group_gradient(run: Run, omega: Tensor, group: Tensor) -> Tensor:
-    """Σ_{k in group} ∇ℓ_k(ω) [P], without the L2 term."""
-    if len(group) == 0:
-        return torch.zeros_like(omega)
-    x, y = run.train.x[group], run.train.y[group]
-    mean = run.objective.eager_gradient(omega, x, y) - run.objective.weight_decay * omega
-    return mean * len(group)

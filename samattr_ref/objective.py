@@ -16,6 +16,9 @@ from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from samattr_ref.errors import SamattrError
 
+Products = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Directions u [m, P] to ∇²L(ω) u [m, P] and ⟨∇ℓ_i(ω), u⟩ [m, b]."""
+
 CHUNK_BYTES = 64 * 2**20
 """How large the largest intermediate of a chunked computation may become."""
 
@@ -124,6 +127,36 @@ class Objective:
         for part in chunks(len(x), chunk_length(self.n_parameters * omega.element_size())):
             change += weights[:, part] @ self.sample_gradients(omega, x[part], y[part])
         return change
+
+    def linearise(
+        self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, "Products"]:
+        """∇L(ω; w) of a batch, and its derivatives along many directions from the one graph that it took.
+
+        Args:
+            omega: ω, shape [P].
+            x: Inputs of the batch, [b, ...].
+            y: Their labels, [b].
+            weights: w, shape [b]; 1 where it is None.
+
+        Returns:
+            ∇L(ω; w) [P], and a function of directions u [m, P] that gives ∇²L(ω; w) u [m, P], the λI included, and
+            ⟨∇ℓ_i(ω), u⟩ [m, b]: the derivative of ⟨∇L, u⟩ by ω and by the weights, by plain autograd through the
+            gradient's own graph, once for each direction or for all of them together.
+        """
+        leaf = omega.detach().requires_grad_()
+        w = (torch.ones(len(x)).to(omega) if weights is None else weights.detach()).requires_grad_()
+        (data,) = torch.autograd.grad(self._data_loss(leaf, x, y, w), leaf, create_graph=True)
+
+        def products(u: Tensor) -> tuple[Tensor, Tensor]:
+            if len(u) == 1:
+                h, s = torch.autograd.grad(data, (leaf, w), u[0], retain_graph=True)
+                h, s = h[None], s[None]
+            else:
+                h, s = torch.autograd.grad(data, (leaf, w), u, retain_graph=True, is_grads_batched=True)
+            return torch.add(h, u, alpha=self.weight_decay), s * len(x)
+
+        return torch.add(data.detach(), omega, alpha=self.weight_decay), products
 
     def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """∇²L(ω) v for directions v [P, m], the λI included; forward over reverse (Pearlmutter 1994)."""

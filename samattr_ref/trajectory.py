@@ -8,10 +8,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
 from samattr_ref.training import advance, segment_bounds
 
 T = TypeVar("T")
+State = tuple[int, Tensor, Tensor]
+"""A step t with ω_t and the momentum buffer v_t before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,57 @@ def states(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
         if current[0] < t:
             current = last(advance(run, current[1], current[2], current[0], t))
         yield t, current[1]
+
+
+def reversed_states(run: Run, first: int = 0, memory_bytes: int | None = None) -> Iterator[tuple[int, Tensor]]:
+    """(t, ω_t) for t = T−1 down to `first`: what the run keeps, the rest recomputed, bit for bit.
+
+    Between two kept states the run is taken again and held; where that would take more than `memory_bytes`, half of
+    what may be held goes to evenly spaced states and the rest to the parts between them, each cut again in its turn.
+
+    Args:
+        run: The run.
+        first: The last step to give.
+        memory_bytes: What may be held beside the states that the run keeps; None for as much as it takes.
+
+    Raises:
+        SamattrError: if the bound is smaller than a single state.
+    """
+    kept = run.checkpoint_steps.tolist()
+    has_velocity = run.velocities.shape[1] > 0
+    state_bytes = run.parameters.numel() * run.parameters.element_size() * (2 if has_velocity else 1)
+    held = run.n_steps if memory_bytes is None else memory_bytes // state_bytes
+    if held < 1:
+        raise SamattrError(f"memory_bytes must hold at least one state of the run, {state_bytes} bytes")
+    stop = run.n_steps
+    for i in reversed(range(len(kept))):
+        omega = run.checkpoints[i]
+        velocity = run.velocities[i] if has_velocity else torch.zeros_like(omega)
+        yield from _reversed(run, (kept[i], omega, velocity), max(first, kept[i]), stop, held)
+        stop = kept[i]
+        if stop <= first:
+            return
+
+
+def _reversed(run: Run, state: State, first: int, stop: int, held: int) -> Iterator[tuple[int, Tensor]]:
+    """(t, ω_t) for t = `stop` − 1 down to `first`, from the state (s, ω_s, v_s) at a step s <= `first`."""
+    start, omega, velocity = state
+    if stop - start == 1:
+        yield start, omega
+    elif stop - start <= held:
+        again = [(t, w) for t, w, _ in advance(run, omega, velocity, start, stop - 1)]
+        yield from reversed(again[first - start :])
+    elif held == 1:
+        for t in reversed(range(first, stop)):
+            yield t, last(advance(run, omega, velocity, start, t))[1]
+    else:
+        cuts = held // 2
+        steps = [start + (i * (stop - start)) // (cuts + 1) for i in range(1, cuts + 1)]
+        states = [s for s in advance(run, omega, velocity, start, steps[-1]) if s[0] in set(steps)]
+        for cut in reversed([state, *states]):
+            if cut[0] < stop and stop > first:
+                yield from _reversed(run, cut, max(first, cut[0]), stop, held - cuts)
+            stop = cut[0]
 
 
 def last(items: Iterable[T]) -> T:

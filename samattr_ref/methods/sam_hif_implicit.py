@@ -7,9 +7,11 @@ The paper's Theorem 4.5 differentiates ê by ω but not by the removed weight; t
 
 from samattr_ref.implicit import Form, implicit_method
 
+FORM = Form(perturbed=True, coupled=True, removal=True)
+
 sam_hif_implicit = implicit_method(
     "sam-hif-implicit",
-    Form(perturbed=True, coupled=True, removal=True),
+    FORM,
     summary="the full implicit derivative of the SAM fixed point",
     source="this project",
 )

@@ -1,0 +1,90 @@
+"""Curvature at ω*: of the full training set, or of each of the run's last batches with a perturbation of its own."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from samattr_ref.data import Examples
+from samattr_ref.errors import SamattrError
+from samattr_ref.run import Run
+from samattr_ref.sam import perturbation
+
+
+class Curvature:
+    """∇²L or its Gauss-Newton approximation of some examples at one point, λI included."""
+
+    def __init__(self, run: Run, omega: Tensor, examples: Examples, kind: str) -> None:
+        self.omega, self.examples = omega, examples
+        objective = run.objective
+        self._product = objective.hessian_product if kind == "hessian" else objective.gauss_newton_product
+        self._dense: Tensor | None = None
+
+    def product(self, v: Tensor) -> Tensor:
+        """The product with v [P, m]."""
+        if self._dense is not None:
+            return (self._dense @ v.double()).to(v)
+        return self._product(self.omega, self.examples.x, self.examples.y, v)
+
+    def dense(self) -> Tensor:
+        """The matrix itself, float64 [P, P], computed once."""
+        if self._dense is None:
+            identity = torch.eye(len(self.omega), dtype=self.omega.dtype, device=self.omega.device)
+            matrix = self.product(identity).double()
+            self._dense = (matrix + matrix.T) / 2
+        return self._dense
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Training points that share one perturbation at ω*: all of them, or a batch.
+
+    Attributes:
+        points: The points, int64 [b].
+        share: Its weight in the mean over parts.
+        omega: ω*, [P].
+        g: ∇L_b(ω*), [P].
+        perturbed: ω* + ê_b, [P].
+        at_omega: H₀, the curvature of its points at ω*.
+        at_perturbed: H, the curvature of its points at ω* + ê_b.
+    """
+
+    points: Tensor
+    share: float
+    omega: Tensor
+    g: Tensor
+    perturbed: Tensor
+    at_omega: Curvature
+    at_perturbed: Curvature
+
+
+def parts(run: Run, kind: str, batches: int | None = None) -> list[Part]:
+    """The full training set as one part, computed once a run, or the run's last batches.
+
+    Args:
+        run: The run.
+        kind: `hessian` or `gauss-newton`.
+        batches: M, how many of the last batches; None for the full training set.
+
+    Raises:
+        SamattrError: if the run has fewer batches.
+    """
+    if batches is None:
+        if (key := ("part", kind)) not in run.cache:
+            run.cache[key] = _part(run, torch.arange(run.n_train), run.train, 1.0, kind)
+        return [run.cache[key]]
+    if not 1 <= batches <= run.n_steps:
+        raise SamattrError(f"batches must be a whole number from 1 to the number of steps, {run.n_steps}")
+    found = []
+    for t in range(run.n_steps - batches, run.n_steps):
+        batch = run.batch(t)
+        found.append(_part(run, batch, run.train.take(batch.to(run.train.y.device)), 1 / batches, kind))
+    return found
+
+
+def _part(run: Run, points: Tensor, examples: Examples, share: float, kind: str) -> Part:
+    recipe, omega = run.workload.recipe, run.parameters
+    g = run.objective.eager_gradient(omega, examples.x, examples.y)
+    perturbed = omega + perturbation(g, recipe.rho, recipe.p)
+    H0, H = (Curvature(run, at, examples, kind) for at in (omega, perturbed))
+    return Part(points.to(omega.device), share, omega, g, perturbed, H0, H)

@@ -1,0 +1,86 @@
+"""`sam-unrolled`: the exact derivative of the whole training run, its Hessian terms kept; see `samattr_ref.unrolled`.
+
+    s[k, q] = −dℓ_q(ω_T)/dw_k,    Δ_k = −dω_T/dw_k
+
+Of the last τ steps alone, with or without an implicit tail for the run before them: there the adjoint dℓ_q/dω_{T−τ} is
+attributed as `sam-hif-implicit` would, as if the run had stood at a fixed point.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from samattr_ref.data import Examples
+from samattr_ref.errors import SamattrError
+from samattr_ref.implicit import ImplicitOptions, implicit_products
+from samattr_ref.methods.sam_hif_implicit import FORM
+from samattr_ref.registry import method
+from samattr_ref.run import Run
+from samattr_ref.scores import Scores
+from samattr_ref.unrolled import forward, reverse
+
+
+def sam_unrolled_change(
+    run: Run,
+    groups: Sequence[Tensor],
+    *,
+    last: int | None = None,
+    tail_damping: float | None = None,
+    memory_bytes: int | None = None,
+) -> Tensor:
+    """Δ of removing each group of training points, to first order, [n_groups, P]; by forward mode.
+
+    Raises:
+        SamattrError: with a tail, which reverse mode alone has.
+    """
+    if tail_damping is not None:
+        raise SamattrError("sam-unrolled predicts no parameter change with a tail: leave tail_damping out")
+    return forward(run, groups, _first(run, last))
+
+
+@method(
+    "sam-unrolled",
+    summary="exact derivative of the whole run, Hessian terms kept",
+    source="this project",
+    change=sam_unrolled_change,
+    linear=True,
+)
+def sam_unrolled(
+    run: Run,
+    queries: Examples,
+    *,
+    last: int | None = None,
+    tail_damping: float | None = None,
+    memory_bytes: int | None = None,
+) -> Scores:
+    """Scores [n_train, n_query], linear in the query; by reverse mode.
+
+    Args:
+        run: The run.
+        queries: The queries.
+        last: τ, how many of the last steps are differentiated; None for all.
+        tail_damping: Damping δ >= 0 of the implicit tail for the steps before these; None for no tail.
+        memory_bytes: What the states may take that are recomputed and held at once; None for as much as it takes.
+
+    Raises:
+        SamattrError: if τ is larger than the number of steps, a bound holds no state, or the tail is not solved.
+    """
+    first = _first(run, last)
+    found = reverse(run, run.query_gradients(queries), first, memory_bytes)
+    values = found.values
+    diagnostics = {"growth": found.growth, "steps": run.n_steps - first}
+    if tail_damping is not None and first > 0:
+        options = ImplicitOptions(damping=tail_damping, curvature="gauss-newton")
+        tail = implicit_products(replace(run, parameters=found.omega), found.adjoint.T.contiguous(), FORM, options)
+        values = values + tail.values
+        diagnostics["tail"] = tail.diagnostics
+    return Scores(values, diagnostics)
+
+
+def _first(run: Run, last: int | None) -> int:
+    if last is None:
+        return 0
+    if not 1 <= last <= run.n_steps:
+        raise SamattrError(f"last must be a whole number from 1 to the number of steps, {run.n_steps}, not {last}")
+    return run.n_steps - last
