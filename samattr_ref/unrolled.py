@@ -156,7 +156,7 @@ def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
 
 
 def _ahead(run: Run, step: Step, dw: Tensor, removed: Tensor) -> Tensor:
-    """The change dG [m, P] of a step's gradient from dω [m, P] before it and its removed points [m, b], 1 where removed."""
+    """The change dG [m, P] of a step's gradient, from dω [m, P] and its removed points, 1 where removed, [m, b]."""
     recipe, gradients = run.workload.recipe, run.objective.weighted_gradients
     x, y = run.train.x[step.batch], run.train.y[step.batch]
     share = removed / len(step.batch)

@@ -2,16 +2,67 @@
 
     Δ_k = (1/n) (H + H ∂ê/∂ω)⁻¹ [∇ℓ_k(ω* + ê) + H (∂ê/∂g) ∇ℓ_k(ω*)]
 
-The paper's Theorem 4.5 differentiates ê by ω but not by the removed weight; this form does both.
+The paper's Theorem 4.5 differentiates ê by ω but not by the removed weight; this form does both. With `newton`, one
+Newton step for the finite removal of each point instead of the slope, see `samattr_ref.newton`.
 """
 
-from samattr_ref.implicit import Form, implicit_method
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from samattr_ref.data import Examples
+from samattr_ref.errors import SamattrError
+from samattr_ref.implicit import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
+from samattr_ref.newton import newton_change
+from samattr_ref.registry import method
+from samattr_ref.run import Run
+from samattr_ref.scores import Scores
 
 FORM = Form(perturbed=True, coupled=True, removal=True)
 
-sam_hif_implicit = implicit_method(
+
+@dataclass(frozen=True)
+class NewtonOptions(ImplicitOptions):
+    """`ImplicitOptions`, and whether to take a Newton step.
+
+    Attributes:
+        newton: One Newton step for the removal of the whole point; a dense solve, up to a few thousand parameters.
+    """
+
+    newton: bool = False
+
+
+def sam_hif_implicit_change(run: Run, groups: Sequence[Tensor], **chosen: Any) -> Tensor:
+    """Δ of removing each group of training points, [n_groups, P].
+
+    Raises:
+        SamattrError: for groups of several points with `newton`.
+        SolverError: if the system was not solved.
+    """
+    options = NewtonOptions(**chosen)
+    if not options.newton:
+        return implicit_change(run, groups, FORM, options)
+    if any(len(group) != 1 for group in groups):
+        raise SamattrError("newton removes single points: leave it out for groups of them")
+    return newton_change(run, [int(group) for group in groups], FORM, options)
+
+
+@method(
     "sam-hif-implicit",
-    FORM,
     summary="the full implicit derivative of the SAM fixed point",
     source="this project",
+    change=sam_hif_implicit_change,
+    options=NewtonOptions,
+    tune=TUNE,
+    linear=True,
 )
+def sam_hif_implicit(run: Run, queries: Examples, **chosen: Any) -> Scores:
+    """Scores [n_train, n_query], linear in the query; for the options see `NewtonOptions`."""
+    options = NewtonOptions(**chosen)
+    gradients = run.query_gradients(queries)
+    if not options.newton:
+        return implicit_products(run, gradients.T.contiguous(), FORM, options)
+    values = newton_change(run, range(run.n_train), FORM, options) @ gradients.T
+    return Scores(values, {"options": asdict(options)})

@@ -3,7 +3,8 @@
     s[k, q] = −dℓ_q(ω_T)/dw_k,    Δ_k = −dω_T/dw_k
 
 Of the last τ steps alone, with or without an implicit tail for the run before them: there the adjoint dℓ_q/dω_{T−τ} is
-attributed as `sam-hif-implicit` would, as if the run had stood at a fixed point.
+attributed as `sam-hif-implicit` would, as if the run had stood at a fixed point. Of a run that left C checkpoints
+alone, as C segments of constant curvature, see `samattr_ref.segmented`.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from samattr_ref.methods.sam_hif_implicit import FORM
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
+from samattr_ref.segmented import reverse_segments
 from samattr_ref.unrolled import forward, reverse
 
 
@@ -27,15 +29,16 @@ def sam_unrolled_change(
     *,
     last: int | None = None,
     tail_damping: float | None = None,
+    checkpoints: int | None = None,
     memory_bytes: int | None = None,
 ) -> Tensor:
     """Δ of removing each group of training points, to first order, [n_groups, P]; by forward mode.
 
     Raises:
-        SamattrError: with a tail, which reverse mode alone has.
+        SamattrError: with a tail or segments, which reverse mode alone has.
     """
-    if tail_damping is not None:
-        raise SamattrError("sam-unrolled predicts no parameter change with a tail: leave tail_damping out")
+    if tail_damping is not None or checkpoints is not None:
+        raise SamattrError("sam-unrolled predicts parameter changes without tail_damping and checkpoints alone")
     return forward(run, groups, _first(run, last))
 
 
@@ -52,6 +55,7 @@ def sam_unrolled(
     *,
     last: int | None = None,
     tail_damping: float | None = None,
+    checkpoints: int | None = None,
     memory_bytes: int | None = None,
 ) -> Scores:
     """Scores [n_train, n_query], linear in the query; by reverse mode.
@@ -61,13 +65,19 @@ def sam_unrolled(
         queries: The queries.
         last: τ, how many of the last steps are differentiated; None for all.
         tail_damping: Damping δ >= 0 of the implicit tail for the steps before these; None for no tail.
+        checkpoints: C, the whole run as C segments of constant curvature; None for every step as it was.
         memory_bytes: What the states may take that are recomputed and held at once; None for as much as it takes.
 
     Raises:
         SamattrError: if τ is larger than the number of steps, a bound holds no state, or the tail is not solved.
     """
+    directions = run.query_gradients(queries)
+    if checkpoints is not None:
+        if last is not None or tail_damping is not None:
+            raise SamattrError("sam-unrolled takes either checkpoints or last and tail_damping")
+        return Scores(reverse_segments(run, directions, checkpoints, "gauss-newton"), {"checkpoints": checkpoints})
     first = _first(run, last)
-    found = reverse(run, run.query_gradients(queries), first, memory_bytes)
+    found = reverse(run, directions, first, memory_bytes)
     values = found.values
     diagnostics = {"growth": found.growth, "steps": run.n_steps - first}
     if tail_damping is not None and first > 0:

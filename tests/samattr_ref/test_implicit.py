@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import samattr_ref as sr
+from samattr_ref.sam import perturbation, perturbation_derivative
 from tests.conftest import small
 
 FORMS = ["if", "sam-if", "sam-hif", "sam-hif-implicit"]
@@ -150,3 +151,43 @@ def test_bad_options_are_refused(run, options, said):
 def test_a_solver_that_does_not_converge_is_an_error(run):
     with pytest.raises(sr.SamattrError, match=r"max_iterations.*residual"):
         sr.attribute(run, "sam-if", solver="cg", max_iterations=2)
+
+
+def hessian(run, omega, x, y):
+    return torch.autograd.functional.hessian(lambda w: run.objective.loss(w, x, y), omega)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mean_over_batches_agrees_with_its_sum_written_out(form):
+    run = sr.train(small(rho=0.2, steps=30))
+    recipe, n = run.workload.recipe, run.n_train
+    A, right = torch.zeros(650, 650, dtype=torch.float64), torch.zeros(650, n, dtype=torch.float64)
+    for t in range(28, 30):
+        batch = run.batch(t)
+        x, y = run.train.x[batch], run.train.y[batch]
+        g = run.objective.eager_gradient(run.parameters, x, y)
+        e = perturbation(g, recipe.rho) if form != "if" else torch.zeros_like(g)
+        at = run.parameters + e
+        H0, H = (hessian(run, w, x, y) for w in (run.parameters, at))
+        E = perturbation_derivative(g, torch.eye(650, dtype=torch.float64), recipe.rho)
+        gradients0, gradients = (run.objective.sample_gradients(w, x, y).T for w in (run.parameters, at))
+        A += (H + H @ E @ H0 if "hif" in form else H) / 2
+        right[:, batch] += (
+            (gradients + H @ E @ gradients0 if form == "sam-hif-implicit" else gradients) / len(batch) / 2
+        )
+    expected = torch.linalg.solve(A, right).T
+    change = sr.parameter_change(run, form, [[k] for k in range(n)], batches=2)
+    assert (change - expected).abs().max() < 1e-8 * expected.abs().max()
+    scores = sr.attribute(run, form, batches=2).values
+    torch.testing.assert_close(scores, change @ run.query_gradients(run.workload.queries).T)
+    torch.testing.assert_close(sr.attribute(run, form, batches=2, solver="gmres").values, scores, rtol=1e-5, atol=1e-8)
+    pair = sr.parameter_change(run, form, [[4, 9]], batches=2)[0]
+    torch.testing.assert_close(pair, change[4] + change[9])
+
+
+def test_all_points_in_one_batch_are_the_full_training_set():
+    run = sr.train(small(batch_size=None))
+    whole = sr.attribute(run, "sam-hif-implicit").values
+    torch.testing.assert_close(sr.attribute(run, "sam-hif-implicit", batches=3).values, whole, rtol=1e-8, atol=1e-12)
+    with pytest.raises(sr.SamattrError, match="batches must be a whole number from 1 to the number of steps, 40"):
+        sr.attribute(run, "sam-hif-implicit", batches=41)

@@ -1,4 +1,4 @@
-"""The derivative of the whole run against retraining, reverse against forward mode, bounded against unbounded memory."""
+"""The derivative of the whole run against retraining, reverse against forward mode, bounded memory against none."""
 
 from dataclasses import replace
 
@@ -180,5 +180,5 @@ def test_a_tail_stands_for_the_run_before():
 def test_bad_options_are_one_line(options, message):
     with pytest.raises(sr.SamattrError, match=message):
         sr.attribute(sr.train(small()), "sam-unrolled", **options)
-    with pytest.raises(sr.SamattrError, match="leave tail_damping out"):
+    with pytest.raises(sr.SamattrError, match="without tail_damping and checkpoints"):
         sr.parameter_change(sr.train(small()), "sam-unrolled", [[0]], tail_damping=0.1)
