@@ -172,7 +172,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any]) -> Validation
     run = truth.run
     splits = run.splits
     options, tuning = tune(method, truth, given)
-    _warm_up(run)
+    warm_up(run)
     fresh = replace(run)
     with measured() as cost:
         scores = attribute(fresh, method.function, splits.queries, **options)
@@ -188,7 +188,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any]) -> Validation
     )
 
 
-def _warm_up(run: Run) -> None:
+def warm_up(run: Run) -> None:
     """Have torch load what it loads at the first use of its transforms: no method's time should hold it."""
     two = run.splits.tuning.take(torch.arange(2) % len(run.splits.tuning))
     gradients = run.query_gradients(two)

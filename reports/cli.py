@@ -41,7 +41,7 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the method, as in damping=0.01."),
 ]
-ProfileName = Annotated[str, typer.Option("--profile", help="Size of the job: quick, desk, large or paper.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large or paper.")]
 Names = Annotated[
     list[str] | None,
     typer.Argument(help="Tables, figures and experiments, as in table scatter editing; all of the profile by default."),

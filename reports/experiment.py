@@ -81,6 +81,7 @@ class Experiment:
         draw: The frame to the figure.
         caption: The frame to what the figure and table show: n, seeds, intervals, units.
         tabulate: The frame to the table as a reader sees it.
+        answer: The frame to the one sentence that its numbers support, where it answers a question.
         timed: Whether a cell measures time or memory and must run with the machine to itself.
     """
 
@@ -91,6 +92,7 @@ class Experiment:
     draw: Callable[[pd.DataFrame], Figure]
     caption: Callable[[pd.DataFrame], str]
     tabulate: Callable[[pd.DataFrame], pd.DataFrame]
+    answer: Callable[[pd.DataFrame], str] | None = None
     timed: bool = False
 
     def cells(self, cases: Sequence[Case], seeds: Sequence[int]) -> list["Cell"]:

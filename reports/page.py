@@ -151,7 +151,9 @@ def _write_experiment(part: Measured, out: Path) -> tuple[list[str], str]:
     note = experiment.caption(frame)
     made = f"Made by `{part.command}`: {part.seconds / 60:.1f} minutes of measuring."
     body = text if len(shown) <= LARGEST_TABLE else f"The table of {len(shown)} rows is [{name}.md]({name}.md)."
-    return [f"## {experiment.title}", f"![{experiment.title}]({name}.png)", f"{note} {made}", body], text
+    answer = [f"**{experiment.answer(frame)}**"] if experiment.answer else []
+    image = f"![{experiment.title}]({name}.png)"
+    return [f"## {experiment.title}", *answer, image, f"{note} {made}", body], text
 
 
 def _write_table(results: Results, out: Path) -> list[str]:

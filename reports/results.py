@@ -65,11 +65,13 @@ PROFILES = {
     for profile in (
         Profile("quick", DIGITS, (0, 1, 2)),
         Profile("desk", (*DIGITS, "cancer-logreg", "docstrings-mlp"), (0, 1, 2)),
+        Profile("beyond", (), (0, 1, 2)),
         Profile("large", (), (0,)),
         Profile("paper", (*DIGITS, *IMAGES), (0, 1, 2)),
     )
 }
-"""`quick`: minutes. `desk`: every experiment, within an hour on 2 cores. `large`: half an hour. `paper`: a GPU."""
+"""`quick`: minutes. `desk`: every experiment of the paper, within an hour on 2 cores. `beyond`: the exact derivative of
+the run and the paper's open questions. `large`: half an hour. `paper`: a GPU."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,14 @@ _LOOKS = {
     "random": Look("random", _PALETTE[7], "*", ":"),
 }
 
-_VARIANTS = {"self-influence ": "{} self-influence", "-in-parts": "{}, in parts"}
+_VARIANTS = {
+    "self-influence ": "{} self-influence",
+    "-in-parts": "{}, in parts",
+    " by batch": "{}, by batch",
+    " tail": "{}, with a tail",
+    " Newton": "{}, Newton step",
+    " √T memory": "{}, √T memory",
+}
 
 
 def look(method: str) -> Look:

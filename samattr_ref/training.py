@@ -133,7 +133,7 @@ def _train(
     workload: Workload, objective: Objective, initial: Tensor, keep: Tensor, path: Path
 ) -> tuple[dict[str, Tensor], float]:
     recipe = workload.recipe
-    batches = recipe.batches(len(workload.splits.train), workload.seed)
+    batches = recipe.batches(len(workload.splits.train), workload.drawn_by)
     step_sizes = recipe.step_sizes()
     if int(workload.splits.train.y.max()) >= workload.splits.n_classes:
         raise SamattrError(f"a label is outside the {workload.splits.n_classes} classes")

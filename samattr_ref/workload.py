@@ -33,8 +33,8 @@ from samattr_ref.seeds import json_digest, stream, stream_seed, tensor_digest
 RUN_VERSION = 1
 """Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
 
-OPTIONAL = ("batch_size", "n_removed")
-"""Settings that may be None: all points at once, every point removed."""
+OPTIONAL = ("batch_size", "n_removed", "training_seed")
+"""Settings that may be None: all points at once, every point removed, the workload's seed."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -127,6 +127,7 @@ class Workload:
         seed: Seeds the split, the label noise, the initial parameters and the batches, each by a stream of its own.
         dtype: `"float32"` or `"float64"`.
         n_removed: How many points the ground truth removes, one at a time, drawn by seed; None removes each.
+        training_seed: Seeds the initial parameters and the batches in place of `seed`: the same points trained anew.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Workload:
     seed: int = 0
     dtype: str = "float32"
     n_removed: int | None = None
+    training_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -154,6 +156,11 @@ class Workload:
         return self.splits.queries
 
     @property
+    def drawn_by(self) -> int:
+        """The seed of its initial parameters and batches."""
+        return self.seed if self.training_seed is None else self.training_seed
+
+    @property
     def note(self) -> str:
         """In what its network differs from the one that its name is known for; empty if in nothing."""
         return getattr(self.model, "note", "")
@@ -162,7 +169,7 @@ class Workload:
         """Its objective and its initial parameters ω_0 [P]."""
         splits = self.splits
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(self.seed, "initial parameters"))
+            torch.manual_seed(stream_seed(self.drawn_by, "initial parameters"))
             module = self.model.build(tuple(splits.train.x.shape[1:]), splits.n_classes)
         module = module.to(device(), DTYPES[self.dtype])
         objective = Objective(module, self.recipe.weight_decay)
@@ -179,7 +186,7 @@ class Workload:
                 "initial": tensor_digest(initial),
                 "network": _source(objective.module),
                 "recipe": recipe,
-                "seed": self.seed,
+                "seed": self.drawn_by,
                 "torch": torch.__version__,
                 "device": device(),
             }
@@ -201,7 +208,7 @@ class Workload:
 
 
 def _override(workload: Workload, name: str, value: Any) -> Workload:
-    if name in ("dtype", "n_removed"):
+    if name in ("dtype", "n_removed", "training_seed"):
         return replace(workload, **{name: _of_kind(name, getattr(workload, name), value)})
     parts = {part: getattr(workload, part) for part in ("recipe", "data", "model")}
     known: list[str] = []
@@ -210,7 +217,7 @@ def _override(workload: Workload, name: str, value: Any) -> Workload:
         if name in names:
             return replace(workload, **{part: replace(old, **{name: _of_kind(name, getattr(old, name), value)})})
         known += names
-    raise unknown_name("workload setting", name, ["dtype", "n_removed", *known])
+    raise unknown_name("workload setting", name, ["dtype", "n_removed", "training_seed", *known])
 
 
 def _of_kind(name: str, old: Any, new: Any) -> Any:

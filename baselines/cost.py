@@ -1,0 +1,68 @@
+"""What methods cost in units of one plain training, measured side by side in one process."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import pandas as pd
+import torch
+
+from baselines.plain import train_plainly
+from baselines.validation import warm_up
+from samattr_ref.data import Examples
+from samattr_ref.errors import SamattrError
+from samattr_ref.registry import attribute
+from samattr_ref.run import Run
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+REPEATS = 3
+
+
+def costs(
+    workload: Workload, methods: Sequence[str], many: int, options: Mapping[str, Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Each method's seconds over those of one plain training, medians of `REPEATS` alternating calls.
+
+    Args:
+        workload: The workload.
+        methods: The methods.
+        many: Queries that are scored together.
+        options: Options by method.
+
+    Returns:
+        Rows `method` (with `sam-unrolled √T memory`, from the run's square-root spaced states alone): `mean` and
+        `many`, plain trainings for the mean query and for many queries; `plain_seconds`; `status`.
+    """
+    run = train(workload, "all")
+    warm_up(run)
+    train_plainly(run)
+    pool = run.splits.queries.pool()
+    several = run.splits.validation.take(torch.arange(min(many, len(run.splits.validation))))
+    named = [(name, name, run) for name in methods]
+    if "sam-unrolled" in methods:
+        named.append(("sam-unrolled √T memory", "sam-unrolled", train(workload, "sqrt")))
+    rows = []
+    for label, name, given in named:
+        row: dict[str, Any] = {"method": label, "status": "ok"}
+        for column, queries in (("mean", pool), ("many", several)):
+            try:
+                row[column], row["plain_seconds"] = _trainings(given, name, queries, dict(options.get(name, {})))
+            except SamattrError as error:
+                row["status"] = str(error)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _trainings(run: Run, name: str, queries: Examples, options: dict[str, Any]) -> tuple[float, float]:
+    ratios, seconds = [], []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        train_plainly(run)
+        between = time.perf_counter()
+        attribute(replace(run), name, queries, **options)
+        ratios.append((time.perf_counter() - between) / (between - began))
+        seconds.append(between - began)
+    return median(ratios), median(seconds)

@@ -1,0 +1,62 @@
+"""One plain training, as a good user of PyTorch writes it: the yardstick that every cost is a multiple of."""
+
+import time
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import vector_to_parameters
+
+from samattr_ref.errors import SamattrError
+from samattr_ref.run import Run
+
+
+def train_plainly(run: Run) -> Tensor:
+    """ω_T of the run's recipe, [P]: autograd and foreach updates on the module's own parameters, p = 2, nothing kept.
+
+    Raises:
+        SamattrError: for another norm than the 2-norm, which users' SAM has.
+    """
+    recipe = run.workload.recipe
+    if recipe.p != 2:
+        raise SamattrError("plain training knows p = 2 alone")
+    module = run.workload.build()[0].module
+    parameters = list(module.parameters())
+    vector_to_parameters(run.checkpoints[0].clone(), parameters)
+    velocity = [torch.zeros_like(parameter) for parameter in parameters]
+    step_sizes = run.step_sizes.tolist()
+    for t, eta in enumerate(step_sizes):
+        batch = run.batch(t)
+        x, y = run.train.x[batch], run.train.y[batch]
+
+        def gradient(x: Tensor = x, y: Tensor = y) -> list[Tensor]:
+            gradients = list(torch.autograd.grad(cross_entropy(module(x), y), parameters))
+            with torch.no_grad():
+                torch._foreach_add_(gradients, parameters, alpha=recipe.weight_decay)
+            return gradients
+
+        gradients = gradient()
+        if recipe.rho > 0:
+            with torch.no_grad():
+                norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+                step = torch._foreach_mul(gradients, recipe.rho / norm)
+                torch._foreach_add_(parameters, step)
+            gradients = gradient()
+            with torch.no_grad():
+                torch._foreach_sub_(parameters, step)
+        with torch.no_grad():
+            torch._foreach_mul_(velocity, recipe.momentum)
+            torch._foreach_add_(velocity, gradients)
+            torch._foreach_add_(parameters, velocity, alpha=-eta)
+    return torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+
+
+def plain_seconds(run: Run, repeats: int = 3) -> float:
+    """Median seconds of one plain training, after the first few steps have warmed torch up."""
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        train_plainly(run)
+        seconds.append(time.perf_counter() - began)
+    return median(seconds)

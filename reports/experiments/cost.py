@@ -1,0 +1,99 @@
+"""What every method costs in units of one plain training run of the same network: what a user plans with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.cost import costs
+from reports.curves import bracket, describe, legend, summarise
+from reports.experiment import Case, Experiment
+from reports.experiments.fidelity import CNN, HESSIAN, LARGE
+from reports.results import ORDER
+from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.workload import Workload
+
+DAMPED = {"curvature": "gauss-newton", "damping": 0.01}
+MANY = 64
+UNROLLED = ("sam-unrolled", "sam-unrolled √T memory")
+HEADINGS = {"mean": "Mean query", "many": f"{MANY} queries"}
+
+
+def measure(workload: Workload, options: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Plain trainings that each method takes for the mean query, and for many queries."""
+    return costs(workload, [name for name in ORDER if name != "random"], MANY, options)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Cost of each method, a panel a workload."""
+    panels = list(dict.fromkeys(frame["workload"]))
+    names = list(reversed(list(dict.fromkeys(frame["method"]))))
+    with figure_style():
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(PAGE_INCHES, 2.8), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axis, panel in zip(axes[0], panels, strict=True):
+            means = summarise(frame[frame["workload"] == panel], ["method"], list(HEADINGS)).set_index("method")
+            for column, fill in (("mean", "full"), ("many", "none")):
+                for row, name in enumerate(names):
+                    value = means.loc[name, column]
+                    if np.isfinite(value):
+                        axis.plot(value, row, "o", color=look(name).colour, fillstyle=fill, markersize=4)
+                axis.plot([], [], "o", color="0.3", fillstyle=fill, markersize=4, label=HEADINGS[column].lower())
+            axis.axvline(1, color="0.5", linewidth=0.8)
+            axis.set_yticks(range(len(names)), [look(name).label for name in names])
+            axis.set(title=panel, xscale="log", xlabel="plain trainings")
+        legend(figure, axes[0, :1], "outside lower center", 2)
+    return figure
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Cost of each method and workload."""
+    means = summarise(frame, ["workload", "method"], list(HEADINGS))
+    shown = pd.DataFrame({"Workload": means["workload"], "Method": [look(name).label for name in means["method"]]})
+    for name, heading in HEADINGS.items():
+        shown[heading] = [bracket(*row, digits=2) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
+    return shown
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    return (
+        "Seconds for the scores of all training points over those of one plain training, both medians of alternating "
+        f"calls in one process ({describe(frame)}); 95 % t-intervals over seeds. Plain training: autograd and foreach "
+        f"updates, nothing kept. {MANY} queries are scored together. Implicit methods: Gauss-Newton, damping "
+        f"{DAMPED['damping']}, on the image workloads a Neumann series of order {LARGE['order']}."
+    )
+
+
+def answer(frame: pd.DataFrame) -> str:
+    """What the exact derivative costs."""
+    means = frame.groupby(["workload", "method"], sort=False)[["mean", "many"]].mean()
+    parts = []
+    for workload in dict.fromkeys(frame["workload"]):
+        plain, bounded = (means.loc[(workload, name)] for name in UNROLLED)
+        more = f"{bounded['mean']:.1f} with √T memory, {plain['many']:.0f} for {MANY} queries"
+        parts.append(f"{plain['mean']:.1f} on {workload} ({more})")
+    return f"The exact derivative for one query and all points costs, in plain trainings, {', '.join(parts)}."
+
+
+EXPERIMENT = Experiment(
+    name="cost",
+    title="Cost in plain trainings",
+    measure=measure,
+    cases={
+        "beyond": [
+            *(Case(name, {}, {"options": dict.fromkeys(HESSIAN, DAMPED)}) for name in ("digits-logreg", "digits-mlp")),
+            Case("mnist-mlp", {}, {"options": dict.fromkeys(HESSIAN, LARGE)}),
+            Case("cifar10-cnn", CNN, {"options": dict.fromkeys(HESSIAN, LARGE)}),
+        ]
+    },
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+    answer=answer,
+    timed=True,
+)

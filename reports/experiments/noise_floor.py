@@ -1,0 +1,115 @@
+"""The noise floor: what the effect of a point in one run says about its effect in another run of the same training."""
+
+import itertools
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.metrics import spearman_per_query
+from baselines.truth import leave_one_out
+from reports.curves import bracket, describe, legend, summarise
+from reports.experiment import Case, Experiment
+from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.registry import attribute
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+RUNS = 6
+KINDS = {"same run": "the same run", "other run": "another run", "other runs": "the mean of the other runs"}
+SHADES = {"same run": 1.0, "other runs": 0.55, "other run": 0.25}
+
+
+def measure(workload: Workload, runs: int) -> pd.DataFrame:
+    """Exact effects and exact derivatives of several runs over the same points, each held against the others' truth."""
+    truths = [leave_one_out(train(replace(workload, training_seed=seed))) for seed in range(runs)]
+    true = [truth.values.double().cpu().numpy() for truth in truths]
+    derivatives = [
+        attribute(truth.run, "sam-unrolled").values[truth.removed].double().cpu().numpy() for truth in truths
+    ]
+    rows = []
+    for name, effects in (("loo", true), ("sam-unrolled", derivatives)):
+        same = [_agreement(effects[i], true[i]) for i in range(runs)]
+        other = [_agreement(effects[i], true[j]) for i, j in itertools.permutations(range(runs), 2)]
+        rest = [_agreement(effects[i], np.mean([true[j] for j in range(runs) if j != i], axis=0)) for i in range(runs)]
+        for kind, values in zip(KINDS, (same, other, rest), strict=True):
+            rows.append({"method": name, "kind": kind, "spearman": float(np.mean(values))})
+    return pd.DataFrame(rows)
+
+
+def _agreement(predicted: np.ndarray, true: np.ndarray) -> float:
+    return float(spearman_per_query(predicted, true).mean())
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A bar a method and kind, a panel a workload."""
+    panels = list(dict.fromkeys(frame["workload"]))
+    names = list(dict.fromkeys(frame["method"]))
+    with figure_style():
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(PAGE_INCHES, 2.2), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axis, panel in zip(axes[0], panels, strict=True):
+            means = summarise(frame[frame["workload"] == panel], ["method", "kind"], ["spearman"])
+            means = means.set_index(["method", "kind"])
+            for offset, (kind, label) in enumerate(KINDS.items()):
+                for column, name in enumerate(names):
+                    value, low, high = means.loc[(name, kind), ["spearman", "spearman_low", "spearman_high"]]
+                    x = column + 0.27 * (offset - 1)
+                    named = f"held against {label}" if column == 0 else None
+                    axis.bar(x, value, 0.25, color=look("sam-if").colour, alpha=SHADES[kind], label=named)
+                    axis.plot([x, x], [low, min(high, 1)], color="black", linewidth=1)
+            axis.set_xticks(range(len(names)), [look(name).label for name in names])
+            axis.set(title=panel, xlabel="effects of")
+        axes[0, 0].set(ylabel="per-query Spearman", ylim=(0, 1.05))
+        legend(figure, axes[0, :1], "outside lower center", 3)
+    return figure
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Spearman of each kind."""
+    means = summarise(frame, ["workload", "method", "kind"], ["spearman"])
+    cells = [bracket(*row) for row in means[["spearman", "spearman_low", "spearman_high"]].to_numpy()]
+    shown = means.assign(cell=cells).pivot(index=["workload", "method"], columns="kind", values="cell").reset_index()
+    shown["method"] = [look(name).label for name in shown["method"]]
+    headings = {"workload": "Workload", "method": "Effects of"}
+    return shown.rename(columns=headings | {kind: f"against {label}" for kind, label in KINDS.items()})
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    return (
+        f"The same points trained {RUNS} times with other initial parameters and batches ({describe(frame)}): exact "
+        "leave-one-out effects, and the exact derivative's, of each run held against the truth of the same run, of "
+        "another, and of the mean of the others. 95 % t-intervals over seeds of the data. A claim about the effect of "
+        "a point beyond one run is worth no more than the lower bars."
+    )
+
+
+def answer(frame: pd.DataFrame) -> str:
+    """What one run's truth says about another's."""
+    means = frame[frame["method"] == "loo"].groupby(["workload", "kind"], sort=False)["spearman"].mean()
+    parts = [
+        f"{means[workload, 'other run']:.2f} on {workload} ({means[workload, 'other runs']:.2f} with the others' mean)"
+        for workload in dict.fromkeys(frame["workload"])
+    ]
+    return f"Exact effects of one run agree with those of another by a per-query Spearman of {', '.join(parts)}."
+
+
+EXPERIMENT = Experiment(
+    name="noise-floor",
+    title="The noise floor of leave-one-out",
+    measure=measure,
+    cases={
+        "beyond": [
+            Case("digits-logreg", {"n_removed": 100}, {"runs": RUNS}),
+            Case("digits-mlp", {"n_removed": 100}, {"runs": RUNS}),
+        ]
+    },
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+    answer=answer,
+)

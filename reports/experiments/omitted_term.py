@@ -1,0 +1,100 @@
+"""Question 2: what SAM-GIF leaves out, switched on one at a time; and a bound on its Hessian terms."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.omitted import STAGES, omitted_bound, stages
+from reports.curves import bracket, describe, legend, summarise
+from reports.experiment import DESK, Case, Experiment
+from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.workload import Workload
+
+CHECKPOINTS = 10
+LENGTHS = (1, 2, 3, 5, 8, 12, 20, 35, 60, 100)
+STAGE_COLOURS = dict(zip(STAGES, ("sam-gif", "sam-hif", "sam-unrolled"), strict=True))
+
+
+def measure(workload: Workload, checkpoints: int, lengths: Sequence[int]) -> pd.DataFrame:
+    """The stages of the error, and the omitted terms of the last steps beside their bound."""
+    return pd.concat([stages(workload, checkpoints), omitted_bound(workload, lengths)], ignore_index=True)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Left, the stages of the error; right, the omitted terms and their bound over the last τ steps."""
+    panels = list(dict.fromkeys(frame["workload"]))
+    with figure_style():
+        figure, axes = plt.subplots(
+            len(panels), 2, figsize=(PAGE_INCHES, 0.5 + 1.9 * len(panels)), squeeze=False, layout="constrained"
+        )
+        for (left, right), panel in zip(axes, panels, strict=True):
+            part = frame[frame["workload"] == panel]
+            means = summarise(part[part["stage"].notna()], ["stage"], ["change"]).set_index("stage")
+            for row, stage in enumerate(reversed(STAGES)):
+                value, low, high = means.loc[stage, ["change", "change_low", "change_high"]]
+                left.barh(row, value, color=look(STAGE_COLOURS[stage]).colour, height=0.6)
+                left.plot([max(low, 0), high], [row, row], color="black", linewidth=1)
+            left.set_yticks(range(len(STAGES)), list(reversed(STAGES)))
+            left.set(title=panel, xlabel="change of the scores / ‖truth‖")
+            bounds = summarise(part[part["last"].notna()], ["last"], ["omitted", "bound"]).sort_values("last")
+            for name, label, colour in (
+                ("omitted", "omitted Hessian terms", look("sam-unrolled").colour),
+                ("bound", "their bound", "black"),
+            ):
+                right.plot(bounds["last"], bounds[name], color=colour, label=label, marker="o", markersize=3)
+                low = bounds[f"{name}_low"].clip(lower=bounds[name] / 10)
+                right.fill_between(bounds["last"], low, bounds[f"{name}_high"], color=colour, alpha=0.12, lw=0)
+            right.axhline(1, color="0.5", linewidth=0.8, linestyle="--", label="SAM-GIF's own size")
+            top = max(10.0, 3 * float(bounds["omitted"].max()))
+            right.set(xscale="log", yscale="log", title=panel, xlabel="last steps τ", ylim=(None, top))
+            right.set_ylabel("over ‖SAM-GIF of the last τ‖")
+        legend(figure, axes[0, 1:], "outside lower center", 3)
+    return figure
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """What each stage changes, and what error and ranks are after it."""
+    means = summarise(frame[frame["stage"].notna()], ["workload", "stage"], ["change", "after", "spearman"])
+    shown = pd.DataFrame({"Workload": means["workload"], "Switched on": means["stage"]})
+    headings = {"change": "Change / ‖truth‖", "after": "Error after", "spearman": "Spearman after"}
+    for name, heading in headings.items():
+        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
+    return shown
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    return (
+        f"Left and table: from SAM-GIF of {CHECKPOINTS} checkpoints to SAM-GIF of every step (checkpoint sparsity), to "
+        "the exact derivative (Hessian terms), to exact leave-one-out (non-linearity): how far the scores of all "
+        f"points and queries move, over the size of the true effects ({describe(frame)}). Right: the Hessian terms of "
+        "the last τ steps and the bound on them in Σ η‖A‖; above the dashed line the bound says nothing. Bands and "
+        "bars: 95 % t-intervals over seeds."
+    )
+
+
+def answer(frame: pd.DataFrame) -> str:
+    """Which part of the error is which, and how long the bound holds."""
+    parts = []
+    for workload, part in frame.groupby("workload", sort=False):
+        change = part.groupby("stage")["change"].mean()
+        bound = part.groupby("last")["bound"].mean()
+        useful = [int(last) for last, value in bound.items() if value < 1]
+        share = change["Hessian terms"] / change[list(STAGES)].sum()
+        reach = f"says something for the last {max(useful)} steps at most" if useful else "never says anything"
+        parts.append(f"on {workload} they are {share:.0%} of what is missing and the bound {reach}")
+    return f"The omitted Hessian terms: {'; '.join(parts)}."
+
+
+EXPERIMENT = Experiment(
+    name="omitted-term",
+    title="Question 2: the omitted term",
+    measure=measure,
+    cases={"beyond": [Case(case.workload, {}, {"checkpoints": CHECKPOINTS, "lengths": LENGTHS}) for case in DESK]},
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+    answer=answer,
+)
