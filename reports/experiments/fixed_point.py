@@ -16,7 +16,7 @@ from samattr_ref.registry import parameter_change
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-STEPS = (100, 300, 1000, 3000, 10000)
+STEPS = (30, 100, 300, 1000, 3000)
 NEWTON = "sam-hif-implicit Newton"
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "if": ("if", {}),
@@ -103,8 +103,8 @@ EXPERIMENT = Experiment(
     measure=measure,
     cases={
         "beyond": [
-            *over([Case("digits-logreg", FULL_BATCH)], "steps", STEPS[:4]),
-            *over([Case("digits-logreg", SGD)], "steps", STEPS[:4]),
+            *over([Case("digits-logreg", FULL_BATCH)], "steps", STEPS),
+            *over([Case("digits-logreg", SGD)], "steps", STEPS),
         ]
     },
     draw=draw,

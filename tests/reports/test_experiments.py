@@ -26,24 +26,53 @@ tiny = sr.Workload(
     sr.SamRecipe(steps=20, batch_size=20),
     dtype="float64",
 )
+tinymlp = sr.Workload(
+    "tinymlp",
+    sr.Digits(n_train=40, n_query=5, n_tuning=4, n_validation=30),
+    sr.MLP((4,)),
+    sr.SamRecipe(steps=20, batch_size=20),
+    dtype="float64",
+)
 """
 ARGUMENTS = {
+    "attributable": [{"axis": "steps", "value": v, "activation": a} for v in (10, 20) for a in ("tanh", "relu")],
+    "batch-perturbation": [{"rho": r} for r in (0.05, 0.2)],
     "checkpoints": [{"checkpoints": c} for c in (2, 3, 5, 10, None)],
     "complexity": [{"axis": "C", "size": c, "methods": ["tracin-cp"]} for c in (2, 4, 8)],
+    "cost": [{"options": {}}],
     "damping": [{"damping": d} for d in (0.0, 0.1)],
     "editing": [{"fractions": (0.1, 0.3), "parts": 2}],
+    "fidelity": [{"method": name, "fractions": (0.1,), "subsets": 4} for name in ("sam-unrolled", "sam-gif", "random")],
+    "fixed-point": [{"steps": s} for s in (10, 20)],
     "full-size": [{"methods": {"sam-gif": {"checkpoints": 5}, "sam-hif": {}, "random": {}}}],
     "harmful": [{"methods": ("loo", "sam-if")}],
     "neumann": [{"order": j} for j in (1, 30)],
+    "noise-floor": [{"runs": 3}],
     "noise-rates": [{"rate": r} for r in (0.1, 0.3)],
+    "omitted-term": [{"checkpoints": 4, "lengths": (1, 2, 5)}],
+    "open-benchmark": [{"methods": ("sam-unrolled", "random"), "fractions": (0.1, 0.5), "subsets": 4}],
     "p-norm": [{"p": p} for p in (2.0, float("inf"))],
     "real-noise": [{"labels": name} for name in ("aggregate", "worse")],
     "rho": [{"rho": r} for r in (0.0, 0.5)],
     "sam-against-sgd": [{"optimiser": o} for o in ("SAM", "SGD")],
+    "segments": [{"checkpoints": c} for c in (2, 5)],
     "sensitivity": [{"rho": r} for r in (0.0, 0.5)],
     "shift": [{"shifts": ("noise", "negative")}],
+    "signs": [{"p": p, "rho": r, "length": 1.0} for p in (2.0, float("inf")) for r in (0.5, 1.0)],
+    "truncation": [{"share": s} for s in (0.2, 1.0)],
 }
-CURVES = ("checkpoints", "damping", "neumann", "noise-rates", "p-norm", "rho")
+CURVES = (
+    "batch-perturbation",
+    "checkpoints",
+    "damping",
+    "fixed-point",
+    "neumann",
+    "noise-rates",
+    "p-norm",
+    "rho",
+    "segments",
+    "truncation",
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +91,8 @@ def cells_of(name, tiny):
     if name == "real-noise":
         cases = [Case("cifar10n-cnn", TINY | {"channels": (8, 16)}, arguments) for arguments in ARGUMENTS[name]]
     else:
-        cases = [Case(tiny, {}, arguments) for arguments in ARGUMENTS.get(name, [{}])]
+        workload = f"{tiny}mlp" if name == "attributable" else tiny
+        cases = [Case(workload, {}, arguments) for arguments in ARGUMENTS.get(name, [{}])]
     return [Cell(name, case, seed) for case in cases for seed in (0, 1)]
 
 
@@ -82,7 +112,7 @@ def test_every_experiment_is_measured_drawn_and_described(measured):
     figure = chosen.draw(frame)
     assert figure.get_size_inches()[0] <= 7.2
     shown = [axis for axis in figure.axes if axis.axison]
-    assert any(axis.lines or axis.images or axis.containers for axis in shown)
+    assert any(axis.lines or axis.images or axis.containers or axis.collections for axis in shown)
     assert figure.get_supxlabel() or any(axis.get_xlabel() or axis.images for axis in shown)
     plt.close(figure)
     table = chosen.tabulate(frame)
@@ -91,6 +121,10 @@ def test_every_experiment_is_measured_drawn_and_described(measured):
     text = chosen.caption(frame)
     assert "2 seeds" in text
     assert "n = 40" in text
+    if chosen.answer:
+        sentence = chosen.answer(frame)
+        assert sentence.endswith(".")
+        assert "nan" not in sentence.lower().replace("nano", "")
 
 
 def test_cells_are_found_again_and_only_the_missing_are_measured(tiny, monkeypatch):
@@ -130,7 +164,7 @@ def test_a_failing_cell_is_one_line_and_stops_nothing(tiny):
 
 def test_every_case_of_every_profile_is_a_workload():
     for chosen in experiments().values():
-        assert set(chosen.cases) <= {"desk", "large", "paper"}
+        assert set(chosen.cases) <= {"desk", "beyond", "large", "paper"}
         for cell in (c for cases in chosen.cases.values() for c in chosen.cells(cases, [0])):
             assert cell.workload().name == cell.case.workload
             inspect.signature(chosen.measure).bind(None, **cell.case.arguments)

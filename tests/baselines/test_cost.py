@@ -1,0 +1,36 @@
+"""Plain training is the run itself, and costs are in units of it."""
+
+import pytest
+
+import samattr_ref as sr
+from baselines.cost import costs
+from baselines.plain import plain_seconds, train_plainly
+from tests.conftest import small, small_cnn
+
+
+@pytest.mark.parametrize("make", [small, small_cnn])
+@pytest.mark.parametrize("settings", [{"rho": 0.1, "momentum": 0.9, "schedule": "cosine"}, {"rho": 0.0}])
+def test_plain_training_ends_where_the_run_does(make, settings):
+    run = sr.train(make(**settings))
+    assert (train_plainly(run) - run.parameters).norm() < 1e-10 * run.parameters.norm()
+    assert plain_seconds(run, 1) > 0
+
+
+def test_plain_training_has_the_two_norm_alone():
+    with pytest.raises(sr.SamattrError, match="p = 2 alone"):
+        train_plainly(sr.train(small(p=3.0)))
+
+
+def test_costs_are_given_for_every_method_and_for_bounded_memory():
+    frame = costs(small("digits-mlp"), ["sam-unrolled", "random"], 3, {"random": {"seed": 1}})
+    assert list(frame["method"]) == ["sam-unrolled", "random", "sam-unrolled √T memory"]
+    assert (frame["status"] == "ok").all()
+    assert (frame[["mean", "many", "plain_seconds"]] > 0).all().all()
+
+
+def test_one_query_and_all_points_cost_a_few_plain_trainings():
+    """At most 3 are asked for on digits-mlp; twice that here, for other processes on the machine."""
+    frame = costs(sr.load_workload("digits-mlp"), ["sam-unrolled"], 64, {}).set_index("method")
+    assert frame.loc["sam-unrolled", "mean"] < 6
+    assert frame.loc["sam-unrolled √T memory", "mean"] < frame.loc["sam-unrolled", "mean"] + 3
+    assert frame.loc["sam-unrolled", "many"] < 0.5 * 64 * frame.loc["sam-unrolled", "mean"]
