@@ -32,6 +32,7 @@ from samattr_ref.registry import attribute
 from samattr_ref.seeds import stream
 from samattr_ref.training import train
 from samattr_ref.unrolled import reverse, step_of
+from samattr_ref.variants import Sam
 from samattr_ref.workload import Workload
 
 POWER_ITERATIONS = 12
@@ -83,8 +84,8 @@ def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
         SamattrError: for momentum or another norm.
     """
     recipe = workload.recipe
-    if recipe.momentum or recipe.p != 2:
-        raise SamattrError("the bound on the omitted terms is for p = 2 without momentum")
+    if recipe.momentum or recipe.p != 2 or type(recipe.variant) is not Sam:
+        raise SamattrError("the bound on the omitted terms is for SAM with p = 2 without momentum")
     run = train(workload)
     directions = run.query_gradients(workload.queries)
     sizes = torch.linalg.vector_norm(directions, dim=1)
@@ -99,9 +100,9 @@ def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
         x, y = run.train.x[points], run.train.y[points]
         at_perturbed, at_omega = (run.objective.sample_gradients(w, x, y) for w in (perturbed, segment.omega))
         gif[points] += weights[:, None] * (at_perturbed @ directions.T)
-        step = step_of(run, segment.step, segment.omega)
-        H, H0 = (_norm(products, len(step.omega), step.omega) for products in (step.at_perturbed, step.at_omega))
-        E = recipe.rho / float(torch.linalg.vector_norm(step.g))
+        step = step_of(run, segment.step, segment.state)
+        H, H0 = (_norm(products, segment.omega) for products in (step.at_perturbed, step.at_omega))
+        E = recipe.rho / float(torch.linalg.vector_norm(step.point.g))
         lengths_k = [torch.linalg.vector_norm(g, dim=1) for g in (at_perturbed, at_omega)]
         bound[points] += weights * (np.expm1(c) * lengths_k[0] + np.exp(c) * H * E * lengths_k[1])
         c += step.eta * H * (1 + E * H0)
@@ -116,9 +117,9 @@ def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame([{"last": count, **row} for count, row in found.items()])
 
 
-def _norm(products: Products, size: int, like: Tensor) -> float:
+def _norm(products: Products, omega: Tensor) -> float:
     """The spectral norm of a batch's Hessian by power iteration: from below, close in practice."""
-    v = torch.randn(1, size, generator=stream(0, "power iteration"), dtype=torch.float64).to(like)
+    v = torch.randn(1, len(omega), generator=stream(0, "power iteration"), dtype=torch.float64).to(omega)
     norm = 0.0
     for _ in range(POWER_ITERATIONS):
         v = products(v / torch.linalg.vector_norm(v))[0]

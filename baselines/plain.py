@@ -10,6 +10,7 @@ from torch.nn.utils import vector_to_parameters
 
 from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
+from samattr_ref.variants import Sam
 
 
 def train_plainly(run: Run) -> Tensor:
@@ -19,8 +20,8 @@ def train_plainly(run: Run) -> Tensor:
         SamattrError: for another norm than the 2-norm, which users' SAM has.
     """
     recipe = run.workload.recipe
-    if recipe.p != 2:
-        raise SamattrError("plain training knows p = 2 alone")
+    if recipe.p != 2 or type(recipe.variant) is not Sam:
+        raise SamattrError("plain training knows SAM with p = 2 alone")
     module = run.workload.build()[0].module
     parameters = list(module.parameters())
     vector_to_parameters(run.checkpoints[0].clone(), parameters)

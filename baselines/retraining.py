@@ -5,8 +5,9 @@ engine times a step of each kind and takes the faster (on a CPU, batched convolu
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import psutil
@@ -14,12 +15,11 @@ import torch
 from torch import Tensor
 
 from samattr_ref.run import Run
-from samattr_ref.sam import sam_step
+from samattr_ref.step import Batch, State, first_state, sam_step
 from samattr_ref.trajectory import last
+from samattr_ref.variants import Draw, Rule
 
 Engine = Literal["batched", "loop"]
-State = tuple[Tensor, Tensor]
-Step = Callable[..., State]
 
 LARGEST_CHUNK = 256
 """More retrainings at once gain little on a CPU, and a chunk is what an interruption can cost."""
@@ -96,35 +96,23 @@ def _retrain(run: Run, engine: Engine, weights: Tensor) -> Tensor:
 
 def _states(run: Run, engine: Engine, weights: Tensor, steps: range) -> Iterator[Tensor]:
     """The stacked parameters [n_groups, P] after each of the steps, from ω_0 on."""
-    step = _step(run, engine)
-    omega = run.checkpoints[0].expand(len(weights), -1).contiguous()
-    velocity = torch.zeros_like(omega)
+    rule, eager = run.workload.recipe.rule, engine == "loop"
+    state = first_state(run.checkpoints[0].expand(len(weights), -1).contiguous(), rule)
     for t in steps:
-        batch = run.batch(t).to(omega.device)
-        omega, velocity = step(
-            omega, velocity, run.train.x[batch], run.train.y[batch], weights[:, batch], float(run.step_sizes[t])
-        )
-        yield omega
+        points = run.batch(t).to(state.omega.device)
+        batch = Batch(run.objective, run.train.x[points], run.train.y[points], eager=eager)
+        step = partial(_step, batch, float(run.step_sizes[t]), rule, run.draw(t))
+        if eager:
+            after = step(State(*(tensor[0] for tensor in state)), weights[0, points])
+            state = State(*(tensor[None] for tensor in after))
+        else:
+            state = torch.func.vmap(step)(state, weights[:, points])
+        yield state.omega
 
 
-def _step(run: Run, engine: Engine) -> Step:
-    """`sam_step` on stacked states: batched by `vmap`, or for a single state by eager autograd."""
-    objective, recipe = run.objective, run.workload.recipe
-    gradient = objective.gradient if engine == "batched" else objective.eager_gradient
-
-    def step(omega: Tensor, velocity: Tensor, x: Tensor, y: Tensor, weights: Tensor, eta: float) -> State:
-        return sam_step(
-            lambda w: gradient(w, x, y, weights), omega, velocity, eta, recipe.rho, recipe.p, recipe.momentum
-        )
-
-    if engine == "batched":
-        return torch.func.vmap(step, in_dims=(0, 0, None, None, 0, None))
-
-    def single(omega: Tensor, velocity: Tensor, x: Tensor, y: Tensor, weights: Tensor, eta: float) -> State:
-        omega, velocity = step(omega[0], velocity[0], x, y, weights[0], eta)
-        return omega[None], velocity[None]
-
-    return single
+def _step(batch: Batch, eta: float, rule: Rule, draw: Draw, state: State, weights: Tensor) -> State:
+    """`sam_step` of one retraining, with its weights [b] of the batch's points."""
+    return sam_step(replace(batch, weights=weights), state, eta, rule, draw)
 
 
 def _seconds_a_step(run: Run, engine: Engine, weights: Tensor) -> float:

@@ -26,10 +26,12 @@ from samattr_ref.errors import SamattrError
 from samattr_ref.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.registry import attribute, influence_score, method, methods, parameter_change
 from samattr_ref.run import Run
-from samattr_ref.sam import perturbation, perturbation_derivative, sam_gradient, sam_step
+from samattr_ref.sam import perturbation, perturbation_derivative
 from samattr_ref.scores import Scores
 from samattr_ref.solvers import Solution, solve
+from samattr_ref.step import sam_step
 from samattr_ref.training import train
+from samattr_ref.variants import Asam, Esam, FisherSam, FriendlySam, Gsam, Sam
 from samattr_ref.workload import SamRecipe, Workload, load_workload, workloads
 
 __all__ = [
@@ -38,17 +40,23 @@ __all__ = [
     "CIFAR100",
     "CNN",
     "MLP",
+    "Asam",
     "BreastCancer",
     "DataSource",
     "Digits",
     "Docstrings",
+    "Esam",
     "Examples",
+    "FisherSam",
+    "FriendlySam",
+    "Gsam",
     "LabelNoise",
     "LogisticRegression",
     "MiniImageNet",
     "ResNet9",
     "ResNet18",
     "Run",
+    "Sam",
     "SamRecipe",
     "SamattrError",
     "Scores",
@@ -69,7 +77,6 @@ __all__ = [
     "parameter_change",
     "perturbation",
     "perturbation_derivative",
-    "sam_gradient",
     "sam_step",
     "solve",
     "train",

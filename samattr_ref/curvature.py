@@ -8,7 +8,7 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
-from samattr_ref.sam import perturbation
+from samattr_ref.variants import Point
 
 
 class Curvature:
@@ -42,8 +42,7 @@ class Part:
     Attributes:
         points: The points, int64 [b].
         share: Its weight in the mean over parts.
-        omega: ω*, [P].
-        g: ∇L_b(ω*), [P].
+        point: ω*, g = ∇L_b(ω*) and what stands for a variant's memory, [P] each.
         perturbed: ω* + ê_b, [P].
         at_omega: H₀, the curvature of its points at ω*.
         at_perturbed: H, the curvature of its points at ω* + ê_b.
@@ -51,8 +50,7 @@ class Part:
 
     points: Tensor
     share: float
-    omega: Tensor
-    g: Tensor
+    point: Point
     perturbed: Tensor
     at_omega: Curvature
     at_perturbed: Curvature
@@ -83,8 +81,9 @@ def parts(run: Run, kind: str, batches: int | None = None) -> list[Part]:
 
 
 def _part(run: Run, points: Tensor, examples: Examples, share: float, kind: str) -> Part:
-    recipe, omega = run.workload.recipe, run.parameters
+    rule, omega = run.workload.recipe.rule, run.parameters
     g = run.objective.eager_gradient(omega, examples.x, examples.y)
-    perturbed = omega + perturbation(g, recipe.rho, recipe.p)
+    memory = run.gradient(omega) if rule.variant.remembers else omega[:0]
+    perturbed = omega + rule.perturb(omega, g, memory)
     H0, H = (Curvature(run, at, examples, kind) for at in (omega, perturbed))
-    return Part(points.to(omega.device), share, omega, g, perturbed, H0, H)
+    return Part(points.to(omega.device), share, Point(omega, g, memory, g), perturbed, H0, H)

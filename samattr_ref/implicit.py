@@ -18,6 +18,10 @@ Minibatch SAM perturbs by each batch's own gradient: there is no one ê. What it
 batches of G_b, so with `batches` = M every term is the mean over the last M batches b, each at ω* + ê_b with its own H,
 H₀ and E, and a point takes part in the batches that hold it, by 1/|b| each.
 
+A variant of SAM has its own E, and D = ∂ê/∂ω at fixed g where ê depends on ω itself (ASAM): then ∂ê/∂ω = D + E H₀. Its
+randomness is averaged over (ESAM's mask) or left out (ESAM's choice of points, GSAM's turn of the direction), and
+Friendly-SAM's memory is what it is a moving average of, the full gradient.
+
 Damping δ is added to the whole matrix. Scores are linear in the query, s[k, q] = ⟨∇ℓ_q(ω*), Δ_k⟩, and take one solve
 a query with the transposed matrix, whatever n is; a group of removed points takes one solve for its Δ.
 """
@@ -36,9 +40,9 @@ from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.registry import method
 from samattr_ref.run import Run
-from samattr_ref.sam import perturbation_derivative
 from samattr_ref.scores import Scores
 from samattr_ref.solvers import Solution, Transposed, solve
+from samattr_ref.variants import Point
 
 
 @dataclass(frozen=True)
@@ -100,40 +104,57 @@ class ImplicitSystem:
     """A = mean over parts of H, or of H + H E H₀ where coupled; + δI."""
 
     def __init__(self, run: Run, form: Form, options: ImplicitOptions) -> None:
-        recipe = run.workload.recipe
         self.run, self.form, self.options = run, form, options
-        self.rho, self.p, self.damping = recipe.rho, recipe.p, options.damping
+        self.rule, self.damping = run.workload.recipe.rule, options.damping
         self.parts = parts(run, options.curvature, options.batches)
-        self.coupled = form.coupled and self.rho > 0
+        self.coupled = form.coupled and self.rule.rho > 0
+        self.moves_memory = self.rule.variant.remembers and options.batches is None
         self.symmetric = not self.coupled
         self.size = len(run.parameters)
 
     def at(self, part: Part) -> Tensor:
         """Where the form evaluates training gradients, [P]."""
-        return part.perturbed if self.form.perturbed else part.omega
+        return part.perturbed if self.form.perturbed else part.point.omega
 
     def H(self, part: Part) -> Curvature:  # noqa: N802 — the formula's name
         """The curvature there."""
         return part.at_perturbed if self.form.perturbed else part.at_omega
 
-    def E(self, part: Part, v: Tensor) -> Tensor:  # noqa: N802
-        """(∂ê/∂g) v for v [P, m]; symmetric."""
-        return perturbation_derivative(part.g.to(v), v, self.rho, self.p)
+    def push(self, part: Part, d_omega: Tensor, d_g: Tensor) -> Tensor:
+        """The change of ê along changes of ω and g, [P, m] each: D d_omega + E d_g."""
+        if self.rule.rho == 0:
+            return torch.zeros_like(d_g)
+        point = _as(part.point, d_g)
+        d_memory = d_g if self.moves_memory else d_g.new_zeros(len(point.memory), d_g.shape[1])
+        return self.rule.push(point, d_omega.T, d_g.T, d_memory.T)[0].T
+
+    def pull(self, part: Part, v: Tensor) -> tuple[Tensor | float, Tensor]:
+        """Dᵀ v and Eᵀ v for v [P, m]."""
+        if self.rule.rho == 0:
+            return 0.0, torch.zeros_like(v)
+        point = _as(part.point, v)
+        d_memory = v.new_zeros(v.shape[1], len(point.memory))
+        through_omega, through_g, through_memory = self.rule.pull(point, v.T, d_memory)
+        through_g = through_g + through_memory if self.moves_memory else through_g
+        return through_omega if isinstance(through_omega, float) else through_omega.T, through_g.T
 
     def product(self, v: Tensor) -> Tensor:
-        """A v = H (v + E H₀ v) + δ v."""
+        """A v = H (v + D v + E H₀ v) + δ v."""
         total = self.damping * v
         for part in self.parts:
-            inner = v + self.E(part, part.at_omega.product(v)) if self.coupled else v
+            inner = v + self.push(part, v, part.at_omega.product(v)) if self.coupled else v
             total = total + part.share * self.H(part).product(inner)
         return total
 
     def transpose_product(self, v: Tensor) -> Tensor:
-        """Aᵀ v = (I + H₀ E) H v + δ v."""
+        """Aᵀ v = (I + Dᵀ + H₀ Eᵀ) H v + δ v."""
         total = self.damping * v
         for part in self.parts:
             Hv = self.H(part).product(v)
-            total = total + part.share * (Hv + part.at_omega.product(self.E(part, Hv)) if self.coupled else Hv)
+            if self.coupled:
+                through_omega, through_g = self.pull(part, Hv)
+                Hv = Hv + through_omega + part.at_omega.product(through_g)
+            total = total + part.share * Hv
         return total
 
     def dense(self) -> Tensor:
@@ -151,7 +172,9 @@ class ImplicitSystem:
             total = self.run.parameters.new_zeros(self.size, self.size, dtype=torch.float64)
             for part in self.parts:
                 H = self.H(part).dense()
-                total += part.share * (H + H @ self.E(part, part.at_omega.dense()) if self.coupled else H)
+                if self.coupled:
+                    H = H + H @ self.push(part, torch.eye(self.size).to(H), part.at_omega.dense())
+                total += part.share * H
             self.run.cache[key] = total
         return self.run.cache[key]
 
@@ -163,8 +186,8 @@ class ImplicitSystem:
             xs, ys = train.x[part.points], train.y[part.points]
             products = gradient_products(self.at(part), xs, ys, x)
             if self.form.removal:
-                inner = self.E(part, self.H(part).product(x))
-                products = products + gradient_products(part.omega, xs, ys, inner)
+                inner = self.pull(part, self.H(part).product(x))[1]
+                products = products + gradient_products(part.point.omega, xs, ys, inner.contiguous())
             values.index_add_(0, part.points, products, alpha=part.share * self.run.n_train / len(part.points))
         return values
 
@@ -177,7 +200,8 @@ class ImplicitSystem:
             there = part.points[gone[part.points]]
             right = self._gradient(self.at(part), there)
             if self.form.removal:
-                inner = self.E(part, self._gradient(part.omega, there)[:, None])
+                through = self._gradient(part.point.omega, there)[:, None]
+                inner = self.push(part, torch.zeros_like(through), through)
                 right = right + self.H(part).product(inner)[:, 0]
             total = total + part.share / len(part.points) * right
         return total
@@ -195,10 +219,10 @@ class ImplicitSystem:
 
         ‖g‖ is the mean over parts where there are several.
         """
-        norm = sum(part.share * float(torch.linalg.vector_norm(part.g)) for part in self.parts)
+        norm = sum(part.share * float(torch.linalg.vector_norm(part.point.g)) for part in self.parts)
         return {
             "grad_norm": norm,
-            "rho_over_grad_norm": self.rho / norm if norm > 0 else math.inf,
+            "rho_over_grad_norm": self.rule.rho / norm if norm > 0 else math.inf,
             "solver": solution.solver,
             "status": solution.status,
             "residual": solution.residual,
@@ -269,6 +293,10 @@ def implicit_method(
 
     scores.__module__ = sys._getframe(1).f_globals["__name__"]  # where it is defined, as collections.namedtuple says it
     return scores
+
+
+def _as(point: Point, like: Tensor) -> Point:
+    return Point(*(tensor.to(like) for tensor in point[:4]))
 
 
 def _solve(system: ImplicitSystem | Transposed, b: Tensor, options: ImplicitOptions) -> Solution:

@@ -26,6 +26,7 @@ from samattr_ref.errors import SamattrError, SolverError
 from samattr_ref.implicit import Form, ImplicitOptions, ImplicitSystem
 from samattr_ref.run import Run
 from samattr_ref.solvers import DENSE_LIMIT
+from samattr_ref.variants import Sam
 
 
 def newton_change(run: Run, points: Sequence[int], form: Form, options: ImplicitOptions) -> Tensor:
@@ -38,22 +39,28 @@ def newton_change(run: Run, points: Sequence[int], form: Form, options: Implicit
         options: Curvature and damping; the full training set, a dense solve.
 
     Raises:
-        SamattrError: for networks too large for a dense matrix, or options that ask for batches.
+        SamattrError: for networks too large for a dense matrix, variants of SAM, or options that ask for batches.
         SolverError: if a step has no solution.
     """
     if len(run.parameters) > DENSE_LIMIT or options.batches is not None:
         raise SamattrError(f"newton takes the full training set and at most {DENSE_LIMIT} parameters")
+    if type(run.workload.recipe.variant) is not Sam:
+        raise SamattrError("newton is for SAM itself, not for a variant of it")
     system = ImplicitSystem(run, form, options)
     (part,) = system.parts
     n = run.n_train
     H, H0 = system.H(part).dense(), part.at_omega.dense()
-    E_H0 = system.E(part, H0)
+
+    def E(v: Tensor) -> Tensor:  # noqa: N802 — the formula's name
+        return system.push(part, torch.zeros_like(v), v)
+
+    E_H0 = E(H0)
     factors = torch.linalg.lu_factor(system.dense())
     change = run.parameters.new_zeros(len(points), len(run.parameters), dtype=torch.float64)
     for row, k in zip(change, points, strict=True):
         gradient, B, Lambda = _point(run, system.at(part), k)
-        gradient0, B0, Lambda0 = _point(run, part.omega, k)
-        through, E_B0 = system.E(part, gradient0), system.E(part, B0)
+        gradient0, B0, Lambda0 = _point(run, part.point.omega, k)
+        through, E_B0 = E(gradient0), E(B0)
         right = (gradient + H @ through - B @ Lambda @ (B.T @ through) / n) / n
         U = torch.cat([B, H @ E_B0], dim=1)
         V = torch.cat([B.T + B.T @ E_H0 - B.T @ E_B0 @ Lambda0 @ B0.T / n, B0.T])

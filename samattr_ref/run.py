@@ -9,6 +9,8 @@ from torch import Tensor
 
 from samattr_ref.data import Examples, Splits
 from samattr_ref.objective import Objective
+from samattr_ref.step import State
+from samattr_ref.variants import Draw
 from samattr_ref.workload import Workload
 
 
@@ -25,6 +27,7 @@ class Run:
         checkpoint_steps: The steps t whose state ω_t (before step t) is kept, ascending from 0, int64 [C].
         checkpoints: Those ω_t, shape [C, P].
         velocities: The momentum buffers beside them, shape [C, P]; [C, 0] without momentum.
+        memories: The memories of a variant that has one beside them, shape [C, P]; else [C, 0].
         environment: Versions and hardware it was trained with, and the seconds it took.
         cache: What methods computed about the run and may use again; `dataclasses.replace(run)` starts an empty one.
     """
@@ -37,6 +40,7 @@ class Run:
     checkpoint_steps: Tensor
     checkpoints: Tensor
     velocities: Tensor
+    memories: Tensor
     environment: dict[str, Any]
     cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -65,10 +69,20 @@ class Run:
         """The training loss on flat parameters."""
         return self.workload.build()[0]
 
+    def kept_state(self, i: int) -> State:
+        """The state at the i-th step that is kept."""
+        omega = self.checkpoints[i]
+        velocity = self.velocities[i] if self.velocities.shape[1] else torch.zeros_like(omega)
+        return State(omega, velocity, self.memories[i])
+
     def batch(self, t: int) -> Tensor:
         """The points of batch t, int64 [|b_t|]."""
         row = self.batches[t]
         return row[row >= 0]
+
+    def draw(self, t: int) -> Draw:
+        """What step t drew."""
+        return self.workload.recipe.variant.draw(self.workload.drawn_by, t, self.parameters)
 
     def query_losses(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
         """ℓ_q at ω*, or at other parameters [P]: [n_query]."""
@@ -102,7 +116,7 @@ class Run:
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved of it as tensors."""
-        names = ("parameters", "batches", "step_sizes", "checkpoint_steps", "checkpoints", "velocities")
+        names = ("parameters", "batches", "step_sizes", "checkpoint_steps", "checkpoints", "velocities", "memories")
         return {name: getattr(self, name) for name in names}
 
 

@@ -1,4 +1,4 @@
-r"""Sharpness-aware minimisation: the perturbation, its derivative, the gradient and the step.
+r"""The perturbation of sharpness-aware minimisation and its derivative.
 
 With g = ∇L(ω), a radius ρ, p in [1, ∞] and 1/p + 1/q = 1 (Foret et al. 2021, Eq. 2),
 
@@ -9,14 +9,11 @@ under `torch.func` transforms.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from samattr_ref.errors import SamattrError
-
-Gradient = Callable[[Tensor], Tensor]
 
 
 def check_radius(rho: float, p: float) -> None:
@@ -102,48 +99,3 @@ def perturbation_derivative(g: Tensor, v: Tensor, rho: float, p: float = 2.0) ->
     columns = v if v.ndim == 2 else v[:, None]
     product = (rho * (q - 1) / (scale * norm)) * (d[:, None] * columns - torch.outer(u, u @ columns))
     return product if v.ndim == 2 else product[:, 0]
-
-
-def sam_gradient(gradient: Gradient, omega: Tensor, rho: float, p: float = 2.0) -> Tensor:
-    """The SAM gradient G(ω) = ∇L(ω + ê(ω)): L's gradient at the perturbed point, no derivative taken through ê.
-
-    Args:
-        gradient: ω [P] to ∇L(ω) [P], the L2 term included. In minibatch SAM both calls use the same batch.
-        omega: Parameters ω, shape [P].
-        rho: Radius ρ >= 0; 0 gives the plain gradient.
-        p: Order of the norm.
-    """
-    if rho == 0:
-        return gradient(omega)
-    return gradient(omega + perturbation(gradient(omega), rho, p))
-
-
-def sam_step(
-    gradient: Gradient,
-    omega: Tensor,
-    velocity: Tensor,
-    eta: float,
-    rho: float,
-    p: float,
-    momentum: float,
-) -> tuple[Tensor, Tensor]:
-    """One step of SAM with SGD and momentum: v ← μ v + G(ω), ω ← ω − η v.
-
-    The only step function there is: training, batched retraining (`torch.func.vmap` over it) and differentiation
-    through the run all call it, with a gradient of their own making.
-
-    Args:
-        gradient: ω [P] to the batch gradient ∇L(ω) [P].
-        omega: Parameters ω, shape [P].
-        velocity: Momentum buffer v, shape [P]; zero at the start.
-        eta: Step size η.
-        rho: Radius ρ.
-        p: Order of the norm.
-        momentum: μ in [0, 1).
-
-    Returns:
-        The new ω and v.
-    """
-    G = sam_gradient(gradient, omega, rho, p)
-    velocity = momentum * velocity + G if momentum else G
-    return torch.sub(omega, velocity, alpha=eta), velocity

@@ -17,8 +17,8 @@ from samattr_ref.errors import SamattrError
 from samattr_ref.objective import Objective
 from samattr_ref.progress import track
 from samattr_ref.run import Run, as_device
-from samattr_ref.sam import sam_step
 from samattr_ref.seeds import json_digest
+from samattr_ref.step import Batch, State, first_state, sam_step
 from samattr_ref.workload import SamRecipe, Workload, device
 
 SAVE_SECONDS = 30.0
@@ -66,7 +66,8 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
 def steps_to_keep(checkpoints: str | int, recipe: SamRecipe, initial: Tensor) -> Tensor:
     """The steps whose states a run keeps, 0 always among them, ascending int64."""
     if checkpoints == "auto":
-        bytes_a_state = initial.numel() * initial.element_size() * (2 if recipe.momentum else 1)
+        vectors = 1 + bool(recipe.momentum) + recipe.variant.remembers
+        bytes_a_state = vectors * initial.numel() * initial.element_size()
         checkpoints = "all" if bytes_a_state * recipe.steps <= KEEP_ALL_BYTES else "sqrt"
     if checkpoints == "all":
         return torch.arange(recipe.steps)
@@ -97,36 +98,28 @@ def middle_steps(count: int, steps: int) -> Tensor:
     return torch.tensor([(start + stop - 1) // 2 for start, stop in segment_bounds(count, steps)])
 
 
-def advance(run: Run, omega: Tensor, velocity: Tensor, start: int, stop: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Take the run's steps `start` to `stop` again: (t, ω_t, v_t) before each, and the last state after them."""
+def advance(run: Run, state: State, start: int, stop: int) -> Iterator[tuple[int, State]]:
+    """Take the run's steps `start` to `stop` again: each step t and the state before it, and the last after them."""
     trainer = _Trainer(run.objective, run.workload, run.batches, run.step_sizes)
     for t in range(start, stop):
-        yield t, omega, velocity
-        omega, velocity = trainer.step(t, omega, velocity)
-    yield stop, omega, velocity
+        yield t, state
+        state = trainer.step(t, state)
+    yield stop, state
 
 
 class _Trainer:
-    """The plain steps of one run, each a call of `sam_step` with the batch's gradient by eager autograd."""
+    """The plain steps of one run, each a call of `sam_step` with gradients by eager autograd."""
 
     def __init__(self, objective: Objective, workload: Workload, batches: Tensor, step_sizes: Tensor) -> None:
-        self.objective, self.recipe, self.data = objective, workload.recipe, workload.splits.train
-        self.batches, self.step_sizes = batches, step_sizes.tolist()
+        self.objective, self.rule, self.data = objective, workload.recipe.rule, workload.splits.train
+        self.batches, self.step_sizes, self.seed = batches, step_sizes.tolist(), workload.drawn_by
 
-    def step(self, t: int, omega: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, t: int, state: State) -> State:
         row = self.batches[t]
-        batch = row[row >= 0].to(omega.device)
-        x, y = self.data.x[batch], self.data.y[batch]
-        recipe = self.recipe
-        return sam_step(
-            lambda w: self.objective.eager_gradient(w, x, y),
-            omega,
-            velocity,
-            self.step_sizes[t],
-            recipe.rho,
-            recipe.p,
-            recipe.momentum,
-        )
+        points = row[row >= 0].to(state.omega.device)
+        batch = Batch(self.objective, self.data.x[points], self.data.y[points])
+        draw = self.rule.variant.draw(self.seed, t, state.omega)
+        return sam_step(batch, state, self.step_sizes[t], self.rule, draw)
 
 
 def _train(
@@ -140,45 +133,45 @@ def _train(
     check_deterministic(objective, initial, workload.splits.train.x)
     trainer = _Trainer(objective, workload, batches, step_sizes)
     kept = set(keep.tolist())
-    omega, velocity, first, seconds = initial, torch.zeros_like(initial), 0, 0.0
-    states: list[Tensor] = []
-    velocities: list[Tensor] = []
+    state, first, seconds = first_state(initial, recipe.rule), 0, 0.0
+    states: list[State] = []
     for name in _partials(path):
         if (stored := store.load(path, name)) is not None:
             meta, tensors = stored
             tensors = as_device(tensors, str(initial.device))
             first, seconds = meta["step"], meta["seconds"]
-            omega, velocity = tensors["omega"], tensors["velocity"]
-            states, velocities = list(tensors["states"]), list(tensors["velocities"])
+            state = State(*(tensors[name] for name in State._fields))
+            states = [State(*rows) for rows in zip(*(tensors[name] for name in KEPT), strict=True)]
     began = saved = time.perf_counter()
     for t in track(range(first, recipe.steps), f"training {workload.name}", done=first):
         if states and time.perf_counter() - saved > SAVE_SECONDS:
             saved = time.perf_counter()
             older = _partials(path)
-            tensors = {
-                "omega": omega,
-                "velocity": velocity,
-                "states": torch.stack(states),
-                "velocities": torch.stack(velocities),
-            }
+            tensors = state._asdict() | _stack(states)
             store.save(path, f"partial-{t:09d}", {"step": t, "seconds": seconds + saved - began}, tensors)
             for name in older:
                 store.delete(path, name)
         if t in kept:
-            states.append(omega)
-            velocities.append(velocity if recipe.momentum else velocity[:0])
-        omega, velocity = trainer.step(t, omega, velocity)
-    if not bool(torch.isfinite(omega).all()):
+            states.append(state if recipe.momentum else state._replace(velocity=state.velocity[:0]))
+        state = trainer.step(t, state)
+    if not bool(torch.isfinite(state.omega).all()):
         raise SamattrError(f"training of {workload.name} diverged: lower the learning rate or rho")
     tensors = {
-        "parameters": omega,
+        "parameters": state.omega,
         "batches": batches,
         "step_sizes": step_sizes,
         "checkpoint_steps": keep,
-        "checkpoints": torch.stack(states),
-        "velocities": torch.stack(velocities),
     }
+    tensors |= _stack(states)
     return tensors, seconds + time.perf_counter() - began
+
+
+KEPT = ("checkpoints", "velocities", "memories")
+"""What kept states are stored as, in the order of `State`."""
+
+
+def _stack(states: list[State]) -> dict[str, Tensor]:
+    return {name: torch.stack(rows) for name, rows in zip(KEPT, zip(*states, strict=True), strict=True)}
 
 
 def _partials(path: Path) -> list[str]:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
+from samattr_ref.step import State
 from samattr_ref.training import advance, segment_bounds
 
 T = TypeVar("T")
-State = tuple[int, Tensor, Tensor]
-"""A step t with ω_t and the momentum buffer v_t before it."""
+At = tuple[int, State]
+"""A step t with the state before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,39 +24,38 @@ class Segment:
 
     Attributes:
         step: The step t whose state ω_t stands for it.
-        omega: ω_t, shape [P].
+        state: The state before it; its ω_t stands for the segment.
         points: The training points that took part, int64 [m].
         weights: Their weight Σ_t η_t B_{k,t} / |b_t| over the segment, shape [m].
     """
 
     step: int
-    omega: Tensor
+    state: State
     points: Tensor
     weights: Tensor
 
+    @property
+    def omega(self) -> Tensor:
+        """ω_t, [P]."""
+        return self.state.omega
 
-def states(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
-    """ω_t for ascending steps t: from the run's checkpoints, or recomputed from the nearest one before, bit for bit."""
+
+def states(run: Run, steps: Iterable[int]) -> Iterator[At]:
+    """The states before ascending steps t < T: those of the run, or recomputed from the nearest before, bit for bit."""
     kept = run.checkpoint_steps.tolist()
-    position, current = -1, (-1, run.checkpoints[0], run.checkpoints[0])
+    position, current = 0, (0, run.kept_state(0))
     for t in steps:
-        if t == run.n_steps:
-            yield t, run.parameters
-            continue
         while position + 1 < len(kept) and kept[position + 1] <= t:
             position += 1
             if kept[position] > current[0]:
-                omega = run.checkpoints[position]
-                has_velocity = run.velocities.shape[1] > 0
-                velocity = run.velocities[position] if has_velocity else torch.zeros_like(omega)
-                current = (kept[position], omega, velocity)
+                current = (kept[position], run.kept_state(position))
         if current[0] < t:
-            current = last(advance(run, current[1], current[2], current[0], t))
-        yield t, current[1]
+            current = last(advance(run, current[1], current[0], t))
+        yield current
 
 
-def reversed_states(run: Run, first: int = 0, memory_bytes: int | None = None) -> Iterator[tuple[int, Tensor]]:
-    """(t, ω_t) for t = T−1 down to `first`: what the run keeps, the rest recomputed, bit for bit.
+def reversed_states(run: Run, first: int = 0, memory_bytes: int | None = None) -> Iterator[At]:
+    """The states before the steps T − 1 down to `first`: what the run keeps, the rest recomputed, bit for bit.
 
     Between two kept states the run is taken again and held; where that would take more than `memory_bytes`, half of
     what may be held goes to evenly spaced states and the rest to the parts between them, each cut again in its turn.
@@ -69,37 +69,34 @@ def reversed_states(run: Run, first: int = 0, memory_bytes: int | None = None) -
         SamattrError: if the bound is smaller than a single state.
     """
     kept = run.checkpoint_steps.tolist()
-    has_velocity = run.velocities.shape[1] > 0
-    state_bytes = run.parameters.numel() * run.parameters.element_size() * (2 if has_velocity else 1)
+    kept_tensors = (run.checkpoints, run.velocities, run.memories)
+    state_bytes = sum(tensor[0].numel() * tensor.element_size() for tensor in kept_tensors)
     held = run.n_steps if memory_bytes is None else memory_bytes // state_bytes
     if held < 1:
         raise SamattrError(f"memory_bytes must hold at least one state of the run, {state_bytes} bytes")
     stop = run.n_steps
     for i in reversed(range(len(kept))):
-        omega = run.checkpoints[i]
-        velocity = run.velocities[i] if has_velocity else torch.zeros_like(omega)
-        yield from _reversed(run, (kept[i], omega, velocity), max(first, kept[i]), stop, held)
+        yield from _reversed(run, (kept[i], run.kept_state(i)), max(first, kept[i]), stop, held)
         stop = kept[i]
         if stop <= first:
             return
 
 
-def _reversed(run: Run, state: State, first: int, stop: int, held: int) -> Iterator[tuple[int, Tensor]]:
-    """(t, ω_t) for t = `stop` − 1 down to `first`, from the state (s, ω_s, v_s) at a step s <= `first`."""
-    start, omega, velocity = state
+def _reversed(run: Run, at: At, first: int, stop: int, held: int) -> Iterator[At]:
+    """The states before the steps `stop` − 1 down to `first`, from that at a step <= `first`."""
+    start, state = at
     if stop - start == 1:
-        yield start, omega
+        yield at
     elif stop - start <= held:
-        again = [(t, w) for t, w, _ in advance(run, omega, velocity, start, stop - 1)]
-        yield from reversed(again[first - start :])
+        yield from reversed(list(advance(run, state, start, stop - 1))[first - start :])
     elif held == 1:
         for t in reversed(range(first, stop)):
-            yield t, last(advance(run, omega, velocity, start, t))[1]
+            yield last(advance(run, state, start, t))
     else:
         cuts = held // 2
         steps = [start + (i * (stop - start)) // (cuts + 1) for i in range(1, cuts + 1)]
-        states = [s for s in advance(run, omega, velocity, start, steps[-1]) if s[0] in set(steps)]
-        for cut in reversed([state, *states]):
+        cut_at = [found for found in advance(run, state, start, steps[-1]) if found[0] in set(steps)]
+        for cut in reversed([at, *cut_at]):
             if cut[0] < stop and stop > first:
                 yield from _reversed(run, cut, max(first, cut[0]), stop, held - cuts)
             stop = cut[0]
@@ -135,13 +132,14 @@ def segments(run: Run, checkpoints: int | None, step_sizes: Tensor) -> Iterator[
     """
     bounds = segment_bounds(run.n_steps if checkpoints is None else checkpoints, run.n_steps)
     middles = [(start + stop - 1) // 2 for start, stop in bounds]
-    for (start, stop), (t, omega) in zip(bounds, states(run, middles), strict=True):
+    for (start, stop), (t, state) in zip(bounds, states(run, middles), strict=True):
         weights = torch.zeros(run.n_train, dtype=torch.float64)
         for step in range(start, stop):
             batch = run.batch(step)
             weights[batch] += step_sizes[step] / len(batch)
         points = weights.nonzero()[:, 0]
-        yield Segment(t, omega, points.to(omega.device), weights[points].to(omega))
+        omega = state.omega
+        yield Segment(t, state, points.to(omega.device), weights[points].to(omega))
 
 
 def trajectory_change(run: Run, groups: Sequence[Tensor], parts: Iterable[tuple[Segment, Tensor]]) -> Tensor:

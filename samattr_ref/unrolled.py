@@ -19,6 +19,9 @@ So a step takes two Hessian-vector products, and the products with per-sample gr
 the derivative of the scalar ⟨∇L_b, u⟩ by w_i, as H u is its derivative by ω (`Objective.linearise`). Both gradients of
 the step are taken with a graph, each graph is walked back once: about two to three times what the step itself took.
 
+A variant of SAM has another ê(ω, g, m), carries a memory m or makes G of g and g̃ = ∇L_b(ω + ê): functions of vectors,
+whose derivatives (`samattr_ref.variants`) stand in the place of E and add an adjoint of m. The two products stay two.
+
 Leaving out both Hessian terms, a ← a, gives `sam-gif`. What is held is the states ω_t, see
 `trajectory.reversed_states`.
 
@@ -34,8 +37,9 @@ from torch import Tensor
 
 from samattr_ref.objective import Products, chunks
 from samattr_ref.run import Run
-from samattr_ref.sam import perturbation, perturbation_derivative
+from samattr_ref.step import Batch, State
 from samattr_ref.trajectory import reversed_states, states
+from samattr_ref.variants import Point, Rule
 
 BATCHED_BYTES = 256 * 2**20
 """How much the directions that are carried together may take in one step."""
@@ -48,18 +52,18 @@ class Step:
     Attributes:
         batch: The points of the batch, int64 [b].
         eta: Step size η.
-        omega: ω, shape [P].
+        point: ω, g = ∇L_b(ω), the memory and g̃ = ∇L_b(ω + ê).
         perturbed: ω + ê, shape [P].
-        g: ∇L_b(ω), shape [P].
+        keep: Weights c [b] of the points in g̃; None where all are 1.
         at_omega: Directions u to H₀ u and ⟨∇ℓ_i(ω), u⟩.
-        at_perturbed: Directions u to H u and ⟨∇ℓ_i(ω + ê), u⟩.
+        at_perturbed: Directions u to H u and c_i ⟨∇ℓ_i(ω + ê), u⟩.
     """
 
     batch: Tensor
     eta: float
-    omega: Tensor
+    point: Point
     perturbed: Tensor
-    g: Tensor
+    keep: Tensor | None
     at_omega: Products
     at_perturbed: Products
 
@@ -81,17 +85,19 @@ class Adjoint:
     growth: float
 
 
-def step_of(run: Run, t: int, omega: Tensor) -> Step:
-    """Step t of the run from ω_t, ready to be differentiated."""
-    recipe = run.workload.recipe
-    batch = run.batch(t).to(omega.device)
-    x, y = run.train.x[batch], run.train.y[batch]
-    g, at_omega = run.objective.linearise(omega, x, y)
-    perturbed, at_perturbed = omega, at_omega
-    if recipe.rho > 0:
-        perturbed = omega + perturbation(g, recipe.rho, recipe.p)
-        _, at_perturbed = run.objective.linearise(perturbed, x, y)
-    return Step(batch, float(run.step_sizes[t]), omega, perturbed, g, at_omega, at_perturbed)
+def step_of(run: Run, t: int, state: State) -> Step:
+    """Step t of the run from the state before it, ready to be differentiated."""
+    rule, omega, draw = run.workload.recipe.rule, state.omega, run.draw(t)
+    points = run.batch(t).to(omega.device)
+    batch = Batch(run.objective, run.train.x[points], run.train.y[points])
+    g, at_omega = run.objective.linearise(omega, batch.x, batch.y)
+    perturbed, g_perturbed, keep, at_perturbed = omega, g, None, at_omega
+    if rule.rho > 0:
+        perturbed = omega + rule.perturb(omega, g, state.memory, draw)
+        keep = batch.keep(rule, omega, perturbed)
+        g_perturbed, at_perturbed = run.objective.linearise(perturbed, batch.x, batch.y, keep)
+    point = Point(omega, g, state.memory, g_perturbed, draw)
+    return Step(points, float(run.step_sizes[t]), point, perturbed, keep, at_omega, at_perturbed)
 
 
 def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | None = None) -> Adjoint:
@@ -106,30 +112,33 @@ def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | No
     Returns:
         The scores through these steps, and what is left to attribute before them.
     """
-    recipe = run.workload.recipe
+    rule = run.workload.recipe.rule
     values = directions.new_zeros(run.n_train, len(directions))
     a, c = directions, torch.zeros_like(directions)
+    d = directions.new_zeros(len(directions), run.memories.shape[1])
     omega = run.parameters
-    for t, omega in reversed_states(run, first, memory_bytes):
-        step = step_of(run, t, omega)
-        parts = [
-            _back(step, a[part], c[part], recipe.rho, recipe.p, recipe.momentum) for part in _columns(run, step, len(a))
-        ]
-        a, c, products = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    for t, state in reversed_states(run, first, memory_bytes):
+        step, omega = step_of(run, t, state), state.omega
+        parts = [_back(rule, step, a[part], c[part], d[part]) for part in _columns(run, step, len(a))]
+        a, c, d, products = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         values.index_add_(0, step.batch, products.T, alpha=-1 / len(step.batch))
     norms = torch.linalg.vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
     return Adjoint(values, omega, a, float((torch.linalg.vector_norm(a, dim=1) / norms).max()))
 
 
-def _back(step: Step, a: Tensor, c: Tensor, rho: float, p: float, momentum: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The adjoints before a step from those after it, [m, P] each, and |b| dℓ_q/dw_i, [m, b]."""
+def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The adjoints of (ω, v, memory) before a step from those after it, [m, P] each, and |b| dℓ_q/dw_i, [m, b]."""
     u = torch.sub(c, a, alpha=step.eta)
-    h, products = step.at_perturbed(u)
-    a = a + h
-    if rho > 0:
-        h0, products0 = step.at_omega(perturbation_derivative(step.g, h.T, rho, p).T)
-        a, products = a + h0, products + products0
-    return a, momentum * u, products
+    if rule.rho == 0:
+        h, products = step.at_omega(u)
+        return a + h, rule.momentum * u, d, products
+    b, b_perturbed = rule.pull_direction(step.point, u)
+    h, products = step.at_perturbed(b_perturbed)
+    if step.keep is not None:
+        products = products * step.keep
+    through_omega, through_g, d = rule.pull(step.point, h, d)
+    h0, products0 = step.at_omega(b + through_g)
+    return a + h + through_omega + h0, rule.momentum * u, d, products + products0
 
 
 def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
@@ -140,30 +149,34 @@ def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
         groups: The points to remove together.
         first: The earliest step; the state before it is taken as given.
     """
-    recipe = run.workload.recipe
+    rule = run.workload.recipe.rule
     members = run.parameters.new_zeros(len(groups), run.n_train)
     for row, group in zip(members, groups, strict=True):
         row[group] = 1
     dw = run.parameters.new_zeros(len(groups), len(run.parameters))
-    dv = torch.zeros_like(dw)
-    for t, omega in states(run, range(first, run.n_steps)):
-        step = step_of(run, t, omega)
+    dv, dm = torch.zeros_like(dw), dw.new_zeros(len(groups), run.memories.shape[1])
+    for t, state in states(run, range(first, run.n_steps)):
+        step = step_of(run, t, state)
         columns = _columns(run, step, len(groups))
-        parts = [_ahead(run, step, dw[part], members[part][:, step.batch]) for part in columns]
-        dv = torch.add(torch.cat(parts), dv, alpha=recipe.momentum)
+        parts = [_ahead(run, step, dw[part], dm[part], members[part][:, step.batch]) for part in columns]
+        dG, dm = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        dv = torch.add(dG, dv, alpha=rule.momentum)
         dw = torch.sub(dw, dv, alpha=step.eta)
     return dw
 
 
-def _ahead(run: Run, step: Step, dw: Tensor, removed: Tensor) -> Tensor:
-    """The change dG [m, P] of a step's gradient, from dω [m, P] and its removed points, 1 where removed, [m, b]."""
-    recipe, gradients = run.workload.recipe, run.objective.weighted_gradients
+def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tuple[Tensor, Tensor]:
+    """The changes dG [m, P] of a step and of the memory after it, from those before and its removed points [m, b]."""
+    rule, gradients = run.workload.recipe.rule, run.objective.weighted_gradients
     x, y = run.train.x[step.batch], run.train.y[step.batch]
     share = removed / len(step.batch)
-    if recipe.rho > 0:
-        dg = step.at_omega(dw)[0] - gradients(step.omega, x, y, share)
-        dw = dw + perturbation_derivative(step.g, dg.T, recipe.rho, recipe.p).T
-    return step.at_perturbed(dw)[0] - gradients(step.perturbed, x, y, share)
+    dg = step.at_omega(dw)[0] - gradients(step.point.omega, x, y, share)
+    if rule.rho == 0:
+        return dg, dm
+    de, dm = rule.push(step.point, dw, dg, dm)
+    kept = share if step.keep is None else share * step.keep
+    d_perturbed = step.at_perturbed(dw + de)[0] - gradients(step.perturbed, x, y, kept)
+    return rule.push_direction(step.point, dg, d_perturbed), dm
 
 
 def _columns(run: Run, step: Step, count: int) -> Iterator[slice]:

@@ -4,7 +4,7 @@ import inspect
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,8 +27,8 @@ from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
 from samattr_ref.objective import Objective
 from samattr_ref.references import load_reference
-from samattr_ref.sam import check_radius
 from samattr_ref.seeds import json_digest, stream, stream_seed, tensor_digest
+from samattr_ref.variants import SAM, VARIANTS, Rule, Sam, variant_named
 
 RUN_VERSION = 1
 """Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
@@ -55,6 +55,7 @@ class SamRecipe:
         warmup: Steps of linear warm-up from zero.
         sampling: `"epochs"`: each epoch is a permutation of the points, cut into batches. `"replacement"`: each batch
             is a random subset of its own, so that some points are seen more rarely than others.
+        variant: SAM or a variant of it, with its constants.
     """
 
     rho: float = 0.05
@@ -67,9 +68,12 @@ class SamRecipe:
     schedule: str = "constant"
     warmup: int = 0
     sampling: str = "epochs"
+    variant: Sam = SAM
 
     def __post_init__(self) -> None:
-        check_radius(self.rho, self.p)
+        if not isinstance(self.variant, Sam):
+            raise SamattrError(f"variant must be one of {', '.join(VARIANTS)} as an object, not {self.variant!r}")
+        Rule(self.rho, self.p, self.momentum, self.variant)
         if self.steps < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise SamattrError(f"steps and batch_size must be at least 1, not {self.steps} and {self.batch_size}")
         if not (self.learning_rate > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
@@ -78,6 +82,11 @@ class SamRecipe:
             raise unknown_name("schedule", self.schedule, ["constant", "cosine", "linear"])
         if self.sampling not in ("epochs", "replacement"):
             raise unknown_name("sampling", self.sampling, ["epochs", "replacement"])
+
+    @property
+    def rule(self) -> Rule:
+        """How a step perturbs and moves."""
+        return Rule(self.rho, self.p, self.momentum, self.variant)
 
     def step_sizes(self) -> torch.Tensor:
         """η_t for t = 0..T−1, float64 [T]."""
@@ -178,7 +187,7 @@ class Workload:
     def key(self) -> str:
         """The hash of all that a run of it depends on: points, initial state, network, recipe, torch, device."""
         objective, initial = self.build()
-        recipe = {name: str(value) for name, value in asdict(self.recipe).items()}
+        recipe = {f.name: str(getattr(self.recipe, f.name)) for f in fields(self.recipe)}
         return json_digest(
             {
                 "version": RUN_VERSION,
@@ -210,6 +219,12 @@ class Workload:
 def _override(workload: Workload, name: str, value: Any) -> Workload:
     if name in ("dtype", "n_removed", "training_seed"):
         return replace(workload, **{name: _of_kind(name, getattr(workload, name), value)})
+    if name == "variant" and isinstance(value, str):
+        value = variant_named(value)
+    variant = workload.recipe.variant
+    if name in (own := [f.name for f in fields(variant)]):
+        changed = replace(variant, **{name: _of_kind(name, getattr(variant, name), value)})
+        return replace(workload, recipe=replace(workload.recipe, variant=changed))
     parts = {part: getattr(workload, part) for part in ("recipe", "data", "model")}
     known: list[str] = []
     for part, old in parts.items():
@@ -217,7 +232,7 @@ def _override(workload: Workload, name: str, value: Any) -> Workload:
         if name in names:
             return replace(workload, **{part: replace(old, **{name: _of_kind(name, getattr(old, name), value)})})
         known += names
-    raise unknown_name("workload setting", name, ["dtype", "n_removed", "training_seed", *known])
+    raise unknown_name("workload setting", name, ["dtype", "n_removed", "training_seed", *known, *own])
 
 
 def _of_kind(name: str, old: Any, new: Any) -> Any:

@@ -7,10 +7,12 @@ with every Hessian term dropped. From C checkpoints, the middle state of each of
 segment's Σ_t η_t B_{k,t}/|b_t| as the weight and ê from the full training loss there.
 
 This differs from the paper in: (1) with momentum, η_t becomes η̃_t = Σ_{s ≥ t} η_s μ^{s−t}, how far a gradient moves ω_T
-through the buffer; without momentum they are the same.
+through the buffer; without momentum they are the same; (2) of a variant of SAM, ê_t is the variant's own, and of GSAM
+the perturbed gradient alone is taken. From checkpoints, Friendly-SAM's memory is the full gradient there.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,8 +20,8 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.registry import method
 from samattr_ref.run import Run
-from samattr_ref.sam import perturbation
 from samattr_ref.scores import Scores
+from samattr_ref.step import Batch
 from samattr_ref.trajectory import Segment, effective_step_sizes, segments, trajectory_change
 
 
@@ -56,10 +58,21 @@ def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> S
 
 
 def perturbed_segments(run: Run, checkpoints: int | None) -> Iterator[tuple[Segment, Tensor]]:
-    """Each segment with ω_t + ê_t [P]: ê_t of the batch for single steps, of the full training loss for longer ones."""
-    recipe = run.workload.recipe
+    """Each segment with ω_t + ê_t [P]: ê_t of the step itself, or for longer segments of the full training loss.
+
+    The points that a variant left out of a step's perturbed gradient weigh nothing there.
+    """
+    rule = run.workload.recipe.rule
     single = checkpoints in (None, run.n_steps)
     for segment in segments(run, checkpoints, effective_step_sizes(run)):
+        omega, memory = segment.state.omega, segment.state.memory
         points = segment.points if single else slice(None)
-        g = run.objective.eager_gradient(segment.omega, run.train.x[points], run.train.y[points])
-        yield segment, segment.omega + perturbation(g, recipe.rho, recipe.p)
+        batch = Batch(run.objective, run.train.x[points], run.train.y[points])
+        g = batch.gradient(omega)
+        if not single:
+            yield segment, omega + rule.perturb(omega, g, g if rule.variant.remembers else memory)
+            continue
+        perturbed = omega + rule.perturb(omega, g, memory, run.draw(segment.step))
+        if rule.rho > 0 and (keep := batch.keep(rule, omega, perturbed)) is not None:
+            segment = replace(segment, weights=segment.weights * keep)
+        yield segment, perturbed

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import samattr_ref as sr
-from samattr_ref.sam import perturbation, perturbation_derivative, sam_step
+from samattr_ref.sam import perturbation, perturbation_derivative
+from samattr_ref.step import Batch, first_state, sam_step
+from samattr_ref.variants import Draw, Rule
 from tests.conftest import small, small_cnn
 
 ORDERS = [1.0, 1.5, 2.0, 3.0, 7.0, math.inf]
@@ -113,6 +115,12 @@ def test_training_agrees_with_pytorch_optimizer_step_for_step(make, settings):
 
 def test_step_without_radius_is_plain_sgd():
     g = gradient()
-    omega, velocity = sam_step(lambda w: 2 * w, g, torch.zeros_like(g), 0.1, 0.0, 2.0, 0.0)
-    torch.testing.assert_close(omega, g - 0.1 * 2 * g)
-    torch.testing.assert_close(velocity, 2 * g)
+    rule = Rule(rho=0.0)
+
+    class Quadratic(Batch):
+        def gradient(self, omega, keep=None):
+            return 2 * omega
+
+    after = sam_step(Quadratic(None, None, None), first_state(g, rule), 0.1, rule, Draw())
+    torch.testing.assert_close(after.omega, g - 0.1 * 2 * g)
+    assert (after.velocity == 0).all()  # without momentum nothing is kept

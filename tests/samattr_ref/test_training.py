@@ -97,11 +97,11 @@ def test_an_interrupted_run_goes_on_bit_equal(fresh_store, monkeypatch, keep, mo
     monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
     step, taken = training._Trainer.step, []
 
-    def interrupted(self, t, omega, velocity):
+    def interrupted(self, t, state):
         taken.append(t)
         if len(taken) == 18:
             raise KeyboardInterrupt
-        return step(self, t, omega, velocity)
+        return step(self, t, state)
 
     monkeypatch.setattr(training._Trainer, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -90,8 +90,8 @@ def test_states_that_were_not_kept_come_back_bit_for_bit(keep, momentum):
     full, sparse = sr.train(workload, checkpoints="all"), sr.train(workload, checkpoints=keep)
     assert len(sparse.checkpoints) < len(full.checkpoints)
     assert torch.equal(full.parameters, sparse.parameters)
-    for t, omega in states(sparse, range(0, full.n_steps, 3)):
-        assert torch.equal(omega, full.checkpoints[t])
+    for t, state in states(sparse, range(0, full.n_steps, 3)):
+        assert torch.equal(state.omega, full.checkpoints[t])
     assert torch.equal(sr.attribute(full, "sam-gif").values, sr.attribute(sparse, "sam-gif").values)
 
 

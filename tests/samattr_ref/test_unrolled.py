@@ -7,7 +7,7 @@ import torch
 
 import samattr_ref as sr
 from samattr_ref.objective import Objective
-from samattr_ref.sam import sam_step
+from samattr_ref.step import Batch, first_state, sam_step
 from samattr_ref.trajectory import reversed_states
 from samattr_ref.unrolled import forward, reverse
 from tests.conftest import small, small_cnn
@@ -21,18 +21,13 @@ WORKLOADS = {
 
 def retrained(run, weights):
     """ω_T of the run with the given weights of its training points, a plain loop over the one step function."""
-    recipe = run.workload.recipe
-    omega, velocity = run.checkpoints[0], torch.zeros_like(run.parameters)
+    rule = run.workload.recipe.rule
+    state = first_state(run.checkpoints[0], rule)
     for t in range(run.n_steps):
-        batch = run.batch(t)
-        x, y, w = run.train.x[batch], run.train.y[batch], weights[batch]
-
-        def gradient(omega, x=x, y=y, w=w):
-            return run.objective.eager_gradient(omega, x, y, w)
-
-        eta = float(run.step_sizes[t])
-        omega, velocity = sam_step(gradient, omega, velocity, eta, recipe.rho, recipe.p, recipe.momentum)
-    return omega
+        points = run.batch(t)
+        batch = Batch(run.objective, run.train.x[points], run.train.y[points], weights[points])
+        state = sam_step(batch, state, float(run.step_sizes[t]), rule, run.draw(t))
+    return state.omega
 
 
 def central_difference(run, point, epsilon):
@@ -84,7 +79,8 @@ def test_bounded_memory_gives_the_same_bits(kind, held):
     bytes_a_state = 2 * every.parameters.numel() * 8
     bounded = list(reversed_states(few, 4, held * bytes_a_state))
     assert [t for t, _ in bounded] == list(range(22, 3, -1))
-    assert all(torch.equal(omega, every.checkpoints[t]) for t, omega in bounded)
+    assert all(torch.equal(state.omega, every.checkpoints[t]) for t, state in bounded)
+    assert all(torch.equal(state.velocity, every.velocities[t]) for t, state in bounded)
     exact = sr.attribute(every, "sam-unrolled").values
     assert torch.equal(sr.attribute(few, "sam-unrolled", memory_bytes=held * bytes_a_state).values, exact)
 
@@ -105,13 +101,13 @@ def test_a_bound_is_kept(monkeypatch):
 
     held = []
 
-    def counted(_run, _omega, velocity, start, stop):
-        return ((t, Counted(t), velocity) for t in range(start, stop + 1))
+    def counted(_run, _state, start, stop):
+        return ((t, Counted(t)) for t in range(start, stop + 1))
 
     monkeypatch.setattr("samattr_ref.trajectory.advance", counted)
     for bound in (2, 4, 8):
         most = 0
-        for _, _omega in reversed_states(run, 0, bound * run.parameters.numel() * 8):
+        for _, _state in reversed_states(run, 0, bound * run.parameters.numel() * 8):
             most = max(most, len(alive))
         held.append(most)
     assert all(most <= bound + 2 for most, bound in zip(held, (2, 4, 8), strict=True))  # the current one, and the next

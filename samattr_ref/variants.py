@@ -1,0 +1,270 @@
+r"""Variants of SAM: how each perturbs, and what it makes of the gradients at ω and at ω + ê.
+
+A step of any of them takes g = ∇L_b(ω), ê(ω, g, m), the perturbed gradient g̃ = ∇L_b(ω + ê), perhaps of some of the
+batch's points only, and G(g, g̃); m is a memory that some carry from step to step. All of ê, m and G are functions of
+vectors alone, so that their derivatives cost next to nothing: every curvature of a step is in the two batch gradients,
+whatever the variant.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp, vmap
+
+from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.sam import check_radius, perturbation, perturbation_derivative
+from samattr_ref.seeds import stream
+
+
+class Draw(NamedTuple):
+    """What a step has of its own: whether it is the first, and the parameters that it perturbs where not all [P]."""
+
+    first: bool = False
+    mask: Tensor | None = None
+
+
+NOTHING = Draw()
+
+
+@dataclass(frozen=True)
+class Sam:
+    """SAM itself (Foret et al. 2021): ê of the p-norm, G = g̃."""
+
+    name: ClassVar[str] = "sam"
+    remembers: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
+    any_norm: ClassVar[bool] = True
+
+    def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
+        """The perturbation ê [P] from ω [P], g [P] and the memory [P]."""
+        return perturbation(g, rho, p)
+
+    def remember(self, memory: Tensor, g: Tensor, draw: Draw) -> Tensor:
+        """The memory [P] of the next step."""
+        return memory
+
+    def combine(self, g: Tensor, perturbed: Tensor) -> Tensor:
+        """The direction G [P] of the step from g and g̃."""
+        return perturbed
+
+    def draw(self, seed: int, t: int, omega: Tensor) -> Draw:
+        """What step t of the run of that seed draws."""
+        return Draw(first=t == 0)
+
+    def keep(self, increase: Tensor) -> Tensor:
+        """Weights c [b], of mean 1, of the points in g̃ from the increase ℓ_i(ω + ê) − ℓ_i(ω); −∞ for removed points."""
+        return torch.ones_like(increase)
+
+
+SAM = Sam()
+
+
+@dataclass(frozen=True)
+class Asam(Sam):
+    """ASAM (Kwon et al. 2021, Eq. 6): ê = ρ T² g/‖T g‖ with T = |ω| + ξ, a radius in units of the parameters' size.
+
+    Attributes:
+        xi: ξ >= 0, the paper's η.
+    """
+
+    name: ClassVar[str] = "asam"
+    any_norm: ClassVar[bool] = False
+    xi: float = 0.01
+
+    def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
+        """ê of ASAM."""
+        T = omega.abs() + self.xi
+        return T * perturbation(T * g, rho)
+
+
+@dataclass(frozen=True)
+class FisherSam(Sam):
+    """Fisher-SAM (Kim et al. 2022, Eq. 8): ê = ρ F⁻¹ g/√(gᵀ F⁻¹ g) with the diagonal F = 1 + η g² of the batch.
+
+    Attributes:
+        eta: η >= 0; 0 is SAM.
+    """
+
+    name: ClassVar[str] = "fisher-sam"
+    any_norm: ClassVar[bool] = False
+    eta: float = 1.0
+
+    def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
+        """ê of Fisher-SAM."""
+        root = (1 + self.eta * g * g).rsqrt()
+        return root * perturbation(root * g, rho)
+
+
+@dataclass(frozen=True)
+class FriendlySam(Sam):
+    """Friendly-SAM (Li et al. 2024, Algorithm 1): ê along g − σ m, the batch's own part of the gradient.
+
+    m is the moving average of past gradients, m ← λ m + (1 − λ) g, which starts at the first gradient; the first step
+    perturbs along g itself.
+
+    Attributes:
+        sigma: σ, how much of m is taken off.
+        decay: λ in [0, 1).
+    """
+
+    name: ClassVar[str] = "friendly-sam"
+    remembers: ClassVar[bool] = True
+    any_norm: ClassVar[bool] = False
+    sigma: float = 1.0
+    decay: float = 0.9
+
+    def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
+        """ê of Friendly-SAM."""
+        return perturbation(g - self.sigma * memory, rho)
+
+    def remember(self, memory: Tensor, g: Tensor, draw: Draw) -> Tensor:
+        """The moving average with g in it."""
+        return g if draw.first else self.decay * memory + (1 - self.decay) * g
+
+
+@dataclass(frozen=True)
+class Esam(Sam):
+    """ESAM (Du et al. 2022): ê on a random part of the parameters, g̃ of the points whose loss it raises most.
+
+    Each parameter is perturbed with probability β, by ê/β; of the batch, the share γ of largest ℓ_i(ω + ê) − ℓ_i(ω) is
+    kept. Both are drawn or chosen anew every step, the mask from the run's seed. Derivatives hold the choice of points
+    fixed: where the removal of a point lets another in, retraining jumps and no derivative follows.
+
+    Attributes:
+        beta: β in (0, 1].
+        gamma: γ in (0, 1].
+    """
+
+    name: ClassVar[str] = "esam"
+    selects: ClassVar[bool] = True
+    any_norm: ClassVar[bool] = False
+    beta: float = 0.6
+    gamma: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 < self.beta <= 1 and 0 < self.gamma <= 1):
+            raise SamattrError("beta and gamma of esam must lie in (0, 1]")
+
+    def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
+        """ê of ESAM; without a mask, its mean over masks."""
+        e = perturbation(g, rho)
+        return e if draw.mask is None else e * draw.mask / self.beta
+
+    def draw(self, seed: int, t: int, omega: Tensor) -> Draw:
+        """The mask of step t."""
+        uniform = torch.rand(omega.shape[-1], generator=stream(seed, "esam mask", t))
+        return Draw(first=t == 0, mask=(uniform < self.beta).to(omega))
+
+    def keep(self, increase: Tensor) -> Tensor:
+        """1/γ for the points of largest increase, 0 for the others."""
+        count = max(1, round(self.gamma * len(increase)))
+        chosen = torch.zeros_like(increase).scatter(0, increase.topk(count).indices, 1.0)
+        return chosen * (len(increase) / count)
+
+
+@dataclass(frozen=True)
+class Gsam(Sam):
+    """GSAM (Zhuang et al. 2022, Algorithm 1): G = g̃ − α g_⊥, g_⊥ the part of g that is orthogonal to g̃.
+
+    Attributes:
+        alpha: α >= 0; 0 is SAM.
+    """
+
+    name: ClassVar[str] = "gsam"
+    alpha: float = 0.2
+
+    def combine(self, g: Tensor, perturbed: Tensor) -> Tensor:
+        """G of GSAM."""
+        square = perturbed.dot(perturbed)
+        along = g.dot(perturbed) / torch.where(square > 0, square, 1.0)
+        return perturbed - self.alpha * (g - along * perturbed)
+
+
+VARIANTS: dict[str, type[Sam]] = {v.name: v for v in (Sam, Asam, FisherSam, FriendlySam, Esam, Gsam)}
+
+
+def variant_named(name: str) -> Sam:
+    """The variant of that name, with its paper's constants.
+
+    Raises:
+        SamattrError: if there is none.
+    """
+    if name not in VARIANTS:
+        raise unknown_name("variant", name, VARIANTS)
+    return VARIANTS[name]()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A variant with its radius: the perturbation of a step, and its derivatives.
+
+    Attributes:
+        rho: ρ >= 0; 0 is plain SGD, whatever the variant.
+        p: Order of the norm; 2 for every variant that has a norm of its own.
+        momentum: μ in [0, 1).
+        variant: The variant.
+    """
+
+    rho: float
+    p: float = 2.0
+    momentum: float = 0.0
+    variant: Sam = SAM
+
+    def __post_init__(self) -> None:
+        check_radius(self.rho, self.p)
+        if self.p != 2 and not self.variant.any_norm:
+            raise SamattrError(f"{self.variant.name} has a norm of its own: leave p at 2")
+
+    def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, draw: Draw = NOTHING) -> Tensor:
+        """ê [P]; zero for ρ = 0."""
+        if self.rho == 0:
+            return torch.zeros_like(g)
+        return self.variant.perturb(omega, g, memory, self.rho, self.p, draw)
+
+    def push(self, at: "Point", d_omega: Tensor, d_g: Tensor, d_memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Changes of ê and of the next memory along changes of ω, g and the memory, [m, P] each."""
+        if type(self.variant) in (Sam, Gsam):
+            return perturbation_derivative(at.g, d_g.T, self.rho, self.p).T, d_memory
+
+        def along(*tangents: Tensor) -> tuple[Tensor, Tensor]:
+            return jvp(self._outputs(at.draw), (at.omega, at.g, at.memory), tangents)[1]
+
+        return vmap(along)(d_omega, d_g, d_memory)
+
+    def pull(self, at: "Point", a_e: Tensor, a_memory: Tensor) -> tuple[Tensor | float, Tensor, Tensor]:
+        """Adjoints of ω, g and the memory from those of ê and of the next memory, [m, P] each."""
+        if type(self.variant) in (Sam, Gsam):
+            return 0.0, perturbation_derivative(at.g, a_e.T, self.rho, self.p).T, a_memory
+        back = vjp(self._outputs(at.draw), at.omega, at.g, at.memory)[1]
+        return vmap(back)((a_e, a_memory))
+
+    def push_direction(self, at: "Point", d_g: Tensor, d_perturbed: Tensor) -> Tensor:
+        """Changes of G along changes of g and g̃, [m, P] each."""
+        if type(self.variant).combine is Sam.combine:
+            return d_perturbed
+        return vmap(lambda *tangents: jvp(self.variant.combine, (at.g, at.g_perturbed), tangents)[1])(d_g, d_perturbed)
+
+    def pull_direction(self, at: "Point", u: Tensor) -> tuple[Tensor | float, Tensor]:
+        """Adjoints of g and g̃ from that of G, [m, P] each."""
+        if type(self.variant).combine is Sam.combine:
+            return 0.0, u
+        return vmap(vjp(self.variant.combine, at.g, at.g_perturbed)[1])(u)
+
+    def _outputs(self, draw: Draw) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+        def outputs(omega: Tensor, g: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+            return self.perturb(omega, g, memory, draw), self.variant.remember(memory, g, draw)
+
+        return outputs
+
+
+class Point(NamedTuple):
+    """Where the derivatives of a rule are taken: ω, g, the memory and g̃ [P] each, and what the step drew."""
+
+    omega: Tensor
+    g: Tensor
+    memory: Tensor
+    g_perturbed: Tensor
+    draw: Draw = Draw()
