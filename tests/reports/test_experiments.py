@@ -59,6 +59,7 @@ ARGUMENTS = {
     "sensitivity": [{"rho": r} for r in (0.0, 0.5)],
     "shift": [{"shifts": ("noise", "negative")}],
     "signs": [{"p": p, "rho": r, "length": 1.0} for p in (2.0, float("inf")) for r in (0.5, 1.0)],
+    "variants": [{"variant": v} for v in ("sam", "friendly-sam")],
     "truncation": [{"share": s} for s in (0.2, 1.0)],
 }
 CURVES = (
