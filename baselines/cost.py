@@ -18,19 +18,25 @@ from samattr_ref.run import Run
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-REPEATS = 3
+REPEATS, ENOUGH_SECONDS = 5, 20.0
+"""Calls of a method, and how long they may take together before no other is begun."""
 
 
 def costs(
-    workload: Workload, methods: Sequence[str], many: int, options: Mapping[str, Mapping[str, Any]]
+    workload: Workload,
+    methods: Sequence[str],
+    many: int,
+    options: Mapping[str, Mapping[str, Any]],
+    alone: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Each method's seconds over those of one plain training, medians of `REPEATS` alternating calls.
+    """Each method's seconds over those of one plain training, medians of up to `REPEATS` alternating calls.
 
     Args:
         workload: The workload.
         methods: The methods.
         many: Queries that are scored together.
         options: Options by method.
+        alone: Methods that score the mean query alone, because many would take hours.
 
     Returns:
         Rows `method` (with `sam-unrolled √T memory`, from the run's square-root spaced states alone): `mean` and
@@ -48,6 +54,8 @@ def costs(
     for label, name, given in named:
         row: dict[str, Any] = {"method": label, "status": "ok"}
         for column, queries in (("mean", pool), ("many", several)):
+            if column == "many" and name in alone:
+                continue
             try:
                 row[column], row["plain_seconds"] = _trainings(given, name, queries, dict(options.get(name, {})))
             except SamattrError as error:
@@ -57,8 +65,10 @@ def costs(
 
 
 def _trainings(run: Run, name: str, queries: Examples, options: dict[str, Any]) -> tuple[float, float]:
-    ratios, seconds = [], []
-    for _ in range(REPEATS):
+    ratios: list[float] = []
+    seconds: list[float] = []
+    first = time.perf_counter()
+    while not ratios or (len(ratios) < REPEATS and time.perf_counter() - first < ENOUGH_SECONDS):
         began = time.perf_counter()
         train_plainly(run)
         between = time.perf_counter()

@@ -112,6 +112,7 @@ def set_scale(axis: Axes, scale: str, values: pd.Series) -> None:
         positive = values[values > 0]
         axis.set_xscale("symlog", linthresh=float(positive.min()), linscale=0.5)
         axis.set_xlim(left=0)
+        axis.set_xticks([0, *(10.0**k for k in range(-9, 9) if positive.min() <= 10.0**k <= 1.05 * positive.max())])
     else:
         axis.set_xscale(scale)
     if scale == "log" and values.max() / values.min() < 100:

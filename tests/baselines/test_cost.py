@@ -1,5 +1,8 @@
 """Plain training is the run itself, and costs are in units of it."""
 
+import subprocess
+import sys
+
 import pytest
 
 import samattr_ref as sr
@@ -34,3 +37,25 @@ def test_one_query_and_all_points_cost_a_few_plain_trainings():
     assert frame.loc["sam-unrolled", "mean"] < 6
     assert frame.loc["sam-unrolled √T memory", "mean"] < frame.loc["sam-unrolled", "mean"] + 3
     assert frame.loc["sam-unrolled", "many"] < 0.5 * 64 * frame.loc["sam-unrolled", "mean"]
+
+
+LONG_RUN = """
+import resource
+import samattr_ref as sr
+
+def peak_after(steps):
+    run = sr.train(sr.load_workload("digits-mlp").override(steps=steps), "sqrt")
+    scores = sr.attribute(run, "sam-unrolled", run.workload.queries.pool()).values
+    assert scores.isfinite().all() and scores.shape == (500, 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before = peak_after(20)
+print(peak_after(10_000) - before)
+"""
+
+
+def test_ten_thousand_steps_stay_within_memory(fresh_store):
+    """Within 500 MB beside what the process holds anyway: importing torch alone takes more than that."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", LONG_RUN], capture_output=True, text=True, check=True)
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(done.stdout) * unit < 500e6
