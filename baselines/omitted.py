@@ -49,7 +49,11 @@ def stages(workload: Workload, checkpoints: int) -> pd.DataFrame:
     run = train(workload)
     truth = leave_one_out(run)
     true = truth.values.double().cpu().numpy()
-    given = [("sam-gif", {"checkpoints": checkpoints}), ("sam-gif", {}), ("sam-unrolled", {})]
+    given: list[tuple[str, dict[str, Any]]] = [
+        ("sam-gif", {"checkpoints": checkpoints}),
+        ("sam-gif", {}),
+        ("sam-unrolled", {}),
+    ]
     steps = [attribute(run, name, **options).values[truth.removed].double().cpu().numpy() for name, options in given]
     steps.append(true)
     rows: list[dict[str, Any]] = []

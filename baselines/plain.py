@@ -23,7 +23,7 @@ def train_plainly(run: Run) -> Tensor:
     if recipe.p != 2 or type(recipe.variant) is not Sam:
         raise SamattrError("plain training knows SAM with p = 2 alone")
     module = run.workload.build()[0].module
-    parameters = list(module.parameters())
+    parameters: list[Tensor] = list(module.parameters())
     vector_to_parameters(run.checkpoints[0].clone(), parameters)
     velocity = [torch.zeros_like(parameter) for parameter in parameters]
     step_sizes = run.step_sizes.tolist()
@@ -41,7 +41,7 @@ def train_plainly(run: Run) -> Tensor:
         if recipe.rho > 0:
             with torch.no_grad():
                 norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-                step = torch._foreach_mul(gradients, recipe.rho / norm)
+                step = list(torch._foreach_mul(gradients, recipe.rho / norm))
                 torch._foreach_add_(parameters, step)
             gradients = gradient()
             with torch.no_grad():

@@ -296,7 +296,8 @@ def implicit_method(
 
 
 def _as(point: Point, like: Tensor) -> Point:
-    return Point(*(tensor.to(like) for tensor in point[:4]))
+    omega, g, memory, g_perturbed = (tensor.to(like) for tensor in point[:4])
+    return Point(omega, g, memory, g_perturbed)
 
 
 def _solve(system: ImplicitSystem | Transposed, b: Tensor, options: ImplicitOptions) -> Solution:

@@ -55,7 +55,8 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     means = summarise(frame, ["workload", "method"], list(HEADINGS))
     shown = pd.DataFrame({"Workload": means["workload"], "Method": [look(name).label for name in means["method"]]})
     for name, heading in HEADINGS.items():
-        shown[heading] = [bracket(*row, digits=2) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
+        rows = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
+        shown[heading] = [bracket(value, low, high, 2) for value, low, high in rows]
     return shown
 
 

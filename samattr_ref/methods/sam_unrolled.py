@@ -9,6 +9,7 @@ alone, as C segments of constant curvature, see `samattr_ref.segmented`.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -79,7 +80,7 @@ def sam_unrolled(
     first = _first(run, last)
     found = reverse(run, directions, first, memory_bytes)
     values = found.values
-    diagnostics = {"growth": found.growth, "steps": run.n_steps - first}
+    diagnostics: dict[str, Any] = {"growth": found.growth, "steps": run.n_steps - first}
     if tail_damping is not None and first > 0:
         options = ImplicitOptions(damping=tail_damping, curvature="gauss-newton")
         tail = implicit_products(replace(run, parameters=found.omega), found.adjoint.T.contiguous(), FORM, options)
