@@ -14,6 +14,7 @@ CASES = {
     **{name: {"damping": 0.3, "curvature": "gauss-newton"} for name in ("if", "sam-if", "sam-hif", "sam-hif-implicit")},
     "sam-hif-fast": {"damping": 0.3, "curvature": "gauss-newton", "order": 20},
     "sam-gif": {},
+    "sam-unrolled": {},
     "tracin": {},
     "tracin-cp": {},
     "grad-dot": {},
