@@ -77,9 +77,9 @@ def caption(frame: pd.DataFrame) -> str:
     """What is shown."""
     return (
         "Seconds for the Influence Scores of all training points (one mean query of the validation set), nothing "
-        f"computed before, the fastest of up to {REPEATS} calls ({describe(frame)}; bands 95 % t-intervals over seeds). F: "
-        "cost of a forward pass of one point, ∝ P; B: points a batch. Exponents are least-squares slopes of log "
-        "seconds over the larger half of the sizes, in brackets the lowest and highest seed; below the formula's "
+        f"computed before, the fastest of up to {REPEATS} calls ({describe(frame)}; bands 95 % t-intervals over "
+        "seeds). F: cost of a forward pass of one point, ∝ P; B: points a batch. Exponents are least-squares slopes of "
+        "log seconds over the larger half of the sizes, in brackets the lowest and highest seed; below the formula's "
         "where a fixed overhead a step still counts, above it where caches are outgrown. TracIn-CP visits the points "
         "that took part in a segment: n in its formula is no more than T B / C, which is all that it grows with here."
     )
