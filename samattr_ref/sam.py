@@ -84,6 +84,12 @@ def perturbation_derivative(g: Tensor, v: Tensor, rho: float, p: float = 2.0) ->
     """
     if math.isinf(p) or p == 1:
         return torch.zeros_like(v)
+    columns = v if v.ndim == 2 else v[:, None]
+    if p == 2:
+        length = torch.linalg.vector_norm(g)
+        unit = g / torch.where(length > 0, length, 1.0)
+        product = torch.where(length > 0, rho / length, 0.0) * (columns - torch.outer(unit, unit @ columns))
+        return product if v.ndim == 2 else product[:, 0]
     q = p / (p - 1)
     top = g.abs().amax()
     scale = torch.where(top > 0, top, 1.0)
@@ -94,8 +100,5 @@ def perturbation_derivative(g: Tensor, v: Tensor, rho: float, p: float = 2.0) ->
     ratio = torch.where(nonzero, a / norm, 1.0)
     d = torch.where(nonzero, ratio ** (q - 2), 0.0)
     u = torch.where(nonzero, torch.sign(g) * ratio ** (q - 1), 0.0)
-    if p == 2:
-        d = torch.ones_like(d) * (top > 0)  # the 2-norm is smooth in a zero coordinate: nothing is held there
-    columns = v if v.ndim == 2 else v[:, None]
     product = (rho * (q - 1) / (scale * norm)) * (d[:, None] * columns - torch.outer(u, u @ columns))
     return product if v.ndim == 2 else product[:, 0]

@@ -116,11 +116,10 @@ def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | No
     values = directions.new_zeros(run.n_train, len(directions))
     a, c = directions, torch.zeros_like(directions)
     d = directions.new_zeros(len(directions), run.memories.shape[1])
-    omega = run.parameters
+    omega, slices = run.parameters, list(_columns(run, len(a)))
     for t, state in reversed_states(run, first, memory_bytes):
         step, omega = step_of(run, t, state), state.omega
-        parts = [_back(rule, step, a[part], c[part], d[part]) for part in _columns(run, step, len(a))]
-        a, c, d, products = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        a, c, d, products = _joined([_back(rule, step, a[part], c[part], d[part]) for part in slices])
         values.index_add_(0, step.batch, products.T, alpha=-1 / len(step.batch))
     norms = torch.linalg.vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
     return Adjoint(values, omega, a, float((torch.linalg.vector_norm(a, dim=1) / norms).max()))
@@ -155,11 +154,10 @@ def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
         row[group] = 1
     dw = run.parameters.new_zeros(len(groups), len(run.parameters))
     dv, dm = torch.zeros_like(dw), dw.new_zeros(len(groups), run.memories.shape[1])
+    slices = list(_columns(run, len(groups)))
     for t, state in states(run, range(first, run.n_steps)):
         step = step_of(run, t, state)
-        columns = _columns(run, step, len(groups))
-        parts = [_ahead(run, step, dw[part], dm[part], members[part][:, step.batch]) for part in columns]
-        dG, dm = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        dG, dm = _joined([_ahead(run, step, dw[part], dm[part], members[part][:, step.batch]) for part in slices])
         dv = torch.add(dG, dv, alpha=rule.momentum)
         dw = torch.sub(dw, dv, alpha=step.eta)
     return dw
@@ -179,8 +177,13 @@ def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tup
     return rule.push_direction(step.point, dg, d_perturbed), dm
 
 
-def _columns(run: Run, step: Step, count: int) -> Iterator[slice]:
+def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """What was computed for slices of the directions, put together."""
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+
+def _columns(run: Run, count: int) -> Iterator[slice]:
     """Slices of the directions that are carried together, so that a step stays within `BATCHED_BYTES`."""
-    each = len(step.batch) * run.objective.activation_bytes(run.train.x)
+    each = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
     each = 6 * each + 8 * run.parameters.numel() * run.parameters.element_size()
     return chunks(count, max(1, BATCHED_BYTES // each))
