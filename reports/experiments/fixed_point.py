@@ -95,7 +95,7 @@ def answer(frame: pd.DataFrame) -> str:
             f"in {kind} it moves the slope from {plain['slope']:.3f} to {newton['slope']:.3f} and the error of Δ from "
             f"{plain['error']:.3f} to {newton['error']:.3f}"
         )
-    return f"The Newton step is for runs that stand still: {', '.join(parts)}."
+    return f"What a Newton step changes at the end of the longest runs: {', '.join(parts)}."
 
 
 EXPERIMENT = Experiment(

@@ -107,7 +107,7 @@ def answer(frame: pd.DataFrame) -> str:
         together = bracket(*mean_interval(np.array(ranks)), digits=2)
         norm = f"{p:g}".replace("inf", "∞")
         parts.append(f"p = {norm}: {100 * part['flips'].mean():.1f} % flip, rank correlation with the error {together}")
-    return f"Removing a point flips signs at every p, and the error follows the flips unevenly; {'; '.join(parts)}."
+    return f"Coordinates of the gradient that change sign when a point is removed: {'; '.join(parts)}."
 
 
 def _cases() -> list[Case]:
