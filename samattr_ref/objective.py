@@ -17,7 +17,7 @@ from torch.func import functional_call, grad, jvp, vjp, vmap
 from samattr_ref.errors import SamattrError
 
 Products = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Directions u [m, P] to ∇²L(ω) u [m, P] and ⟨∇ℓ_i(ω), u⟩ [m, b]."""
+"""Directions u [m, P] to ∇²L(ω; w) u [m, P] and w_i ⟨∇ℓ_i(ω), u⟩ [m, b]."""
 
 CHUNK_BYTES = 64 * 2**20
 """How large the largest intermediate of a chunked computation may become."""
@@ -142,26 +142,25 @@ class Objective:
 
         Returns:
             ∇L(ω; w) [P], and a function of directions u [m, P] that gives ∇²L(ω; w) u [m, P], the λI included, and
-            ⟨∇ℓ_i(ω), u⟩ [m, b]: the derivative of ⟨∇L, u⟩ by ω and by the weights, by plain autograd through the
-            gradient's own graph, once for each direction or for all of them together.
+            w_i ⟨∇ℓ_i(ω), u⟩ [m, b]: the derivatives of ⟨∇L, u⟩ by ω and by the residuals, which ⟨∇L, u⟩ is linear in,
+            by plain autograd through the gradient's own graph, once for each direction or for all of them together.
         """
         leaves = self._leaves(omega)
-        w = (omega.new_ones(len(x)) if weights is None else weights.detach()).requires_grad_()
-        logits, residuals = self._residuals(leaves, x, y, w)
+        logits, residuals = self._residuals(leaves, x, y, weights)
         data = torch.autograd.grad(logits, leaves, residuals, create_graph=True)
-        inputs = (*leaves, w)
+        inputs, weight_decay = (*leaves, residuals), self.weight_decay
+        samples = len(x) * residuals.detach()
 
         def products(u: Tensor) -> tuple[Tensor, Tensor]:
             parts = u.split(self.sizes, dim=1)
             if len(u) == 1:
                 along = [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
-                *h, s = torch.autograd.grad(data, inputs, along, retain_graph=True)
-                flat, s = _flat(h)[None], s[None]
-            else:
-                along = [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
-                *h, s = torch.autograd.grad(data, inputs, along, retain_graph=True, is_grads_batched=True)
-                flat = torch.cat([part.flatten(1) for part in h], dim=1)
-            return torch.add(flat, u, alpha=self.weight_decay), s * len(x)
+                *h, d_logits = torch.autograd.grad(data, inputs, along, retain_graph=True)
+                return torch.add(_flat(h), u, alpha=weight_decay), (d_logits * samples).sum(-1)[None]
+            along = [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+            *h, d_logits = torch.autograd.grad(data, inputs, along, retain_graph=True, is_grads_batched=True)
+            flat = torch.cat([part.flatten(1) for part in h], dim=1)
+            return torch.add(flat, u, alpha=weight_decay), (d_logits * samples).sum(-1)
 
         return torch.add(_flat(data).detach(), omega, alpha=self.weight_decay), products
 

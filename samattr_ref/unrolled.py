@@ -133,8 +133,6 @@ def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tens
         return a + h, rule.momentum * u, d, products
     b, b_perturbed = rule.pull_direction(step.point, u)
     h, products = step.at_perturbed(b_perturbed)
-    if step.keep is not None:
-        products = products * step.keep
     through_omega, through_g, d = rule.pull(step.point, h, d)
     h0, products0 = step.at_omega(b + through_g)
     return a + h + through_omega + h0, rule.momentum * u, d, products + products0
