@@ -27,7 +27,7 @@ from baselines import metrics
 from baselines.truth import leave_one_out
 from samattr_ref.errors import SamattrError
 from samattr_ref.methods.sam_gif import perturbed_segments
-from samattr_ref.objective import Products
+from samattr_ref.objective import Linearised
 from samattr_ref.registry import attribute
 from samattr_ref.seeds import stream
 from samattr_ref.training import train
@@ -105,7 +105,7 @@ def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
         at_perturbed, at_omega = (run.objective.sample_gradients(w, x, y) for w in (perturbed, segment.omega))
         gif[points] += weights[:, None] * (at_perturbed @ directions.T)
         step = step_of(run, segment.step, segment.state)
-        H, H0 = (_norm(products, segment.omega) for products in (step.at_perturbed, step.at_omega))
+        H, H0 = (_norm(at, segment.omega) for at in (step.at_perturbed, step.at_omega))
         E = recipe.rho / float(torch.linalg.vector_norm(step.point.g))
         lengths_k = [torch.linalg.vector_norm(g, dim=1) for g in (at_perturbed, at_omega)]
         bound[points] += weights * (np.expm1(c) * lengths_k[0] + np.exp(c) * H * E * lengths_k[1])
@@ -121,11 +121,11 @@ def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame([{"last": count, **row} for count, row in found.items()])
 
 
-def _norm(products: Products, omega: Tensor) -> float:
+def _norm(linearised: Linearised, omega: Tensor) -> float:
     """The spectral norm of a batch's Hessian by power iteration: from below, close in practice."""
     v = torch.randn(1, len(omega), generator=stream(0, "power iteration"), dtype=torch.float64).to(omega)
     norm = 0.0
     for _ in range(POWER_ITERATIONS):
-        v = products(v / torch.linalg.vector_norm(v))[0]
+        v = linearised.along(v / torch.linalg.vector_norm(v))[0]
         norm = float(torch.linalg.vector_norm(v))
     return norm

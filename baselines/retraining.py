@@ -101,7 +101,7 @@ def _states(run: Run, engine: Engine, weights: Tensor, steps: range) -> Iterator
     for t in steps:
         points = run.batch(t).to(state.omega.device)
         batch = Batch(run.objective, run.train.x[points], run.train.y[points], eager=eager)
-        step = partial(_step, batch, float(run.step_sizes[t]), rule, run.draw(t))
+        step = partial(_step, batch, run.etas[t], rule, run.draw(t))
         if eager:
             after = step(State(*(tensor[0] for tensor in state)), weights[0, points])
             state = State(*(tensor[None] for tensor in after))

@@ -14,7 +14,8 @@ V = [Bᵀ (I + E H₀_{−k}) ; B₀ᵀ] this is an update of rank 2c,
 
     A_{−k} = A − U diag(Λ, Λ₀) V/n,
 
-so by Woodbury's identity one factorisation of A serves every point.
+so by Woodbury's identity one factorisation of A serves every point. Its score is the finite change of the query's loss,
+ℓ_q(ω* + Δ_k) − ℓ_q(ω*): ⟨∇ℓ_q, Δ_k⟩ would throw away half of what the step gains.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, SolverError
 from samattr_ref.implicit import Form, ImplicitOptions, ImplicitSystem
 from samattr_ref.run import Run
@@ -72,6 +74,13 @@ def newton_change(run: Run, points: Sequence[int], form: Form, options: Implicit
     if not bool(change.isfinite().all()):
         raise SolverError("a Newton step has no solution: use more damping")
     return change.to(run.parameters)
+
+
+def loss_changes(run: Run, queries: Examples, change: Tensor) -> Tensor:
+    """ℓ_q(ω* + Δ) − ℓ_q(ω*) of each change Δ [m, P] and query, taken in float64: [m, n_query]."""
+    exact, omega = queries.to(queries.x.device, torch.float64), run.parameters.double()
+    before = run.query_losses(exact, omega)
+    return torch.stack([run.query_losses(exact, omega + row.double()) - before for row in change]).to(change)
 
 
 def _point(run: Run, omega: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

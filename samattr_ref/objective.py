@@ -8,6 +8,7 @@ curvatures as λI, in closed form.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import cast
 
 import torch
@@ -15,9 +16,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from samattr_ref.errors import SamattrError
-
-Products = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Directions u [m, P] to ∇²L(ω; w) u [m, P] and w_i ⟨∇ℓ_i(ω), u⟩ [m, b]."""
 
 CHUNK_BYTES = 64 * 2**20
 """How large the largest intermediate of a chunked computation may become."""
@@ -129,40 +127,9 @@ class Objective:
             change += weights[:, part] @ self.sample_gradients(omega, x[part], y[part])
         return change
 
-    def linearise(
-        self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
-    ) -> tuple[Tensor, "Products"]:
-        """∇L(ω; w) of a batch, and its derivatives along many directions from the one graph that it took.
-
-        Args:
-            omega: ω, shape [P].
-            x: Inputs of the batch, [b, ...].
-            y: Their labels, [b].
-            weights: w, shape [b]; 1 where it is None.
-
-        Returns:
-            ∇L(ω; w) [P], and a function of directions u [m, P] that gives ∇²L(ω; w) u [m, P], the λI included, and
-            w_i ⟨∇ℓ_i(ω), u⟩ [m, b]: the derivatives of ⟨∇L, u⟩ by ω and by the residuals, which ⟨∇L, u⟩ is linear in,
-            by plain autograd through the gradient's own graph, once for each direction or for all of them together.
-        """
-        leaves = self._leaves(omega)
-        logits, residuals = self._residuals(leaves, x, y, weights)
-        data = torch.autograd.grad(logits, leaves, residuals, create_graph=True)
-        inputs, weight_decay = (*leaves, residuals), self.weight_decay
-        samples = len(x) * residuals.detach()
-
-        def products(u: Tensor) -> tuple[Tensor, Tensor]:
-            parts = u.split(self.sizes, dim=1)
-            if len(u) == 1:
-                along = [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
-                *h, d_logits = torch.autograd.grad(data, inputs, along, retain_graph=True)
-                return torch.add(_flat(h), u, alpha=weight_decay), (d_logits * samples).sum(-1)[None]
-            along = [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
-            *h, d_logits = torch.autograd.grad(data, inputs, along, retain_graph=True, is_grads_batched=True)
-            flat = torch.cat([part.flatten(1) for part in h], dim=1)
-            return torch.add(flat, u, alpha=weight_decay), (d_logits * samples).sum(-1)
-
-        return torch.add(_flat(data).detach(), omega, alpha=self.weight_decay), products
+    def linearise(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> "Linearised":
+        """∇L(ω; w) of a batch with the graph that it took, ready to be differentiated; see `Linearised`."""
+        return Linearised(self, omega, x, y, weights)
 
     def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """∇²L(ω) v for directions v [P, m], the λI included; forward over reverse (Pearlmutter 1994)."""
@@ -244,6 +211,46 @@ class Objective:
         return (self._activations + x[0].numel()) * x.element_size()
 
 
+class Linearised:
+    """∇L(ω; w) of a batch, and its derivatives along many directions from the one graph that it took.
+
+    Args:
+        objective: The training loss.
+        omega: ω, shape [P].
+        x: Inputs of the batch, [b, ...].
+        y: Their labels, [b].
+        weights: w, shape [b]; 1 where it is None.
+    """
+
+    def __init__(self, objective: Objective, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None) -> None:
+        self.objective, self.omega = objective, omega
+        leaves = objective._leaves(omega)
+        logits, residuals = objective._residuals(leaves, x, y, weights)
+        self._data = torch.autograd.grad(logits, leaves, residuals, create_graph=True)
+        self._inputs, self._samples = (*leaves, residuals), len(x) * residuals.detach()
+
+    @property
+    def gradient(self) -> Tensor:
+        """∇L(ω; w), shape [P]."""
+        return torch.add(_flat(self._data).detach(), self.omega, alpha=self.objective.weight_decay)
+
+    def along(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """∇²L(ω; w) u [m, P], the λI included, and w_i ⟨∇ℓ_i(ω), u⟩ [m, b] for directions u [m, P].
+
+        They are the derivatives of ⟨∇L, u⟩ by ω and by the residuals, which ⟨∇L, u⟩ is linear in, by plain autograd
+        through the gradient's own graph, once for each direction or for all of them together.
+        """
+        shapes, single = self.objective.shapes, len(u) == 1
+        parts = zip(u.split(self.objective.sizes, dim=1), shapes, strict=True)
+        along = [part.view(shape) if single else part.reshape(-1, *shape) for part, shape in parts]
+        *h, d_logits = torch.autograd.grad(
+            self._data, self._inputs, along, retain_graph=True, is_grads_batched=not single
+        )
+        flat = _flat(h) if single else torch.cat([part.flatten(1) for part in h], dim=1)
+        products = (d_logits * self._samples).sum(-1)
+        return torch.add(flat, u, alpha=self.objective.weight_decay), products[None] if single else products
+
+
 def bind(module: nn.Module, tensors: Iterator[Tensor], bound: dict[int, nn.Module | Tensor]) -> nn.Module:
     """The module with tensors in the place of its parameters, in the order of `module.parameters()`.
 
@@ -286,7 +293,12 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
     """1 at each label and 0 elsewhere, in the shape and dtype of the logits [b, c]."""
-    return (labels[..., None] == torch.arange(logits.shape[-1], device=logits.device)).to(logits.dtype)
+    return _identity(logits.shape[-1], logits.dtype, logits.device)[labels]
+
+
+@cache
+def _identity(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.eye(size, dtype=dtype, device=device)
 
 
 def chunk_length(bytes_per_item: int) -> int:

@@ -44,7 +44,7 @@ class Run:
     environment: dict[str, Any]
     cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
-    @property
+    @cached_property
     def splits(self) -> Splits:
         """The workload's sets."""
         return self.workload.splits
@@ -52,7 +52,7 @@ class Run:
     @property
     def train(self) -> Examples:
         """The training points, labels as trained on."""
-        return self.workload.splits.train
+        return self.splits.train
 
     @property
     def n_train(self) -> int:
@@ -77,8 +77,17 @@ class Run:
 
     def batch(self, t: int) -> Tensor:
         """The points of batch t, int64 [|b_t|]."""
-        row = self.batches[t]
-        return row[row >= 0]
+        return self.batches[t, : self._batch_sizes[t]]
+
+    @cached_property
+    def etas(self) -> list[float]:
+        """The step sizes η_t as numbers."""
+        return [float(eta) for eta in self.step_sizes]
+
+    @cached_property
+    def _batch_sizes(self) -> list[int]:
+        """|b_t|; what pads a row stands at its end."""
+        return [int(size) for size in (self.batches >= 0).sum(1)]
 
     def draw(self, t: int) -> Draw:
         """What step t drew."""

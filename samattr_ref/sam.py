@@ -47,7 +47,7 @@ def perturbation(g: Tensor, rho: float, p: float = 2.0) -> Tensor:
     """
     if p == 2:
         norm = torch.linalg.vector_norm(g)
-        return g * (rho / torch.where(norm > 0, norm, 1.0))
+        return g * (rho / (norm + (norm == 0)))
     if math.isinf(p):
         return rho * torch.sign(g)
     top = g.detach().abs().amax()
@@ -84,12 +84,13 @@ def perturbation_derivative(g: Tensor, v: Tensor, rho: float, p: float = 2.0) ->
     """
     if math.isinf(p) or p == 1:
         return torch.zeros_like(v)
-    columns = v if v.ndim == 2 else v[:, None]
     if p == 2:
         length = torch.linalg.vector_norm(g)
-        unit = g / torch.where(length > 0, length, 1.0)
-        product = torch.where(length > 0, rho / length, 0.0) * (columns - torch.outer(unit, unit @ columns))
-        return product if v.ndim == 2 else product[:, 0]
+        inverse = (1 / length).nan_to_num(posinf=0.0)
+        unit = g * inverse
+        along = unit @ v
+        return (rho * inverse) * (v - (unit * along if v.ndim == 1 else torch.outer(unit, along)))
+    columns = v if v.ndim == 2 else v[:, None]
     q = p / (p - 1)
     top = g.abs().amax()
     scale = torch.where(top > 0, top, 1.0)

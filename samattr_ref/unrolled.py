@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from samattr_ref.objective import Products, chunks
+from samattr_ref.objective import Linearised, chunks
 from samattr_ref.run import Run
 from samattr_ref.step import Batch, State
 from samattr_ref.trajectory import reversed_states, states
@@ -52,11 +52,11 @@ class Step:
     Attributes:
         batch: The points of the batch, int64 [b].
         eta: Step size η.
-        point: ω, g = ∇L_b(ω), the memory and g̃ = ∇L_b(ω + ê).
+        point: ω, g = ∇L_b(ω), the memory and, where G is made of both, g̃ = ∇L_b(ω + ê).
         perturbed: ω + ê, shape [P].
         keep: Weights c [b] of the points in g̃; None where all are 1.
-        at_omega: Directions u to H₀ u and ⟨∇ℓ_i(ω), u⟩.
-        at_perturbed: Directions u to H u and c_i ⟨∇ℓ_i(ω + ê), u⟩.
+        at_omega: The gradient at ω: H₀ u and ⟨∇ℓ_i(ω), u⟩ along directions u.
+        at_perturbed: That at ω + ê: H u and c_i ⟨∇ℓ_i(ω + ê), u⟩.
     """
 
     batch: Tensor
@@ -64,8 +64,8 @@ class Step:
     point: Point
     perturbed: Tensor
     keep: Tensor | None
-    at_omega: Products
-    at_perturbed: Products
+    at_omega: Linearised
+    at_perturbed: Linearised
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +90,14 @@ def step_of(run: Run, t: int, state: State) -> Step:
     rule, omega, draw = run.workload.recipe.rule, state.omega, run.draw(t)
     points = run.batch(t).to(omega.device)
     batch = Batch(run.objective, run.train.x[points], run.train.y[points])
-    g, at_omega = run.objective.linearise(omega, batch.x, batch.y)
-    perturbed, g_perturbed, keep, at_perturbed = omega, g, None, at_omega
+    at_omega = at_perturbed = run.objective.linearise(omega, batch.x, batch.y)
+    g, perturbed, keep = at_omega.gradient, omega, None
     if rule.rho > 0:
         perturbed = omega + rule.perturb(omega, g, state.memory, draw)
         keep = batch.keep(rule, omega, perturbed)
-        g_perturbed, at_perturbed = run.objective.linearise(perturbed, batch.x, batch.y, keep)
-    point = Point(omega, g, state.memory, g_perturbed, draw)
-    return Step(points, float(run.step_sizes[t]), point, perturbed, keep, at_omega, at_perturbed)
+        at_perturbed = run.objective.linearise(perturbed, batch.x, batch.y, keep)
+    point = Point(omega, g, state.memory, at_perturbed.gradient if rule.combines else g, draw)
+    return Step(points, run.etas[t], point, perturbed, keep, at_omega, at_perturbed)
 
 
 def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | None = None) -> Adjoint:
@@ -129,12 +129,12 @@ def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tens
     """The adjoints of (ω, v, memory) before a step from those after it, [m, P] each, and |b| dℓ_q/dw_i, [m, b]."""
     u = torch.sub(c, a, alpha=step.eta)
     if rule.rho == 0:
-        h, products = step.at_omega(u)
+        h, products = step.at_omega.along(u)
         return a + h, rule.momentum * u, d, products
     b, b_perturbed = rule.pull_direction(step.point, u)
-    h, products = step.at_perturbed(b_perturbed)
+    h, products = step.at_perturbed.along(b_perturbed)
     through_omega, through_g, d = rule.pull(step.point, h, d)
-    h0, products0 = step.at_omega(b + through_g)
+    h0, products0 = step.at_omega.along(b + through_g)
     return a + h + through_omega + h0, rule.momentum * u, d, products + products0
 
 
@@ -166,12 +166,12 @@ def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tup
     rule, gradients = run.workload.recipe.rule, run.objective.weighted_gradients
     x, y = run.train.x[step.batch], run.train.y[step.batch]
     share = removed / len(step.batch)
-    dg = step.at_omega(dw)[0] - gradients(step.point.omega, x, y, share)
+    dg = step.at_omega.along(dw)[0] - gradients(step.point.omega, x, y, share)
     if rule.rho == 0:
         return dg, dm
     de, dm = rule.push(step.point, dw, dg, dm)
     kept = share if step.keep is None else share * step.keep
-    d_perturbed = step.at_perturbed(dw + de)[0] - gradients(step.perturbed, x, y, kept)
+    d_perturbed = step.at_perturbed.along(dw + de)[0] - gradients(step.perturbed, x, y, kept)
     return rule.push_direction(step.point, dg, d_perturbed), dm
 
 

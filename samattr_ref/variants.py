@@ -218,6 +218,11 @@ class Rule:
         if self.p != 2 and not self.variant.any_norm:
             raise SamattrError(f"{self.variant.name} has a norm of its own: leave p at 2")
 
+    @property
+    def combines(self) -> bool:
+        """Whether G is made of g̃ and of g too."""
+        return type(self.variant).combine is not Sam.combine
+
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, draw: Draw = NOTHING) -> Tensor:
         """ê [P]; zero for ρ = 0."""
         if self.rho == 0:
@@ -243,13 +248,13 @@ class Rule:
 
     def push_direction(self, at: "Point", d_g: Tensor, d_perturbed: Tensor) -> Tensor:
         """Changes of G along changes of g and g̃, [m, P] each."""
-        if type(self.variant).combine is Sam.combine:
+        if not self.combines:
             return d_perturbed
         return vmap(lambda *tangents: jvp(self.variant.combine, (at.g, at.g_perturbed), tangents)[1])(d_g, d_perturbed)
 
     def pull_direction(self, at: "Point", u: Tensor) -> tuple[Tensor | float, Tensor]:
         """Adjoints of g and g̃ from that of G, [m, P] each."""
-        if type(self.variant).combine is Sam.combine:
+        if not self.combines:
             return 0.0, u
         return vmap(vjp(self.variant.combine, at.g, at.g_perturbed)[1])(u)
 

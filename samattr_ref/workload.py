@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -83,7 +83,7 @@ class SamRecipe:
         if self.sampling not in ("epochs", "replacement"):
             raise unknown_name("sampling", self.sampling, ["epochs", "replacement"])
 
-    @property
+    @cached_property
     def rule(self) -> Rule:
         """How a step perturbs and moves."""
         return Rule(self.rho, self.p, self.momentum, self.variant)

@@ -12,11 +12,11 @@ from reports.curves import BAND, bracket, describe, draw_curves, summarise
 from reports.experiment import Case, Experiment, over
 from reports.style import look
 from samattr_ref.errors import SamattrError
-from samattr_ref.registry import parameter_change
+from samattr_ref.registry import attribute, parameter_change
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-STEPS = (30, 100, 300, 1000, 3000)
+STEPS = (30, 100, 300, 1000, 3000, 10000)
 NEWTON = "sam-hif-implicit Newton"
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "if": ("if", {}),
@@ -45,7 +45,7 @@ def measure(workload: Workload, steps: int) -> pd.DataFrame:
         except SamattrError as error:
             rows.append(row | {"status": str(error)})
             continue
-        scores = (change @ run.query_gradients(run.workload.queries).T).numpy()
+        scores = attribute(run, name, **options).values[truth.removed].numpy()
         row["slope"] = metrics.slope(scores, true)
         row["error"] = metrics.relative_error(change.numpy(), changes)
         row["spearman"] = float(metrics.spearman_per_query(scores, true).mean())

@@ -3,7 +3,8 @@
     Δ_k = (1/n) (H + H ∂ê/∂ω)⁻¹ [∇ℓ_k(ω* + ê) + H (∂ê/∂g) ∇ℓ_k(ω*)]
 
 The paper's Theorem 4.5 differentiates ê by ω but not by the removed weight; this form does both. With `newton`, one
-Newton step for the finite removal of each point instead of the slope, see `samattr_ref.newton`.
+Newton step for the finite removal of each point instead of the slope, scored by the loss after it, see
+`samattr_ref.newton`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.implicit import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
-from samattr_ref.newton import newton_change
+from samattr_ref.newton import loss_changes, newton_change
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
@@ -61,8 +62,7 @@ def sam_hif_implicit_change(run: Run, groups: Sequence[Tensor], **chosen: Any) -
 def sam_hif_implicit(run: Run, queries: Examples, **chosen: Any) -> Scores:
     """Scores [n_train, n_query], linear in the query; for the options see `NewtonOptions`."""
     options = NewtonOptions(**chosen)
-    gradients = run.query_gradients(queries)
     if not options.newton:
-        return implicit_products(run, gradients.T.contiguous(), FORM, options)
-    values = newton_change(run, range(run.n_train), FORM, options) @ gradients.T
-    return Scores(values, {"options": asdict(options)})
+        return implicit_products(run, run.query_gradients(queries).T.contiguous(), FORM, options)
+    change = newton_change(run, range(run.n_train), FORM, options)
+    return Scores(loss_changes(run, queries, change), {"options": asdict(options)})
