@@ -10,6 +10,9 @@ where the prediction takes ∂ê/∂ω for zero. For p = 2, ê is smooth in g: a
 sign held, and flips alone cause no error.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 import torch
 
@@ -22,17 +25,23 @@ from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 
-def sign_flips(workload: Workload, methods: tuple[str, ...], points: int) -> pd.DataFrame:
+def sign_flips(
+    workload: Workload, methods: tuple[str, ...], points: int, options: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
     """Flips of sign between ∇L(ω*) and ∇L_{−k}(ω_{−k}), removal by removal, beside the error of predicted changes.
 
     Args:
         workload: The workload.
         methods: Methods whose parameter changes are held against the true ones.
         points: How many of the removed points to look at.
+        options: Options of the methods.
 
     Returns:
         Rows `point`, `method`: `flips` (share of the coordinates), `error` (‖Δ̂ − Δ‖/‖Δ‖), `shift` (‖ê_{−k} − ê‖/‖Δ‖,
         the bound from flips where p = ∞), `size` (‖Δ‖), `grad_norm`, `status`.
+
+    Raises:
+        UnstableError: where training diverges or does not repeat itself.
     """
     run = train(workload)
     truth = leave_one_out(run)
@@ -44,7 +53,9 @@ def sign_flips(workload: Workload, methods: tuple[str, ...], points: int) -> pd.
     for name in methods:
         status = "ok"
         try:
-            error = torch.linalg.vector_norm(parameter_change(run, name, groups) - true, dim=1) / size
+            error = (
+                torch.linalg.vector_norm(parameter_change(run, name, groups, **(options or {})) - true, dim=1) / size
+            )
         except SamattrError as failure:
             status, error = str(failure), torch.full_like(size, torch.nan)
         columns = {"flips": flips, "error": error, "shift": shift / size, "size": size}

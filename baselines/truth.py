@@ -17,7 +17,7 @@ from baselines.retraining import Plan, plan_retraining, retrain
 from samattr_ref import store
 from samattr_ref.data import Examples
 from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError
+from samattr_ref.errors import SamattrError, UnstableError
 from samattr_ref.objective import chunks
 from samattr_ref.progress import track
 from samattr_ref.registry import check_groups, check_queries
@@ -151,7 +151,8 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Trut
         groups: The points to leave out of each retraining.
 
     Raises:
-        SamattrError: for groups that do not fit the run, a run that does not repeat itself, or a store that fails.
+        UnstableError: for a retraining that diverges, or a run that does not repeat itself.
+        SamattrError: for groups that do not fit the run, or a store that fails.
     """
     checked = check_groups(run, groups)
     if not checked:
@@ -167,13 +168,13 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Trut
             with measured() as cost:
                 parameters = retrain(run, everything[part], plan.engine)
             if not bool(torch.isfinite(parameters).all()):
-                raise SamattrError(f"a retraining of {run.workload.name} diverged: lower the learning rate or rho")
+                raise UnstableError(f"a retraining of {run.workload.name} diverged: lower the learning rate or rho")
             store.save(path, _chunk_name(i), {**vars(cost), "environment": environment()}, {"parameters": parameters})
         stored = [store.read(path, _chunk_name(i)) for i, _ in slices]
     parameters = torch.cat([tensors["parameters"].to(run.parameters.device) for _, tensors in stored])
     error = float((parameters[0] - run.parameters).norm() / run.parameters.norm())
     if error > REPLAY_TOLERANCE[run.parameters.dtype]:
-        raise SamattrError(
+        raise UnstableError(
             f"retraining {run.workload.name} with nothing removed ends {error:.1e} (relative) from the run: "
             "its training does not repeat itself, so there is no same-run ground truth"
         )

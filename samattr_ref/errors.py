@@ -12,6 +12,10 @@ class SolverError(SamattrError):
     """A linear solve that diverged, stalled or met a singular matrix."""
 
 
+class UnstableError(SamattrError):
+    """Training that diverges or does not repeat itself: nothing can be the ground truth of it."""
+
+
 class StoreError(SamattrError):
     """An artefact on disk that is damaged or that could not be written."""
 

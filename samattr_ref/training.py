@@ -13,7 +13,7 @@ from torch import Tensor
 from samattr_ref import store
 from samattr_ref.determinism import check_deterministic
 from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError
+from samattr_ref.errors import SamattrError, UnstableError
 from samattr_ref.objective import Objective
 from samattr_ref.progress import track
 from samattr_ref.run import Run, as_device
@@ -41,8 +41,9 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
         The run, with ω_0 and ω_T always kept.
 
     Raises:
-        SamattrError: if C is larger than the number of steps, the network is random or mixes samples, training
-            diverges, or the store cannot be used.
+        UnstableError: if training diverges.
+        SamattrError: if C is larger than the number of steps, the network is random or mixes samples, or the store
+            cannot be used.
     """
     objective, initial = workload.build()
     keep = steps_to_keep(checkpoints, workload.recipe, initial)
@@ -155,7 +156,7 @@ def _train(
             states.append(state if recipe.momentum else state._replace(velocity=state.velocity[:0]))
         state = trainer.step(t, state)
     if not bool(torch.isfinite(state.omega).all()):
-        raise SamattrError(f"training of {workload.name} diverged: lower the learning rate or rho")
+        raise UnstableError(f"training of {workload.name} diverged: lower the learning rate or rho")
     tensors = {
         "parameters": state.omega,
         "batches": batches,

@@ -1,5 +1,7 @@
 """How far truth goes: fidelity of the exact derivative as training gets longer, faster, smoother or rougher."""
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from baselines.truth import leave_one_out
 from reports.curves import bracket, describe, legend, plain_ticks, summarise
 from reports.experiment import Case, Experiment
 from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.errors import UnstableError
 from samattr_ref.registry import attribute
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -29,12 +32,16 @@ SETTINGS = {"n_removed": 100}
 
 def measure(workload: Workload, axis: str, value: float, activation: str) -> pd.DataFrame:
     """Agreement of the exact derivative and of SAM-GIF, and how much the derivative grows backwards through the run."""
-    run = train(workload.override(**{axis: value, "activation": activation}))
-    truth = leave_one_out(run)
+    setting = {"axis": axis, "value": value, "activation": activation}
+    try:
+        run = train(workload.override(**{axis: value, "activation": activation}))
+        truth = leave_one_out(run)
+    except UnstableError as unstable:
+        nothing = dict.fromkeys(("spearman", "growth", "accuracy"), math.nan)
+        return pd.DataFrame([{"method": name, **setting, **nothing, "status": str(unstable)} for name in COMPARED])
     rows = [{"method": name, **agreement(truth, name, {})} for name in COMPARED]
     growth = attribute(run, "sam-unrolled", run.splits.queries.pool()).diagnostics["growth"]
-    accuracy = run.accuracy(run.splits.validation)
-    return pd.DataFrame(rows).assign(axis=axis, value=value, activation=activation, growth=growth, accuracy=accuracy)
+    return pd.DataFrame(rows).assign(**setting, growth=growth, accuracy=run.accuracy(run.splits.validation))
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -74,6 +81,8 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     headings = {"spearman": "Spearman", "growth": "log10 growth", "accuracy": "Accuracy"}
     for name, heading in headings.items():
         shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
+    counted = own.groupby(["axis", "value", "activation"], sort=False)["spearman"].agg(["count", "size"])
+    shown["Stable runs"] = [f"{count} of {size}" for count, size in counted.to_numpy()]
     return shown
 
 
@@ -83,7 +92,8 @@ def caption(frame: pd.DataFrame) -> str:
         f"One setting of the recipe varied, the others as the workload has them, three activations ({describe(frame)}; "
         f"{SETTINGS['n_removed']} removals a run). Bands: 95 % t-intervals over seeds. Growth: the largest "
         "‖dℓ/dω_0‖/‖dℓ/dω_T‖ of the mean query; where it is far above 1 the run is chaotic and no derivative stands "
-        "for the removal of a point."
+        "for the removal of a point. A run is stable where training does not diverge and a retraining with nothing "
+        "removed ends where it did; means are over those."
     )
 
 
