@@ -21,7 +21,7 @@ LARGE = {"curvature": "gauss-newton", "damping": 0.1, "solver": "neumann", "orde
 """Options of the implicit methods where a network is too large to choose them: a short series, the same for all."""
 
 HESSIAN = ("sam-hif-implicit", "sam-if", "sam-hif", "sam-hif-fast", "if")
-CNN = {"n_train": 500, "n_query": 20, "channels": (8, 16), "steps": 200, "n_removed": 100}
+CNN = {"n_train": 1000, "n_query": 20, "channels": (8, 16), "steps": 200, "schedule": "cosine", "n_removed": 100}
 SMALL = (Case("digits-logreg"), Case("digits-mlp"))
 IMAGES = (Case("mnist-mlp", {"n_query": 20}), Case("cifar10-cnn", CNN))
 
