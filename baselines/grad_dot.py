@@ -12,6 +12,6 @@ from samattr_ref.scores import Scores
 @method("grad-dot", summary="gradient dot products at ω*", source="Charpiat et al. 2019", linear=True)
 def grad_dot(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""
-    directions = run.query_gradients(queries).T.contiguous()
+    directions = run.query_directions(queries)
     products = run.objective.gradient_products(run.parameters, run.train.x, run.train.y, directions)
     return Scores(products / run.n_train)

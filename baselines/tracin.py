@@ -40,7 +40,7 @@ def trajectory_products(run: Run, queries: Examples, checkpoints: int | None) ->
     """Gradient dot products at ω_t, weighted by the step sizes with which each point was used."""
     values = torch.zeros(run.n_train, len(queries)).to(run.parameters)
     for segment in segments(run, checkpoints, run.step_sizes):
-        directions = run.query_gradients(queries, segment.omega).T.contiguous()
+        directions = run.query_directions(queries, segment.omega)
         x, y = run.train.x[segment.points], run.train.y[segment.points]
         products = run.objective.gradient_products(segment.omega, x, y, directions)
         values[segment.points] += segment.weights[:, None] * products

@@ -15,10 +15,10 @@ from torch import Tensor
 from baselines.measure import measured
 from baselines.retraining import Plan, plan_retraining, retrain
 from samattr_ref import store
+from samattr_ref.chunking import chunks
 from samattr_ref.data import Examples
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError, UnstableError
-from samattr_ref.objective import chunks
 from samattr_ref.progress import track
 from samattr_ref.registry import check_groups, check_queries
 from samattr_ref.run import Run

@@ -6,19 +6,19 @@ with cross-entropy ℓ_i. The divisor stays |b| when points are removed (w_i = 0
 curvatures as λI, in closed form.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
+from samattr_ref.bound import bind
+from samattr_ref.chunking import chunk_length, chunks
 from samattr_ref.errors import SamattrError
-
-CHUNK_BYTES = 64 * 2**20
-"""How large the largest intermediate of a chunked computation may become."""
+from samattr_ref.ghost import GhostEngine, SampleGradients
+from samattr_ref.losses import cross_entropy, residuals
 
 FORWARD_COLUMNS = 4
 """Up to this many directions, one forward-mode pass each beats making per-sample gradients."""
@@ -34,7 +34,7 @@ class Objective:
     Raises:
         SamattrError: if a layer is random or mixes samples (dropout, train-mode batch norm): removing a point would
             then change more than the point, and no same-run ground truth exists. `train` also tries what a network
-            does, whatever its layers are called.
+            does, whatever its layers are called. Also for an embedding whose derivatives torch's two modes disagree on.
     """
 
     def __init__(self, module: nn.Module, weight_decay: float = 0.0) -> None:
@@ -44,6 +44,11 @@ class Objective:
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training:
                 raise SamattrError(
                     f"layer '{name}' is train-mode batch norm, which mixes samples; samattr_ref.group_norm converts it"
+                )
+            if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
+                raise SamattrError(
+                    f"layer '{name}' has a padding_idx, whose row backward mode holds still and forward mode moves; "
+                    "leave it out and mask the padding in the network"
                 )
         self.module = module
         self.weight_decay = weight_decay
@@ -85,32 +90,39 @@ class Objective:
         data = torch.autograd.grad(logits, leaves, residuals)
         return torch.add(_flat(data), omega, alpha=self.weight_decay)
 
+    @cached_property
+    def _ghost(self) -> GhostEngine:
+        return GhostEngine(self.module)
+
+    def factored_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
+        """∇ℓ_i(ω) of each sample, without the L2 term, in factors that products are taken from, never formed."""
+        return self._ghost.gradients(omega, x, y)
+
     def sample_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """∇ℓ_i(ω) of each sample [b, P], without the L2 term."""
+        return self.factored_gradients(omega, x, y).dense()
 
-        def one(omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            return self.sample_losses(omega, x[None], y[None])[0]
+    def gradient_products(self, omega: Tensor, x: Tensor, y: Tensor, directions: Tensor | SampleGradients) -> Tensor:
+        """⟨∇ℓ_i(ω), v_j⟩ for samples i and directions v_j [P, m], or gradients of other samples in factors: [b, m].
 
-        return vmap(grad(one), in_dims=(None, 0, 0))(omega, x, y)
-
-    def gradient_products(self, omega: Tensor, x: Tensor, y: Tensor, directions: Tensor) -> Tensor:
-        """⟨∇ℓ_i(ω), v_j⟩ for samples i and directions v_j: [b, m] from directions [P, m].
-
-        Few directions take one forward-mode pass each and form no per-sample gradient; many take per-sample gradients
-        and a matrix product, in chunks of samples.
+        One or few directions take one forward-mode pass each, all others the samples' factors, see
+        `samattr_ref.ghost`; in chunks of samples.
         """
-        if directions.shape[1] <= FORWARD_COLUMNS:
+
+        def products(x: Tensor, y: Tensor) -> Tensor:
+            if isinstance(directions, SampleGradients):
+                return self.factored_gradients(omega, x, y).dot(directions)
+            if directions.shape[1] > FORWARD_COLUMNS:
+                return self.factored_gradients(omega, x, y).along(directions)
 
             def losses(w: Tensor) -> Tensor:
                 return self.sample_losses(w, x, y)
 
             return torch.stack([jvp(losses, (omega,), (v,))[1] for v in directions.T.contiguous()], dim=1)
-        size = chunk_length(self.n_parameters * omega.element_size())
-        parts = [
-            self.sample_gradients(omega, xs, ys) @ directions
-            for xs, ys in zip(x.split(size), y.split(size), strict=True)
-        ]
-        return torch.cat(parts)
+
+        columns = 1 if isinstance(directions, SampleGradients) else directions.shape[1]
+        size = chunk_length(self._ghost.bytes_a_sample(self.activation_bytes(x), columns, omega.element_size()))
+        return torch.cat([products(xs, ys) for xs, ys in zip(x.split(size), y.split(size), strict=True)])
 
     def weighted_gradients(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         """Σ_i a_gi ∇ℓ_i(ω) for rows of weights a [m, b]: [m, P].
@@ -177,8 +189,8 @@ class Objective:
     def _residuals(self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits z [b, c] and the loss's gradient by them, w_i (π_i − onehot(y_i))/|b|: backward begins there."""
         logits = bind(self.module, iter(leaves), {})(x)
-        residuals = (logits.softmax(-1) - one_hot(y, logits)) / len(x)
-        return logits, residuals if weights is None else residuals * weights[:, None]
+        by_logits = residuals(logits, y) / len(x)
+        return logits, by_logits if weights is None else by_logits * weights[:, None]
 
     def _data_loss(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
         losses = self.sample_losses(omega, x, y)
@@ -204,7 +216,7 @@ class Objective:
                 for layer in self.module.modules()
             ]
             with torch.no_grad():
-                self.module(x[:1].to(next(self.module.parameters()).dtype))
+                self.module(x[:1].to(next(self.module.parameters()).dtype) if x.is_floating_point() else x[:1])
             for hook in hooks:
                 hook.remove()
             self._activations = sum(counted)
@@ -251,62 +263,5 @@ class Linearised:
         return torch.add(flat, u, alpha=self.objective.weight_decay), products[None] if single else products
 
 
-def bind(module: nn.Module, tensors: Iterator[Tensor], bound: dict[int, nn.Module | Tensor]) -> nn.Module:
-    """The module with tensors in the place of its parameters, in the order of `module.parameters()`.
-
-    A shallow copy, layer by layer, that shares all else: what `torch.func.functional_call` does at a fraction of its
-    overhead, for plain autograd.
-
-    Args:
-        module: The module, left as it is.
-        tensors: The tensors.
-        bound: What has been bound already, by identity: a layer or a parameter that is used twice stays one.
-    """
-    if id(module) not in bound:
-        bound[id(module)] = copied = object.__new__(type(module))
-        own = copied.__dict__  # written past nn.Module's bookkeeping, which is what makes this fast
-        own.update(module.__dict__)
-        own["_parameters"] = parameters = dict(module._parameters)
-        for name, parameter in parameters.items():
-            if parameter is not None:
-                if id(parameter) not in bound:
-                    bound[id(parameter)] = next(tensors)
-                parameters[name] = cast(nn.Parameter, bound[id(parameter)])
-        own["_modules"] = {
-            name: None if child is None else bind(child, tensors, bound) for name, child in module._modules.items()
-        }
-    return cast(nn.Module, bound[id(module)])
-
-
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample [b] from logits [b, c] and class indices [b].
-
-    Written as logsumexp(z) − z_y with a one-hot product: under `vmap` on a CPU that is twice as fast as
-    `torch.nn.functional.cross_entropy`, whose log-softmax over few classes does not vectorise.
-    """
-    return torch.logsumexp(logits, -1) - (logits * one_hot(labels, logits)).sum(-1)
-
-
-def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
-    """1 at each label and 0 elsewhere, in the shape and dtype of the logits [b, c]."""
-    return _identity(logits.shape[-1], logits.dtype, logits.device)[labels]
-
-
-@cache
-def _identity(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.eye(size, dtype=dtype, device=device)
-
-
-def chunk_length(bytes_per_item: int) -> int:
-    """How many items of that size fit in `CHUNK_BYTES`, at least one."""
-    return max(1, CHUNK_BYTES // max(1, math.ceil(bytes_per_item)))
-
-
-def chunks(count: int, size: int) -> Iterator[slice]:
-    """Consecutive slices of at most `size` that cover `count` items."""
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples, Splits
+from samattr_ref.ghost import SampleGradients
 from samattr_ref.objective import Objective
 from samattr_ref.step import State
 from samattr_ref.variants import Draw
@@ -118,6 +119,13 @@ class Run:
             )
             return mean[None]
         return self.objective.sample_gradients(omega, queries.x, queries.y)
+
+    def query_directions(self, queries: Examples, parameters: Tensor | None = None) -> Tensor | SampleGradients:
+        """`query_gradients` for products with the gradients of other samples: in factors, or a mean's own [P, 1]."""
+        if queries.pooled:
+            return self.query_gradients(queries, parameters).T
+        omega = self.parameters if parameters is None else parameters
+        return self.objective.factored_gradients(omega, queries.x, queries.y)
 
     def gradient(self, omega: Tensor) -> Tensor:
         """The full training gradient ∇L(ω) [P], the L2 term included."""

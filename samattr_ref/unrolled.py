@@ -35,7 +35,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from samattr_ref.objective import Linearised, chunks
+from samattr_ref.chunking import chunks
+from samattr_ref.objective import Linearised
 from samattr_ref.run import Run
 from samattr_ref.step import Batch, State
 from samattr_ref.trajectory import reversed_states, states

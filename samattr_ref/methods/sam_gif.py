@@ -48,8 +48,8 @@ def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> S
     Raises:
         SamattrError: if C is larger than the number of steps.
     """
-    directions = run.query_gradients(queries).T.contiguous()
-    values = torch.zeros(run.n_train, len(queries)).to(directions)
+    directions = run.query_directions(queries)
+    values = torch.zeros(run.n_train, len(queries)).to(run.parameters)
     for segment, omega in perturbed_segments(run, checkpoints):
         x, y = run.train.x[segment.points], run.train.y[segment.points]
         products = run.objective.gradient_products(omega, x, y, directions)

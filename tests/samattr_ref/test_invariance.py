@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import samattr_ref as sr
-from samattr_ref import objective
+from samattr_ref import chunking
 from samattr_ref.data import Examples, Splits
 from tests.conftest import small, small_cnn
 
@@ -46,7 +46,7 @@ def run(request):
 @pytest.mark.parametrize("name", CASES)
 def test_chunk_size(run, name, monkeypatch):
     whole = sr.attribute(run, name, **CASES[name]).values
-    monkeypatch.setattr(objective, "CHUNK_BYTES", 400_000)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 400_000)
     cut = sr.attribute(replace(run), name, **CASES[name]).values
     torch.testing.assert_close(cut, whole, rtol=1e-10, atol=1e-10 * float(whole.abs().max()))
 

@@ -69,7 +69,7 @@ def test_curvature_agrees_with_curvlinops(make, operator, product):
     torch.testing.assert_close(product(objective, omega, x, y, v), expected, rtol=1e-8, atol=1e-10)
 
 
-def test_random_or_sample_mixing_layers_are_refused():
-    for layer in (nn.Dropout(0.5), nn.BatchNorm1d(4)):
-        with pytest.raises(sr.SamattrError, match=r"dropout|batch norm"):
+def test_layers_without_ground_truth_are_refused():
+    for layer in (nn.Dropout(0.5), nn.BatchNorm1d(4), nn.Embedding(4, 4, padding_idx=0)):
+        with pytest.raises(sr.SamattrError, match=r"dropout|batch norm|padding_idx"):
             Objective(nn.Sequential(nn.Linear(4, 4), layer))

@@ -1,0 +1,408 @@
+r"""Products of per-sample gradients that are never formed ("ghost" products), layer by layer.
+
+A layer that is linear in its parameters, z_s = W a_s + b at positions s of a sample (one for a linear layer on vectors,
+one a pixel for a convolution, whose a_s are image patches), has the per-sample gradient Σ_s δ_s a_sᵀ by W, where
+δ_s = ∂ℓ/∂z_s. So
+
+    ⟨∇_W ℓ_i, ∇_W ℓ_q⟩ = Σ_{s,t} ⟨a_is, a_qt⟩ ⟨δ_is, δ_qt⟩,    ⟨∇_W ℓ_i, V⟩ = Σ_s ⟨V a_is, δ_is⟩,
+
+and one forward and one backward pass to the layers' outputs, with no gradient by any parameter, give all of them. For
+few positions the products on the left are cheaper, for many the small matrices Σ_s δ_s a_sᵀ: each layer takes what is
+cheaper for its shapes. Layers that scale and shift have few parameters, whose per-sample gradients are formed; all
+other parameters take `vmap(grad)`. Which layers are which is tried once on two samples, not believed: a layer that is
+used in another way than its type says (a tied weight, an operation in place after it) falls back too.
+
+Products with per-sample gradients from layer inputs and output gradients: Goodfellow, arXiv 1510.01799; for
+convolutions Rochette, Manoel & Tramel, arXiv 1912.06015; chosen layer by layer Bu, Mao & Xu, arXiv 2205.10683.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.functional import group_norm, layer_norm, unfold
+
+from samattr_ref import chunking
+from samattr_ref.bound import bind
+from samattr_ref.chunking import chunk_length, chunks
+from samattr_ref.losses import cross_entropy, residuals
+
+TRIED = 2
+"""How many samples a layer is tried on."""
+
+
+class LayerGradients(Protocol):
+    """Per-sample gradients of a part of the parameters, of b samples, k parameters long."""
+
+    def dense(self) -> Tensor:
+        """The gradients themselves, [b, k]."""
+
+    def dot(self, other: "LayerGradients") -> Tensor:
+        """Inner products with those of other samples, [b, m]."""
+
+    def along(self, directions: Tensor) -> Tensor:
+        """Inner products with directions [k, m]: [b, m]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Formed:
+    """Gradients of few parameters, or of a layer that nothing is known of, as they are: [b, k]."""
+
+    rows: Tensor
+
+    def dense(self) -> Tensor:
+        """[b, k]."""
+        return self.rows
+
+    def dot(self, other: "LayerGradients") -> Tensor:
+        """[b, m]."""
+        return self.rows @ other.dense().T
+
+    def along(self, directions: Tensor) -> Tensor:
+        """[b, m]."""
+        return self.rows @ directions
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """Gradients of W and b of z_s = W a_s + b.
+
+    Attributes:
+        x: What a is made of: here a itself, [b, s, in].
+        deltas: δ, [b, s, out].
+        bias: Whether there is a b.
+    """
+
+    x: Tensor
+    deltas: Tensor
+    bias: bool
+
+    @property
+    def inputs(self) -> Tensor:
+        """a, [b, s, in]."""
+        return self.x
+
+    def matrices(self) -> Tensor:
+        """Σ_s δ_s a_sᵀ of each sample, [b, out · in]."""
+        return torch.bmm(self.deltas.transpose(1, 2), self.inputs).flatten(1)
+
+    def dense(self) -> Tensor:
+        """[b, out · in], and out more with a bias."""
+        return torch.cat([self.matrices(), self.deltas.sum(1)], dim=1) if self.bias else self.matrices()
+
+    def dot(self, other: "LayerGradients") -> Tensor:
+        """[b, m]."""
+        assert isinstance(other, Affine)
+        found = self._dot_weights(other)
+        return found.addmm_(self.deltas.sum(1), other.deltas.sum(1).T) if self.bias else found
+
+    def along(self, directions: Tensor) -> Tensor:
+        """[b, m]."""
+        b, s, out = self.deltas.shape
+        m = directions.shape[1]
+        if s > 1:
+            return self.dense() @ directions
+        inputs = self.inputs[:, 0]
+        width = inputs.shape[1]
+        V = directions[: out * width].view(out, width, m).transpose(0, 1).reshape(width, out * m)
+        along = inputs @ V if not self.bias else torch.addmm(directions[out * width :].reshape(-1), inputs, V)
+        return torch.bmm(self.deltas, along.view(b, out, m))[:, 0]
+
+    def _dot_weights(self, other: "Affine") -> Tensor:
+        """Σ_{s,t} ⟨a_is, a_qt⟩ ⟨δ_is, δ_qt⟩, [b, m], in the cheaper order of contraction."""
+        mine, theirs = self.inputs, other.inputs
+        (b, s, width), (m, t, _), out = mine.shape, theirs.shape, self.deltas.shape[2]
+        pairs = b * m * s * t * (width + out)
+        formed = (b + m) * max(s, t) * width * out + b * m * width * out
+        if formed < pairs and m * width * out * mine.element_size() <= chunking.CHUNK_BYTES:
+            return self.matrices() @ other._kept.T
+        if s == t == 1:
+            return (mine[:, 0] @ theirs[:, 0].T).mul_(self.deltas[:, 0] @ other.deltas[:, 0].T)
+        columns, deltas = theirs.flatten(0, 1).T, other.deltas.flatten(0, 1).T
+        parts = []
+        for part in chunks(b, chunk_length(2 * s * m * t * mine.element_size())):
+            both = (mine[part].flatten(0, 1) @ columns).mul_(self.deltas[part].flatten(0, 1) @ deltas)
+            parts.append(both.view(-1, s, m, t).sum((1, 3)))
+        return torch.cat(parts)
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        """`matrices`, kept where one set of samples meets many others."""
+        return self.matrices()
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Affine):
+    """Gradients of a convolution: x are its input images, a_s the patches under its kernel.
+
+    Attributes:
+        layer: The convolution.
+    """
+
+    layer: nn.Conv2d
+
+    @property
+    def inputs(self) -> Tensor:
+        """Patches, made when they are needed: they take the kernel's size times the images' memory."""
+        layer = self.layer
+        assert not isinstance(layer.padding, str)
+        return unfold(self.x, layer.kernel_size, layer.dilation, layer.padding, layer.stride).transpose(1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """Gradients of an embedding's rows: δ of the positions that looked a row up.
+
+    Attributes:
+        indices: Rows, int64 [b, s].
+        deltas: δ, [b, s, dim].
+        rows: How many rows there are.
+    """
+
+    indices: Tensor
+    deltas: Tensor
+    rows: int
+
+    def dense(self) -> Tensor:
+        """[b, rows · dim]."""
+        b, _, dim = self.deltas.shape
+        zeros = self.deltas.new_zeros(b, self.rows, dim)
+        return zeros.scatter_add(1, self.indices[..., None].expand_as(self.deltas), self.deltas).flatten(1)
+
+    def dot(self, other: "LayerGradients") -> Tensor:
+        """[b, m]."""
+        assert isinstance(other, Lookup)
+        (b, s), (m, t) = self.indices.shape, other.indices.shape
+        indices, deltas = other.indices.flatten(), other.deltas.flatten(0, 1).T
+        parts = []
+        for part in chunks(b, chunk_length(2 * s * m * t * self.deltas.element_size())):
+            same = self.indices[part].flatten()[:, None] == indices
+            parts.append(((self.deltas[part].flatten(0, 1) @ deltas) * same).view(-1, s, m, t).sum((1, 3)))
+        return torch.cat(parts)
+
+    def along(self, directions: Tensor) -> Tensor:
+        """[b, m]."""
+        V = directions.view(self.rows, -1, directions.shape[1])
+        return torch.stack([(V[i] * d[..., None]).sum((0, 1)) for i, d in zip(self.indices, self.deltas, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class SampleGradients:
+    """∇ℓ_i(ω) of some samples, without the L2 term, in factors.
+
+    Attributes:
+        layers: The gradients of each part of the parameters.
+        spans: Which entries of ω each part is.
+        size: P.
+    """
+
+    layers: Sequence[LayerGradients]
+    spans: Sequence[Sequence[slice]]
+    size: int
+
+    def dense(self) -> Tensor:
+        """[b, P]."""
+        rows = [layer.dense() for layer in self.layers]
+        whole = rows[0].new_empty(len(rows[0]), self.size)
+        for found, spans in zip(rows, self.spans, strict=True):
+            at = 0
+            for span in spans:
+                length = span.stop - span.start
+                whole[:, span] = found[:, at : at + length]
+                at += length
+        return whole
+
+    def dot(self, other: "SampleGradients") -> Tensor:
+        """⟨∇ℓ_i, ∇ℓ_q⟩ with those of other samples of the same network, at any ω: [b, m]."""
+        return sum_of([mine.dot(theirs) for mine, theirs in zip(self.layers, other.layers, strict=True)])
+
+    def along(self, directions: Tensor) -> Tensor:
+        """⟨∇ℓ_i, v_j⟩ for directions v [P, m]: [b, m]."""
+        return sum_of(
+            [
+                layer.along(torch.cat([directions[span] for span in spans]))
+                for layer, spans in zip(self.layers, self.spans, strict=True)
+            ]
+        )
+
+
+def sum_of(tensors: list[Tensor]) -> Tensor:
+    """Their sum, in the first of them."""
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total.add_(tensor)
+    return total
+
+
+Made = Callable[[nn.Module, Tensor, Tensor], LayerGradients]
+"""A layer with its input and the gradient by its output, [b, ...] each, to the gradients of its own parameters."""
+
+
+def _linear(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
+    return Affine(_rows(x, 1), _rows(delta, 1), layer.bias is not None)
+
+
+def _convolution(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
+    assert isinstance(layer, nn.Conv2d)
+    return Convolution(x, delta.flatten(2).transpose(1, 2), layer.bias is not None, layer)
+
+
+def _embedding(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
+    assert isinstance(layer, nn.Embedding)
+    return Lookup(x.reshape(len(x), -1), _rows(delta, 1), layer.num_embeddings)
+
+
+def _group_norm(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
+    assert isinstance(layer, nn.GroupNorm)
+    scaled = delta * group_norm(x, layer.num_groups, None, None, layer.eps)
+    return Formed(torch.cat([part.flatten(2).sum(2) if part.ndim > 2 else part for part in (scaled, delta)], dim=1))
+
+
+def _layer_norm(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
+    assert isinstance(layer, nn.LayerNorm)
+    depth = len(layer.normalized_shape)
+    scaled = delta * layer_norm(x, layer.normalized_shape, None, None, layer.eps)
+    parts = (scaled, delta) if layer.bias is not None else (scaled,)
+    return Formed(torch.cat([_rows(part, depth).sum(1).flatten(1) for part in parts], dim=1))
+
+
+MADE: dict[type[nn.Module], Made] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    nn.Embedding: _embedding,
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
+}
+"""How the gradients of a layer are made, by its exact type."""
+
+
+def _rows(x: Tensor, depth: int) -> Tensor:
+    """[b, ..., *last `depth` dimensions] as [b, s, *last]."""
+    return x.reshape(len(x), -1, *x.shape[x.ndim - depth :])
+
+
+class GhostEngine:
+    """Per-sample gradients of one network.
+
+    Args:
+        module: Maps inputs [b, ...] to class logits [b, c], each sample by itself. Only its structure is used.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        named = dict(module.named_parameters())
+        ends = itertools.accumulate(parameter.numel() for parameter in named.values())
+        self.spans = {
+            name: slice(end - parameter.numel(), end)
+            for (name, parameter), end in zip(named.items(), ends, strict=True)
+        }
+        self.shapes = {name: parameter.shape for name, parameter in named.items()}
+        self._layers: dict[str, Made] | None = None
+
+    def gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
+        """∇ℓ_i(ω) of samples x [b, ...], y [b] at ω [P]: one forward and one backward pass."""
+        if self._layers is None:
+            self._layers = self._found(omega, x[:TRIED], y[:TRIED])
+        return self._gradients(omega, x, y, self._layers)
+
+    def bytes_a_sample(self, activations: int, columns: int, each: int) -> int:
+        """About what the factors of one sample and their products with `columns` directions take.
+
+        Args:
+            activations: Bytes of the sample's activations.
+            columns: How many directions.
+            each: Bytes of a number.
+        """
+        areas = [math.prod(layer.kernel_size) for layer in self.module.modules() if isinstance(layer, nn.Conv2d)]
+        formed = [
+            parameter.numel()
+            for layer in self.module.modules()
+            if type(layer) not in (nn.Linear, nn.Embedding)
+            for parameter in layer.parameters(recurse=False)
+        ]
+        return activations * (4 + columns + max(areas, default=0)) + sum(formed) * each
+
+    def _gradients(self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]) -> SampleGradients:
+        found: list[LayerGradients] = []
+        spans: list[list[slice]] = []
+        others = dict(self.spans)
+        if layers:
+            seen, deltas = self._recorded(omega, x, y, layers)
+            for (name, (layer, inputs, _)), delta in zip(seen.items(), deltas, strict=True):
+                found.append(layers[name](layer, inputs, delta))
+                spans.append([others.pop(f"{name}.{own}" if name else own) for own in _own(layer)])
+        if others:
+            found.append(Formed(self.formed(omega, x, y, others)))
+            spans.append(list(others.values()))
+        return SampleGradients(found, spans, len(omega))
+
+    def _recorded(
+        self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]
+    ) -> tuple[dict[str, tuple[nn.Module, Tensor, Tensor]], Sequence[Tensor]]:
+        """The layers in the order of their calls with their inputs and outputs, and the gradients by the outputs."""
+        seen: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
+        bound = bind(self.module, iter(self._tensors(omega).values()), {})
+        for name, layer in bound.named_modules():
+            if name in layers:
+                layer.__dict__["forward"] = _recording(seen, name, layer)
+        with torch.enable_grad():
+            logits = bound(x)
+        outputs = [output for _, _, output in seen.values()]
+        return seen, torch.autograd.grad(logits, outputs, residuals(logits.detach(), y))
+
+    def formed(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str] | None = None) -> Tensor:
+        """∂ℓ_i by all parameters or by the named ones, by `vmap(grad)`, whatever the network: [b, k]."""
+        parameters = self._tensors(omega)
+        names = self.spans if names is None else names
+
+        def loss(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return cross_entropy(functional_call(self.module, parameters | chosen, (x[None],)), y[None])[0]
+
+        rows = vmap(grad(loss), in_dims=(None, 0, 0))({name: parameters[name] for name in names}, x, y)
+        return torch.cat([rows[name].flatten(1) for name in names], dim=1)
+
+    def _tensors(self, omega: Tensor) -> dict[str, Tensor]:
+        return {name: omega.detach()[span].view(self.shapes[name]) for name, span in self.spans.items()}
+
+    def _found(self, omega: Tensor, x: Tensor, y: Tensor) -> dict[str, Made]:
+        """The layers whose gradients, made from inputs and output gradients, are those of `vmap(grad)`."""
+        made = {
+            name: MADE[type(layer)]
+            for name, layer in self.module.named_modules()
+            if type(layer) in MADE and _own(layer)
+        }
+        true = self.formed(omega, x, y)
+        tolerance = torch.finfo(true.dtype).eps ** 0.5 * float(true.abs().max())
+
+        def right(layers: Mapping[str, Made]) -> bool:
+            try:
+                found = self._gradients(omega, x, y, layers).dense()
+            except (RuntimeError, TypeError, KeyError):  # used in another way: other shapes, changed in place, twice
+                return False
+            return torch.allclose(found, true, rtol=0, atol=tolerance)
+
+        return made if right(made) else {name: how for name, how in made.items() if right({name: how})}
+
+
+def _own(layer: nn.Module) -> list[str]:
+    """The names of a layer's own parameters."""
+    return [name for name, parameter in layer._parameters.items() if parameter is not None]
+
+
+def _recording(seen: dict[str, tuple[nn.Module, Tensor, Tensor]], name: str, layer: nn.Module) -> Callable[..., Tensor]:
+    """The layer's forward pass, its input and output written down."""
+
+    def forward(x: Tensor) -> Tensor:
+        output: Tensor = type(layer).forward(layer, x)
+        if not output.requires_grad:
+            output.requires_grad_()
+        seen[name] = (layer, x.detach(), output)
+        return output
+
+    return forward

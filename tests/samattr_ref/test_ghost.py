@@ -1,0 +1,136 @@
+"""Products of per-sample gradients from layer inputs and output gradients, against autograd a sample at a time."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from samattr_ref import chunking
+from samattr_ref.ghost import Affine, Convolution, Formed, GhostEngine, Lookup
+from samattr_ref.objective import FORWARD_COLUMNS, Objective
+
+
+class Tokens(nn.Module):
+    """Embedded tokens with linear layers and a norm at every position, then their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 5)
+        self.norm = nn.LayerNorm(5)
+        self.wide = nn.Linear(5, 40, bias=False)
+        self.out = nn.Linear(40, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.tanh(self.wide(self.norm(self.embedding(x)))).mean(1))
+
+
+class Tied(nn.Module):
+    """A layer that is called twice, one whose weight another uses, and a scale that belongs to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = nn.Linear(4, 4)
+        self.lent = nn.Linear(4, 4)
+        self.unused = nn.Linear(2, 2)
+        self.scale = nn.Parameter(torch.rand(4))
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.twice(torch.tanh(self.twice(x)) * self.scale))
+        return self.out(torch.tanh(self.lent(x)) @ self.lent.weight)
+
+
+class Squares(nn.Module):
+    """A network none of whose layers is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bilinear = nn.Bilinear(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bilinear(x, x)
+
+
+def convolutions(channels=3, **settings):
+    """Few pixels with many channels after many with few: both orders of contraction are the cheaper one somewhere."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 2, 3, padding=1, **settings),
+        nn.GroupNorm(1, 2),
+        nn.GELU(),
+        nn.AvgPool2d(4),
+        nn.Conv2d(2, 60, 2, bias=False),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.Linear(60, 3),
+    )
+
+
+IMAGES, VECTORS, TEXT = torch.randn(6, 3, 8, 8), torch.randn(6, 4), torch.randint(7, (6, 9))
+CASES = {
+    "mlp": (nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3, bias=False)), VECTORS, [Affine, Affine]),
+    "tokens": (Tokens(), TEXT, [Lookup, Formed, Affine, Affine]),
+    "cnn": (convolutions(), IMAGES, [Convolution, Formed, Convolution, Affine]),
+    "grouped": (convolutions(4, groups=2), torch.randn(6, 4, 8, 8), [Formed, Convolution, Affine, Formed]),
+    "reflected": (convolutions(padding_mode="reflect"), IMAGES, [Formed, Convolution, Affine, Formed]),
+    "in-place": (nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 3)), VECTORS, [Affine, Formed]),
+    "tied": (Tied(), VECTORS, [Affine, Formed]),
+    "no known layer": (Squares(), VECTORS, [Formed]),
+}
+
+
+def plain(module, x, y):
+    rows = []
+    for i in range(len(x)):
+        loss = nn.functional.cross_entropy(module(x[i : i + 1].clone()), y[i : i + 1])
+        parts = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, materialize_grads=True)
+        rows.append(torch.cat([part.reshape(-1) for part in parts]))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_products_equal_those_of_gradients_taken_one_by_one(name):
+    module, x, kinds = CASES[name]
+    module = module.double()
+    x = x.double() if x.is_floating_point() else x
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    objective = Objective(module, weight_decay=0.1)
+    omega = objective.flatten()
+    rows = plain(module, x, y)
+    exact = {"rtol": 1e-10, "atol": 1e-12}
+    torch.testing.assert_close(objective.sample_gradients(omega, x, y), rows, **exact)
+    others = objective.factored_gradients(omega, x[:4], y[:4])
+    assert [type(layer) for layer in others.layers] == kinds
+    torch.testing.assert_close(objective.gradient_products(omega, x, y, others), rows @ rows[:4].T, **exact)
+    for m in (1, FORWARD_COLUMNS + 1):
+        v = torch.randn(len(omega), m, dtype=torch.float64)
+        torch.testing.assert_close(objective.gradient_products(omega, x, y, v), rows @ v, **exact)
+    weights = torch.rand(FORWARD_COLUMNS + 1, len(x), dtype=torch.float64)
+    torch.testing.assert_close(objective.weighted_gradients(omega, x, y, weights), weights @ rows, **exact)
+
+
+@pytest.mark.parametrize("name", ["mlp", "tokens", "cnn"])
+def test_chunks_do_not_matter(name, monkeypatch):
+    module, x, _ = CASES[name]
+    x = x.double() if x.is_floating_point() else x
+    objective = Objective(module.double())
+    omega, y = objective.flatten(), torch.tensor([0, 1, 2, 0, 1, 2])
+    others = objective.factored_gradients(omega, x[:4], y[:4])
+    whole = objective.gradient_products(omega, x, y, others)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 2000)
+    torch.testing.assert_close(objective.gradient_products(omega, x, y, others), whole, rtol=1e-12, atol=1e-14)
+
+
+def test_gradients_at_other_parameters():
+    module, x, _ = CASES["mlp"]
+    objective = Objective(module.double())
+    omega, y = objective.flatten(), torch.tensor([0, 1, 2, 0, 1, 2])
+    there = omega + torch.randn_like(omega)
+    here, others = objective.sample_gradients(omega, x.double(), y), objective.sample_gradients(there, x.double(), y)
+    products = objective.gradient_products(omega, x.double(), y, objective.factored_gradients(there, x.double(), y))
+    torch.testing.assert_close(products, here @ others.T)
+
+
+def test_the_tried_layers_are_remembered():
+    engine = GhostEngine(CASES["mlp"][0].double())
+    omega = Objective(engine.module).flatten()
+    engine.gradients(omega, VECTORS.double(), torch.zeros(6, dtype=torch.int64))
+    assert list(engine._layers) == ["0", "2"]
