@@ -16,7 +16,6 @@ Products with per-sample gradients from layer inputs and output gradients: Goodf
 convolutions Rochette, Manoel & Tramel, arXiv 1912.06015; chosen layer by layer Bu, Mao & Xu, arXiv 2205.10683.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from torch.nn.functional import group_norm, layer_norm, unfold
 from samattr_ref import chunking
 from samattr_ref.bound import bind
 from samattr_ref.chunking import chunk_length, chunks
+from samattr_ref.layout import Layout
 from samattr_ref.losses import cross_entropy, residuals
 
 TRIED = 2
@@ -295,14 +295,7 @@ class GhostEngine:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        named = dict(module.named_parameters())
-        ends = itertools.accumulate(parameter.numel() for parameter in named.values())
-        self.spans = {
-            name: slice(end - parameter.numel(), end)
-            for (name, parameter), end in zip(named.items(), ends, strict=True)
-        }
-        self.shapes = {name: parameter.shape for name, parameter in named.items()}
+        self.module, self.layout = module, Layout(module)
         self._layers: dict[str, Made] | None = None
 
     def gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
@@ -331,7 +324,7 @@ class GhostEngine:
     def _gradients(self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]) -> SampleGradients:
         found: list[LayerGradients] = []
         spans: list[list[slice]] = []
-        others = dict(self.spans)
+        others = dict(self.layout.spans)
         if layers:
             seen, deltas = self._recorded(omega, x, y, layers)
             for (name, (layer, inputs, _)), delta in zip(seen.items(), deltas, strict=True):
@@ -347,7 +340,7 @@ class GhostEngine:
     ) -> tuple[dict[str, tuple[nn.Module, Tensor, Tensor]], Sequence[Tensor]]:
         """The layers in the order of their calls with their inputs and outputs, and the gradients by the outputs."""
         seen: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
-        bound = bind(self.module, iter(self._tensors(omega).values()), {})
+        bound = bind(self.module, iter(self.layout.views(omega.detach())), {})
         for name, layer in bound.named_modules():
             if name in layers:
                 layer.__dict__["forward"] = _recording(seen, name, layer)
@@ -358,17 +351,14 @@ class GhostEngine:
 
     def formed(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str] | None = None) -> Tensor:
         """∂ℓ_i by all parameters or by the named ones, by `vmap(grad)`, whatever the network: [b, k]."""
-        parameters = self._tensors(omega)
-        names = self.spans if names is None else names
+        parameters = self.layout.named(omega.detach())
+        names = self.layout.names if names is None else names
 
         def loss(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             return cross_entropy(functional_call(self.module, parameters | chosen, (x[None],)), y[None])[0]
 
         rows = vmap(grad(loss), in_dims=(None, 0, 0))({name: parameters[name] for name in names}, x, y)
         return torch.cat([rows[name].flatten(1) for name in names], dim=1)
-
-    def _tensors(self, omega: Tensor) -> dict[str, Tensor]:
-        return {name: omega.detach()[span].view(self.shapes[name]) for name, span in self.spans.items()}
 
     def _found(self, omega: Tensor, x: Tensor, y: Tensor) -> dict[str, Made]:
         """The layers whose gradients, made from inputs and output gradients, are those of `vmap(grad)`."""

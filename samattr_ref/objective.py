@@ -18,6 +18,7 @@ from samattr_ref.bound import bind
 from samattr_ref.chunking import chunk_length, chunks
 from samattr_ref.errors import SamattrError
 from samattr_ref.ghost import GhostEngine, SampleGradients
+from samattr_ref.layout import Layout
 from samattr_ref.losses import cross_entropy, residuals
 
 FORWARD_COLUMNS = 4
@@ -52,11 +53,8 @@ class Objective:
                 )
         self.module = module
         self.weight_decay = weight_decay
-        named = dict(module.named_parameters())
-        self.names = list(named)
-        self.shapes = [parameter.shape for parameter in named.values()]
-        self.sizes = [parameter.numel() for parameter in named.values()]
-        self.n_parameters = sum(self.sizes)
+        self.layout = Layout(module)
+        self.n_parameters = self.layout.size
 
     def flatten(self) -> Tensor:
         """The module's own parameters as one vector [P]."""
@@ -64,8 +62,7 @@ class Objective:
 
     def unflatten(self, omega: Tensor) -> dict[str, Tensor]:
         """The vector ω [P] as named parameter tensors (views)."""
-        parts = omega.split(self.sizes)
-        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+        return self.layout.named(omega)
 
     def logits(self, omega: Tensor, x: Tensor) -> Tensor:
         """Class logits [b, c] of inputs x [b, ...]."""
@@ -182,9 +179,7 @@ class Objective:
 
     def _leaves(self, omega: Tensor) -> list[Tensor]:
         """The parameters as tensors of their own that autograd can differentiate by; they share ω's memory."""
-        return [
-            part.view(s).requires_grad_() for part, s in zip(omega.detach().split(self.sizes), self.shapes, strict=True)
-        ]
+        return [part.requires_grad_() for part in self.layout.views(omega.detach())]
 
     def _residuals(self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits z [b, c] and the loss's gradient by them, w_i (π_i − onehot(y_i))/|b|: backward begins there."""
@@ -252,9 +247,8 @@ class Linearised:
         They are the derivatives of ⟨∇L, u⟩ by ω and by the residuals, which ⟨∇L, u⟩ is linear in, by plain autograd
         through the gradient's own graph, once for each direction or for all of them together.
         """
-        shapes, single = self.objective.shapes, len(u) == 1
-        parts = zip(u.split(self.objective.sizes, dim=1), shapes, strict=True)
-        along = [part.view(shape) if single else part.reshape(-1, *shape) for part, shape in parts]
+        single = len(u) == 1
+        along = self.objective.layout.views(u[0] if single else u)
         *h, d_logits = torch.autograd.grad(
             self._data, self._inputs, along, retain_graph=True, is_grads_batched=not single
         )

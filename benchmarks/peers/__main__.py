@@ -1,0 +1,139 @@
+"""`python -m benchmarks.peers`: measure this project beside other libraries, or print what was measured.
+
+Rows are stored beside this file, one a peer and work: `peer`, `version`, `work`, `max_relative_difference`, `seconds`
+of both, `speedup` (`median`, `min`, `max` over alternating calls in one process), `environment`, `command`.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from tqdm import tqdm
+
+from benchmarks.peers.libraries import PEERS
+from benchmarks.peers.work import WORKS, Calculation, relative_difference
+from samattr_ref.environment import environment
+from samattr_ref.errors import SamattrError, unknown_name
+
+ROWS = Path(__file__).with_name("rows.json")
+TABLE = Path(__file__).with_name("table.md")
+TOLERANCE = 1e-4
+DISTRIBUTIONS = {"torch.func": "torch"}
+
+
+def main(
+    run: Annotated[bool, typer.Option("--run", help="Measure, and store the rows.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the stored rows as JSON.")] = False,
+    peers: Annotated[str, typer.Option(help="The peers to measure, with commas between them.")] = ",".join(PEERS),
+    works: Annotated[str, typer.Option(help="The works to measure, with commas between them.")] = ",".join(WORKS),
+    repeats: Annotated[int, typer.Option(help="Alternating calls.", min=1)] = 5,
+) -> None:
+    """This project beside other libraries: the same numbers, side by side in one process."""
+    if run:
+        measure(_names("peer", peers, PEERS), _names("work", works, WORKS), repeats)
+    rows = stored()
+    if not rows:
+        raise SamattrError("nothing is stored: python -m benchmarks.peers --run")
+    print(json.dumps(rows, indent=1) if as_json else TABLE.read_text())
+
+
+def measure(peers: list[str], works: list[str], repeats: int) -> None:
+    """Measure peers on works; the rows of each are stored as soon as they are there, in the place of older ones.
+
+    Raises:
+        SamattrError: where a peer is not installed, or its numbers are not ours.
+    """
+    for work in works:
+        problem = WORKS[work].problem()
+        problem.ours()
+        for peer in peers:
+            try:
+                calculate = PEERS[peer](problem)
+            except ImportError as error:
+                raise SamattrError(f"{error.name} is missing: pip install 'samattr[peers]'") from error
+            difference = relative_difference(calculate().detach(), problem.ours())
+            if difference > TOLERANCE:
+                raise SamattrError(f"{peer} differs by {difference:.1e} (relative) on {work}: no time is taken")
+            pairs = [(_seconds(problem.ours), _seconds(calculate)) for _ in tqdm(range(repeats), f"{peer}, {work}")]
+            ours, theirs = zip(*pairs, strict=True)
+            ratios = [slow / fast for fast, slow in pairs]
+            row = {
+                "peer": peer,
+                "version": version(DISTRIBUTIONS.get(peer, peer)),
+                "work": work,
+                "n_train": len(problem.train),
+                "n_query": len(problem.queries),
+                "n_parameters": len(problem.omega),
+                "max_relative_difference": difference,
+                "seconds": {"ours": median(ours), "peer": median(theirs)},
+                "speedup": {"median": median(ratios), "min": min(ratios), "max": max(ratios)},
+                "repeats": repeats,
+                "environment": environment(),
+                "command": f"python -m benchmarks.peers --run --peers {peer} --works {work} --repeats {repeats}",
+            }
+            rows = [*(old for old in stored() if (old["peer"], old["work"]) != (peer, work)), row]
+            order = {name: i for i, name in enumerate((*WORKS, *PEERS))}
+            rows.sort(key=lambda row: (order[row["work"]], order[row["peer"]]))
+            _write(ROWS, json.dumps(rows, indent=1) + "\n")
+            _write(TABLE, table(rows))
+
+
+def stored() -> list[dict[str, Any]]:
+    """The rows that were measured."""
+    return json.loads(ROWS.read_text()) if ROWS.exists() else []
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    shown = [
+        {
+            "Work": f"{row['work']}, {row['n_train']} × {row['n_query']}, P = {row['n_parameters']}",
+            "Peer": f"{row['peer']} {row['version']}",
+            "Peer (s)": f"{row['seconds']['peer']:.3g}",
+            "samattr (s)": f"{row['seconds']['ours']:.3g}",
+            "Times faster": "{median:.1f} [{min:.1f}, {max:.1f}]".format(**row["speedup"]),
+            "Largest rel. difference": f"{row['max_relative_difference']:.0e}",
+        }
+        for row in rows
+    ]
+    machines = {(row["environment"]["cpu"], row["environment"]["cores"], row["environment"]["gpu"]) for row in rows}
+    where = "; ".join(gpu or f"{cpu}, {cores} cores" for cpu, cores, gpu in sorted(machines, key=str))
+    align = ("left", "left", *["right"] * 4)
+    body = pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True, colalign=align)
+    return f"{body}\n\nMedian [least, greatest] of {rows[0]['repeats']} alternating calls in one process; {where}.\n"
+
+
+def _seconds(calculate: Calculation) -> float:
+    began = time.perf_counter()
+    calculate()
+    return time.perf_counter() - began
+
+
+def _names(kind: str, text: str, known: Collection[str]) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    return names
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except SamattrError as error:
+        print(f"benchmarks.peers: {error}", file=sys.stderr)
+        sys.exit(1)
