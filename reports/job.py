@@ -37,6 +37,12 @@ class Job:
                 raise unknown_name("table, figure or experiment", name, [*HEADLINE, *experiments()])
 
     @property
+    def varied(self) -> bool:
+        """Whether it is something else than its profile, or a part of it, as it stands."""
+        known = PROFILES.get(self.profile.name, self.profile)
+        return bool(self.workload or self.settings) or self.profile.seeds != known.seeds
+
+    @property
     def headline(self) -> tuple[str, ...]:
         """Which of `HEADLINE` it has."""
         if not self.profile.workloads and self.workload is None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from matplotlib.figure import Figure
 from baselines.validation import N_CHANGES
 from reports import claims, noise, scatter, table
 from reports.experiment import Measured
-from reports.job import Job
+from reports.experiment import experiments as known_experiments
+from reports.job import HEADLINE, Job
 from reports.results import Results, distinct, provenance
 from samattr_ref.errors import SamattrError
 
@@ -41,29 +43,43 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
         raise SamattrError(f"nothing was measured, the first of {len(failures)} failures: {failures[0]}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        sections: list[str] = []
+        sections: dict[str, list[str]] = {}
         tables: list[str] = []
-        if found and not job.names:
-            tables += _write_claims(found, results, out)
-            sections += tables
+        if found and not job.names and (shown := _write_claims(found, results, out)):
+            sections["claims"] = shown
+            tables += shown
         if results and results.validations:
             results.tidy().to_parquet(out / "results.parquet", index=False)
             for name in job.headline:
-                sections += _HEADLINE[name](results, out)
+                sections[name] = _HEADLINE[name](results, out)
             tables.append(table.to_markdown(table.compute(results)))
         for part in found:
-            text, shown = _write_experiment(part, out)
-            sections += text
-            tables.append(shown)
-        origin = _origin(job, results, measured, failures)
-        if not job.names:
-            (out / "provenance.json").write_text(json.dumps(origin, indent=1) + "\n")
-            (out / "report.md").write_text("\n\n".join([_heading(job, origin), *sections]) + "\n")
+            sections[part.experiment.name], text = _write_experiment(part, out)
+            tables.append(text)
+        if not job.varied:
+            _write_page(job, sections, _origin(job, results, measured), out)
     except OSError as error:
         raise SamattrError(
             f"{out} could not be written ({error.strerror}): choose another folder with --out"
         ) from error
     return "\n\n".join(tables)
+
+
+def _write_page(job: Job, sections: dict[str, list[str]], origin: dict[str, Any], out: Path) -> None:
+    """Put the page together; what a job of some names did not make stays as an earlier one left it."""
+    kept, before = out / "sections.json", out / "provenance.json"
+    if job.names and kept.exists() and before.exists():
+        sections = json.loads(kept.read_text()) | sections
+        earlier = json.loads(before.read_text())
+        environments = distinct(earlier["environments"] + origin["environments"])
+        experiments = earlier["experiments"] | origin["experiments"]
+        origin = earlier | origin | {"environments": environments, "experiments": experiments}
+    ordered = [name for name in ("claims", *HEADLINE, *known_experiments()) if name in sections]
+    failures = [*origin["failures"], *(line for part in origin["experiments"].values() for line in part["failures"])]
+    kept.write_text(json.dumps(sections, indent=1) + "\n")
+    before.write_text(json.dumps(origin, indent=1) + "\n")
+    page = [_heading(job, origin, failures), *(text for name in ordered for text in sections[name])]
+    (out / "report.md").write_text("\n\n".join(page) + "\n")
 
 
 def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> None:
@@ -90,7 +106,7 @@ def caption(results: Results) -> str:
     )
 
 
-def _heading(job: Job, origin: dict[str, Any]) -> str:
+def _heading(job: Job, origin: dict[str, Any], failures: Sequence[str]) -> str:
     lines = [
         f"# samattr, profile {job.profile.name}",
         "",
@@ -99,8 +115,8 @@ def _heading(job: Job, origin: dict[str, Any]) -> str:
     if "one_cell" in origin:
         lines[-1] += f" One number of the accuracy table alone: `{origin['one_cell']}`."
     lines += ["", *map(_machine, origin["environments"])]
-    if origin["failures"]:
-        lines += ["", "Missing:", "", *(f"- {failure}" for failure in origin["failures"])]
+    if failures:
+        lines += ["", "Missing:", "", *(f"- {failure}" for failure in failures)]
     return "\n".join(lines)
 
 
@@ -113,21 +129,26 @@ def _machine(environment: dict[str, Any]) -> str:
     )
 
 
-def _origin(job: Job, results: Results | None, measured: Sequence[Measured], failures: list[str]) -> dict[str, Any]:
-    origin: dict[str, Any] = {"command": job.command()}
+def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> dict[str, Any]:
+    origin: dict[str, Any] = {"command": replace(job, names=()).command()}
     environments = [environment for part in measured for environment in part.environments]
     if results and results.validations:
         origin |= provenance(results)
         environments = origin["environments"] + environments
     parts = {
-        part.experiment.name: {"command": part.command, "minutes": round(part.seconds / 60, 2), "cells": part.cells}
+        part.experiment.name: {
+            "command": part.command,
+            "minutes": round(part.seconds / 60, 2),
+            "cells": part.cells,
+            "failures": part.failures,
+        }
         for part in measured
     }
     return origin | {
         "seeds": list(job.profile.seeds),
         "environments": distinct(environments),
         "experiments": parts,
-        "failures": failures,
+        "failures": results.failures if results else [],
     }
 
 

@@ -95,7 +95,7 @@ def test_page(profile, made, tmp_path):
     text = page.write(job, made, [], tmp_path / "out")
     files = {path.name for path in (tmp_path / "out").iterdir()}
     figures = {f"{name}.{ending}" for name in ("scatter-tiny", "noise") for ending in ("pdf", "png", "csv")}
-    tables = {"table.md", "table.csv", "table.tex", "results.parquet", "provenance.json", "report.md"}
+    tables = {"table.md", "table.csv", "table.tex", "results.parquet", "provenance.json", "sections.json", "report.md"}
     assert files == figures | tables
     origin = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert origin["command"] == "samattr reproduce --profile tiny"
@@ -107,6 +107,16 @@ def test_page(profile, made, tmp_path):
     assert len(pd.read_parquet(tmp_path / "out" / "results.parquet")) == len(made.tidy())
     page.write(Job(profile, ("noise",)), made, [], tmp_path / "one")
     assert not (tmp_path / "one" / "table.md").exists()
+
+
+def test_a_page_is_put_together_part_by_part(profile, made, tmp_path):
+    page.write(Job(profile), made, [], tmp_path / "whole")
+    for name in ("noise", "table", "scatter"):
+        page.write(Job(profile, (name,)), made, [], tmp_path / "parts")
+    assert (tmp_path / "parts" / "report.md").read_text() == (tmp_path / "whole" / "report.md").read_text()
+    other = Job(profile, ("noise",), settings={"rho": 0.1})
+    page.write(other, made, [], tmp_path / "varied")
+    assert not (tmp_path / "varied" / "report.md").exists()  # a varied part is no part of the profile's page
 
 
 def test_a_failing_method_is_listed_and_stops_nothing(profile, monkeypatch, tmp_path):
