@@ -1,9 +1,7 @@
 """Exact same-run retraining: the same initial parameters and batches, with some training points' weights at zero.
 
-There are three engines: `stacked` runs many retrainings together layer by layer (`samattr_ref.stacked`), `batched` as
-`torch.func.vmap` over the one step function, `loop` one after another. A step of each is timed and the fastest taken:
-stacking wins where layers are small or the first is most of the network, `vmap` where vectors fill the memory's
-bandwidth, and on a CPU convolutions can lose to the loop.
+Many retrainings run as one batched program, `torch.func.vmap` over the one step function, or one after another; the
+engine times a step of each kind and takes the faster (on a CPU, batched convolutions can lose to the loop).
 """
 
 import time
@@ -16,14 +14,12 @@ import psutil
 import torch
 from torch import Tensor
 
-from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
-from samattr_ref.stacked import StackedNetworks
-from samattr_ref.step import Batch, StackedBatch, State, first_state, sam_step
+from samattr_ref.step import Batch, State, first_state, sam_step
 from samattr_ref.trajectory import last
 from samattr_ref.variants import Draw, Rule
 
-Engine = Literal["stacked", "batched", "loop"]
+Engine = Literal["batched", "loop"]
 
 LARGEST_CHUNK = 256
 """More retrainings at once gain little on a CPU, and a chunk is what an interruption can cost."""
@@ -39,30 +35,27 @@ class Plan:
     """How retrainings are carried out.
 
     Attributes:
-        engine: The engine.
+        engine: `batched` or `loop`.
         chunk: Retrainings that run, and are written, together.
-        step_seconds: Measured seconds of a step, a retraining, by engine.
+        batched_step_s: Measured seconds of a batched step, a retraining.
+        loop_step_s: Measured seconds of a looped step, a retraining.
     """
 
     engine: Engine
     chunk: int
-    step_seconds: dict[str, float]
+    batched_step_s: float
+    loop_step_s: float
 
 
 def plan_retraining(run: Run, n_groups: int) -> Plan:
-    """Time a step of each engine on the run and choose the fastest, and the chunk, sized from free memory."""
+    """Time one batched and one looped step of the run and choose the engine and the chunk, sized from free memory."""
     chunk = balanced(n_groups, max(1, min(LARGEST_CHUNK, _memory_budget(run) // _bytes_a_retraining(run))))
     weights = torch.ones(chunk, run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
-    engines: list[Engine] = ["loop", "batched"]
-    if stacked_networks(run) is not None:
-        engines.append("stacked")
-    seconds: dict[str, float] = {}
-    for engine in engines:
-        together = weights[:1] if engine == "loop" else weights
-        seconds[engine] = _seconds_a_step(run, engine, together) / len(together)
-    fastest = min(engines, key=lambda engine: seconds[engine])
+    batched = _seconds_a_step(run, "batched", weights) / chunk
+    loop = _seconds_a_step(run, "loop", weights[:1])
+    engine: Engine = "batched" if batched <= loop else "loop"
     # a looped chunk only sets how often results are written
-    return Plan(fastest, balanced(n_groups, min(chunk, 8)) if fastest == "loop" else chunk, seconds)
+    return Plan(engine, chunk if engine == "batched" else balanced(n_groups, min(chunk, 8)), batched, loop)
 
 
 def balanced(count: int, largest: int) -> int:
@@ -81,15 +74,12 @@ def retrain(run: Run, groups: Sequence[Tensor], engine: Engine = "batched") -> T
     Args:
         run: The run.
         groups: Index tensors of the points to remove together; an empty one gives the run itself.
-        engine: See the module; they agree to rounding.
-
-    Raises:
-        SamattrError: if the network does not stack.
+        engine: `batched` runs all groups in one program, `loop` one after another. They agree to rounding.
     """
     weights = removal_weights(run, groups)
     if engine == "loop":
         return torch.cat([_retrain(run, "loop", row[None]) for row in weights])
-    return _retrain(run, engine, weights)
+    return _retrain(run, "batched", weights)
 
 
 def removal_weights(run: Run, groups: Sequence[Tensor]) -> Tensor:
@@ -107,19 +97,10 @@ def _retrain(run: Run, engine: Engine, weights: Tensor) -> Tensor:
 def _states(run: Run, engine: Engine, weights: Tensor, steps: range) -> Iterator[Tensor]:
     """The stacked parameters [n_groups, P] after each of the steps, from ω_0 on."""
     rule, eager = run.workload.recipe.rule, engine == "loop"
-    networks = stacked_networks(run) if engine == "stacked" else None
-    if engine == "stacked" and networks is None:
-        raise SamattrError(f"the network or the variant of {run.workload.name} does not stack: use the engine batched")
     state = first_state(run.checkpoints[0].expand(len(weights), -1).contiguous(), rule)
     for t in steps:
         points = run.batch(t).to(state.omega.device)
-        x, y = run.train.x[points], run.train.y[points]
-        if networks is not None:
-            together = StackedBatch(run.objective, x, y, weights[:, points], networks=networks)
-            state = sam_step(together, state, run.etas[t], rule, run.draw(t))
-            yield state.omega
-            continue
-        batch = Batch(run.objective, x, y, eager=eager)
+        batch = Batch(run.objective, run.train.x[points], run.train.y[points], eager=eager)
         step = partial(_step, batch, run.etas[t], rule, run.draw(t))
         if eager:
             after = step(State(*(tensor[0] for tensor in state)), weights[0, points])
@@ -127,17 +108,6 @@ def _states(run: Run, engine: Engine, weights: Tensor, steps: range) -> Iterator
         else:
             state = torch.func.vmap(step)(state, weights[:, points])
         yield state.omega
-
-
-def stacked_networks(run: Run) -> StackedNetworks | None:
-    """What steps retrainings of the run together; None where `vmap` has to."""
-    if "stacked" not in run.cache:
-        points = run.batch(0)[:4].to(run.parameters.device)
-        networks = StackedNetworks(run.objective.module)
-        selects = run.workload.recipe.variant.selects  # points by their losses, which differ from network to network
-        fits = networks.fits(run.objective, run.parameters, run.train.x[points], run.train.y[points])
-        run.cache["stacked"] = networks if fits and not selects else None
-    return run.cache["stacked"]
 
 
 def _step(batch: Batch, eta: float, rule: Rule, draw: Draw, state: State, weights: Tensor) -> State:

@@ -1,19 +1,15 @@
 """One step of SAM, or of a variant: the only step function there is.
 
-Training, retraining of many networks at once (stacked, or `torch.func.vmap` over it) and the derivatives of the run
-all rest on it.
+Training, batched retraining (`torch.func.vmap` over it) and the derivatives of the run all rest on it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from samattr_ref.objective import Objective
-from samattr_ref.stacked import StackedNetworks
 from samattr_ref.variants import Draw, Rule
 
 
@@ -55,10 +51,6 @@ class Batch:
         gradient = self.objective.eager_gradient if self.eager else self.objective.gradient
         return gradient(omega, self.x, self.y, weights)
 
-    def each(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The function of vectors [P] as what this batch's vectors take."""
-        return function
-
     def keep(self, rule: Rule, omega: Tensor, perturbed: Tensor) -> Tensor | None:
         """The weights c [b] that a variant gives the points in the perturbed gradient; None where it keeps all."""
         if not rule.variant.selects:
@@ -68,32 +60,6 @@ class Batch:
         return rule.variant.keep(
             increase if self.weights is None else torch.where(self.weights > 0, increase, -torch.inf)
         )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StackedBatch(Batch):
-    """The same points for many networks at once: weights [m, b], vectors [m, P].
-
-    Attributes:
-        networks: What evaluates them together.
-    """
-
-    networks: StackedNetworks
-
-    def gradient(self, omega: Tensor, keep: Tensor | None = None) -> Tensor:
-        """∇L_b(ω_j; w_j) of each network, [m, P]."""
-        assert self.weights is not None and keep is None
-        data = self.networks.gradients(omega, self.x, self.y, self.weights)
-        return data.add_(omega, alpha=self.objective.weight_decay)
-
-    def each(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The function for each network; a step's draw is the same for all."""
-
-        def mapped(*arguments: Tensor | Draw) -> Tensor:
-            dims = tuple(None if isinstance(argument, Draw) else 0 for argument in arguments)
-            return vmap(function, in_dims=dims)(*arguments)
-
-        return mapped
 
 
 def sam_step(batch: Batch, state: State, eta: float, rule: Rule, draw: Draw) -> State:
@@ -115,12 +81,9 @@ def sam_step(batch: Batch, state: State, eta: float, rule: Rule, draw: Draw) -> 
     omega, velocity, memory = state
     G = g = batch.gradient(omega)
     if rule.rho > 0:
-        perturbed = omega + batch.each(rule.perturb)(omega, g, memory, draw)
-        G = batch.gradient(perturbed, batch.keep(rule, omega, perturbed))
-        if rule.combines:
-            G = batch.each(rule.variant.combine)(g, G)
-        if rule.variant.remembers:
-            memory = batch.each(rule.variant.remember)(memory, g, draw)
+        perturbed = omega + rule.perturb(omega, g, memory, draw)
+        G = rule.variant.combine(g, batch.gradient(perturbed, batch.keep(rule, omega, perturbed)))
+        memory = rule.variant.remember(memory, g, draw)
     if rule.momentum:
         G = velocity = rule.momentum * velocity + G
     return State(torch.sub(omega, G, alpha=eta), velocity, memory)
