@@ -166,7 +166,7 @@ def _write_experiment(part: Measured, out: Path) -> tuple[list[str], str]:
     name = experiment.name
     save_figure(experiment.draw(frame), frame.drop(columns="image", errors="ignore"), out, name)
     shown = experiment.tabulate(frame)
-    align = ["left" if shown[column].dtype == object or column == "Method" else "right" for column in shown]
+    align = ["right" if shown[column].astype(str).str.match("[-–0-9]").all() else "left" for column in shown]
     text = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
     (out / f"{name}.md").write_text(text + "\n")
     note = experiment.caption(frame)
