@@ -76,10 +76,12 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {"spearman": "Spearman, LOO", "pearson": "Pearson, LOO"}
     columns |= {name: label for name, label in scores_of(frame).items() if name != "spearman"}
     means = summarise(frame, ["workload", "method"], list(columns))
+    places = {name: place for place, name in enumerate((*dict.fromkeys(means["workload"]), *ORDER))}
+    means = means.sort_values(["workload", "method"], key=lambda names: names.map(places))
     shown = pd.DataFrame({"Workload": means["workload"], "Method": [look(name).label for name in means["method"]]})
     for name, heading in columns.items():
         shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    return shown
+    return shown.reset_index(drop=True)
 
 
 def caption(frame: pd.DataFrame) -> str:
