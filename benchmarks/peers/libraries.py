@@ -124,6 +124,9 @@ def traker(problem: Problem) -> Calculation:
     from trak.projectors import NoOpProjector
 
     class Loss(AbstractModelOutput):
+        def __init__(self) -> None:  # abstract there
+            super().__init__()
+
         @staticmethod
         def get_output(
             model: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
