@@ -75,7 +75,16 @@ def _write_page(job: Job, sections: dict[str, list[str]], origin: dict[str, Any]
         experiments = earlier["experiments"] | origin["experiments"]
         origin = earlier | origin | {"environments": environments, "experiments": experiments}
     ordered = [name for name in ("claims", *HEADLINE, *known_experiments()) if name in sections]
-    failures = [*origin["failures"], *(line for part in origin["experiments"].values() for line in part["failures"])]
+    absent = [
+        f"{name}: not measured yet"
+        for name, experiment in known_experiments().items()
+        if job.profile.name in experiment.cases and name not in origin["experiments"]
+    ]
+    failures = [
+        *absent,
+        *origin["failures"],
+        *(line for part in origin["experiments"].values() for line in part["failures"]),
+    ]
     kept.write_text(json.dumps(sections, indent=1) + "\n")
     before.write_text(json.dumps(origin, indent=1) + "\n")
     page = [_heading(job, origin, failures), *(text for name in ordered for text in sections[name])]

@@ -1,11 +1,9 @@
-"""How each library is asked for the same numbers, in the way that its own documentation says is fast.
+"""How each library is asked for the same numbers.
 
 What is prepared once (objects, data loaders) is not timed; the returned call computes everything from the checkpoint
 on.
 """
 
-import logging
-import tempfile
 from collections.abc import Callable
 
 import torch
@@ -17,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.peers.work import Calculation, Problem
 
 TRAIN_BATCH = 500
-"""Training points a batch, where a library asks: of 100, 500 and 5000, the fastest for most of them."""
+"""Training points a batch, where a library asks; the same for all, not tuned for any."""
 
 
 def torch_func(problem: Problem) -> Calculation:
@@ -75,48 +73,6 @@ def dattri(problem: Problem) -> Calculation:
     return lambda: attributor.attribute(train, queries)
 
 
-def kronfluence(problem: Problem) -> Calculation:
-    """kronfluence's pairwise scores with the identity for a preconditioner."""
-    from kronfluence.analyzer import Analyzer, prepare_model
-    from kronfluence.arguments import FactorArguments
-    from kronfluence.task import Task
-
-    class Loss(Task):
-        def compute_train_loss(self, batch: tuple[Tensor, Tensor], model: nn.Module, sample: bool = False) -> Tensor:
-            return cross_entropy(model(batch[0]), batch[1], reduction="sum")
-
-        def compute_measurement(self, batch: tuple[Tensor, Tensor], model: nn.Module) -> Tensor:
-            return self.compute_train_loss(batch, model)
-
-    task, folder = Loss(), tempfile.TemporaryDirectory()
-    analyzer = Analyzer(
-        "peer",
-        prepare_model(problem.module(), task),
-        task,
-        cpu=problem.omega.device.type == "cpu",
-        log_level=logging.ERROR,
-        disable_tqdm=True,
-        output_dir=folder.name,
-    )
-    train = TensorDataset(problem.train.x, problem.train.y)
-    queries = TensorDataset(problem.queries.x, problem.queries.y)
-    analyzer.fit_all_factors("identity", train, factor_args=FactorArguments(strategy="identity"))
-
-    def calculate(folder: tempfile.TemporaryDirectory[str] = folder) -> Tensor:
-        scores = analyzer.compute_pairwise_scores(
-            scores_name="dots",
-            factors_name="identity",
-            query_dataset=queries,
-            train_dataset=train,
-            per_device_query_batch_size=len(queries),
-            per_device_train_batch_size=TRAIN_BATCH,
-            overwrite_output_dir=True,
-        )
-        return (analyzer.load_pairwise_scores("dots") if scores is None else scores)["all_modules"].T
-
-    return calculate
-
-
 def traker(problem: Problem) -> Calculation:
     """traker's features, the gradients of its model output, here the loss, unprojected; and a matrix product."""
     from trak.gradient_computers import FunctionalGradientComputer
@@ -158,7 +114,6 @@ PEERS: dict[str, Callable[[Problem], Calculation]] = {
     "torch.func": torch_func,
     "captum": captum,
     "dattri": dattri,
-    "kronfluence": kronfluence,
     "traker": traker,
 }
 

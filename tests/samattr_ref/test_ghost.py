@@ -15,6 +15,11 @@ CASES = {
     "tokens": (Tokens(), TEXT, [Lookup, Formed, Affine, Affine]),
     "cnn": (convolutions(), IMAGES, [Convolution, Formed, Convolution, Affine]),
     "grouped": (convolutions(4, groups=2), torch.randn(6, 4, 8, 8), [Formed, Convolution, Affine, Formed]),
+    "same": (
+        nn.Sequential(nn.Conv2d(3, 2, 3, padding="same"), nn.Flatten(), nn.Linear(128, 3)),
+        IMAGES,
+        [Affine, Formed],
+    ),
     "reflected": (convolutions(padding_mode="reflect"), IMAGES, [Formed, Convolution, Affine, Formed]),
     "in-place": (nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 3)), VECTORS, [Affine, Formed]),
     "tied": (Tied(), VECTORS, [Affine, Formed]),
