@@ -1,33 +1,66 @@
 """Exact same-run retraining: the same initial parameters and batches, with some training points' weights at zero.
 
-Many retrainings run as one batched program, `torch.func.vmap` over the one step function, or one after another; the
-engine times a step of each kind and takes the faster (on a CPU, batched convolutions can lose to the loop).
+There are four engines, all over the one step function:
+
+- `stacked`: networks that are chains of linear layers step together, layer by layer (`samattr_ref.stacked`);
+- `compiled`: the same, a step compiled as a whole by `torch.compile`, which pays for long work;
+- `batched`: any network, `torch.func.vmap` over the step;
+- `loop`: one after another (on a CPU, batched convolutions lose to it).
+
+A plan times steps of each and takes the fastest, with the number of networks that is fastest together. On a CPU,
+`stacked` and `loop` use the cores by threads of one core each: their operations are too small to be divided.
+
+A retraining is the run itself until a batch holds one of its points: it starts there, from the run's own state.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import psutil
 import torch
 from torch import Tensor
+from torch.func import vmap
 
+from samattr_ref.chunking import chunks
+from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.run import Run
-from samattr_ref.step import Batch, State, first_state, sam_step
-from samattr_ref.trajectory import last
+from samattr_ref.stacked import StackedBatch, StackedNetworks, stack
+from samattr_ref.step import Batch, State, sam_step
+from samattr_ref.trajectory import states
 from samattr_ref.variants import Draw, Rule
 
-Engine = Literal["batched", "loop"]
+Engine = Literal["stacked", "compiled", "batched", "loop"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+THREADED = ("stacked", "loop")
+
+Step = Callable[[Batch, State, float, Draw], State]
+"""A step of m networks: the batch with weights [m, b], and their states before it, vectors [m, P]."""
 
 LARGEST_CHUNK = 256
-"""More retrainings at once gain little on a CPU, and a chunk is what an interruption can cost."""
+"""More retrainings at once gain little on a CPU."""
+
+CHUNK_SECONDS = 10.0
+"""About how long a chunk takes, which is written whole: what an interruption may cost."""
+
+STACKS = (8, 32, 64, 128)
+"""How many networks are tried together."""
+
+LEVEL = 1.1
+"""Fewer networks together are taken where more are hardly faster."""
+
+COMPILE_SECONDS = 120.0
+"""Work that would take this long is compiled, which itself takes some tens of seconds."""
 
 MEMORY_SHARE, MEMORY_CAP = 0.25, 2**30
-"""A chunk may take this share of the free memory, and no more than this many bytes."""
+"""Retrainings that run together may take this share of the free memory, and no more than this many bytes."""
 
-PROBE_STEPS = 3
+PROBE_STEPS, PROBES = 2, 2
+"""An engine is timed over so many steps, so many times."""
 
 
 @dataclass(frozen=True)
@@ -35,27 +68,51 @@ class Plan:
     """How retrainings are carried out.
 
     Attributes:
-        engine: `batched` or `loop`.
-        chunk: Retrainings that run, and are written, together.
-        batched_step_s: Measured seconds of a batched step, a retraining.
-        loop_step_s: Measured seconds of a looped step, a retraining.
+        engine: The engine.
+        chunk: Retrainings that are written together.
+        together: Retrainings that run as one program; it and the number of all decide every bit of the result.
+        step_seconds: Measured seconds of a step, a retraining, by engine.
     """
 
     engine: Engine
     chunk: int
-    batched_step_s: float
-    loop_step_s: float
+    together: int
+    step_seconds: dict[str, float]
 
 
-def plan_retraining(run: Run, n_groups: int) -> Plan:
-    """Time one batched and one looped step of the run and choose the engine and the chunk, sized from free memory."""
-    chunk = balanced(n_groups, max(1, min(LARGEST_CHUNK, _memory_budget(run) // _bytes_a_retraining(run))))
-    weights = torch.ones(chunk, run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
-    batched = _seconds_a_step(run, "batched", weights) / chunk
-    loop = _seconds_a_step(run, "loop", weights[:1])
-    engine: Engine = "batched" if batched <= loop else "loop"
-    # a looped chunk only sets how often results are written
-    return Plan(engine, chunk if engine == "batched" else balanced(n_groups, min(chunk, 8)), batched, loop)
+def plan_retraining(run: Run, n_groups: int, engine: Engine | None = None) -> Plan:
+    """Time steps of each engine on the run and choose the fastest, its chunk, and how many networks run together.
+
+    Args:
+        run: The run.
+        n_groups: How many retrainings there are.
+        engine: The engine to take; None for the fastest.
+
+    Raises:
+        SamattrError: for an engine that there is not, or that the network or the machine does not have.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    most = max(1, min(LARGEST_CHUNK, n_groups, _memory_budget(run) // _bytes_a_retraining(run)))
+    tried: list[Engine] = ["loop", "batched" if stacked_networks(run) is None else "stacked"]
+    if engine is not None:
+        tried = ["stacked" if engine == "compiled" else engine]
+    found = {name: _fastest(run, name, most) for name in tried}
+    chosen = min(tried, key=lambda name: found[name][0])
+    seconds, together = found[chosen]
+    if engine == "compiled" or (chosen == "stacked" and seconds * run.n_steps * n_groups > COMPILE_SECONDS):
+        try:
+            found["compiled"] = _seconds_a_step(run, "compiled", together), together
+        except RuntimeError as error:  # no C++ compiler, above all
+            if engine == "compiled":
+                reason = str(error).strip().split("\n")[0]
+                raise SamattrError(f"the step could not be compiled ({reason}): use the engine stacked") from error
+        chosen = "compiled" if engine else min(found, key=lambda name: found[name][0])
+        seconds, together = found[chosen]
+    together = balanced(n_groups, together)
+    in_time = int(CHUNK_SECONDS / (seconds * run.n_steps * together))  # whole programs: what runs together is fixed
+    chunk = together * max(workers(run, chosen), min(in_time, LARGEST_CHUNK // together))
+    return Plan(chosen, chunk, together, {name: seconds for name, (seconds, _) in found.items()})
 
 
 def balanced(count: int, largest: int) -> int:
@@ -68,18 +125,39 @@ def balanced(count: int, largest: int) -> int:
     return -(-count // n_chunks)
 
 
-def retrain(run: Run, groups: Sequence[Tensor], engine: Engine = "batched") -> Tensor:
+def retrain(run: Run, groups: Sequence[Tensor], engine: Engine = "batched", together: int | None = None) -> Tensor:
     """Final parameters of the same run without each group of points: [n_groups, P].
 
     Args:
         run: The run.
         groups: Index tensors of the points to remove together; an empty one gives the run itself.
-        engine: `batched` runs all groups in one program, `loop` one after another. They agree to rounding.
+        engine: See the module; all agree to rounding.
+        together: How many networks run as one program; None for all of them. `loop` takes one.
+
+    Raises:
+        SamattrError: if the engine stacks and the network does not.
     """
-    weights = removal_weights(run, groups)
-    if engine == "loop":
-        return torch.cat([_retrain(run, "loop", row[None]) for row in weights])
-    return _retrain(run, "batched", weights)
+    weights, first = removal_weights(run, groups), first_steps(run, groups)
+    size = 1 if engine == "loop" else together or len(groups)
+    step = _step_of(run, engine)
+
+    def result(block: slice) -> Tensor:
+        rows = weights[block]
+        if engine == "compiled":  # once, for one number of networks
+            rows = torch.cat([rows, rows.new_ones(size - len(rows), run.n_train)])
+        after = _walk(run, step, rows, range(min(first[block]), run.n_steps))
+        return after[: block.stop - block.start]
+
+    with _mapping(run, engine) as each:
+        return torch.cat(each(result, list(chunks(len(groups), size))))
+
+
+def first_steps(run: Run, groups: Sequence[Tensor]) -> list[int]:
+    """The step whose batch first holds a point of each group; 0 for an empty group, T for one that no batch holds."""
+    seen = torch.full((run.n_train,), run.n_steps)
+    for t in reversed(range(run.n_steps)):
+        seen[run.batch(t)] = t
+    return [int(seen[group].min()) if len(group) else 0 for group in groups]
 
 
 def removal_weights(run: Run, groups: Sequence[Tensor]) -> Tensor:
@@ -90,41 +168,124 @@ def removal_weights(run: Run, groups: Sequence[Tensor]) -> Tensor:
     return weights
 
 
-def _retrain(run: Run, engine: Engine, weights: Tensor) -> Tensor:
-    return last(_states(run, engine, weights, range(run.n_steps)))
+def stacked_networks(run: Run) -> StackedNetworks | None:
+    """What steps retrainings of the run together; None where `vmap` has to."""
+    if "stacked" not in run.cache:
+        points = run.batch(0)[:4].to(run.parameters.device)
+        selects = run.workload.recipe.variant.selects  # points by their losses, which differ from network to network
+        found = None if selects else stack(run.objective, run.parameters, run.train.x[points], run.train.y[points])
+        run.cache["stacked"] = found
+    return run.cache["stacked"]
 
 
-def _states(run: Run, engine: Engine, weights: Tensor, steps: range) -> Iterator[Tensor]:
-    """The stacked parameters [n_groups, P] after each of the steps, from ω_0 on."""
-    rule, eager = run.workload.recipe.rule, engine == "loop"
-    state = first_state(run.checkpoints[0].expand(len(weights), -1).contiguous(), rule)
+def workers(run: Run, engine: Engine) -> int:
+    """How many threads of one core each an engine works with; 1 where its operations take all cores."""
+    return torch.get_num_threads() if engine in THREADED and not run.parameters.is_cuda else 1
+
+
+def _walk(run: Run, step: Step, weights: Tensor, steps: range) -> Tensor:
+    """The parameters [m, P] after some steps of the run, its own state before them, with weights w [m, n_train]."""
+    if len(steps) == 0:
+        return run.parameters.expand(len(weights), -1)
+    ((_, start),) = states(run, [steps.start])
+    state = State(*(tensor.expand(len(weights), -1).contiguous() for tensor in start))
     for t in steps:
         points = run.batch(t).to(state.omega.device)
-        batch = Batch(run.objective, run.train.x[points], run.train.y[points], eager=eager)
-        step = partial(_step, batch, run.etas[t], rule, run.draw(t))
-        if eager:
-            after = step(State(*(tensor[0] for tensor in state)), weights[0, points])
-            state = State(*(tensor[None] for tensor in after))
-        else:
-            state = torch.func.vmap(step)(state, weights[:, points])
-        yield state.omega
+        batch = Batch(run.objective, run.train.x[points], run.train.y[points], weights[:, points])
+        state = step(batch, state, run.etas[t], run.draw(t))
+    return state.omega
 
 
-def _step(batch: Batch, eta: float, rule: Rule, draw: Draw, state: State, weights: Tensor) -> State:
-    """`sam_step` of one retraining, with its weights [b] of the batch's points."""
-    return sam_step(replace(batch, weights=weights), state, eta, rule, draw)
+def _step_of(run: Run, engine: Engine) -> Step:
+    rule, networks = run.workload.recipe.rule, stacked_networks(run)
+    if engine == "loop":
+        return partial(_loop, rule)
+    if engine == "batched":
+        return partial(_batched, rule)
+    if networks is None:
+        raise SamattrError(f"the network or the variant of {run.workload.name} does not stack: use the engine batched")
+    return partial(_stacked, rule, networks) if engine == "stacked" else _compiled(run, networks)
 
 
-def _seconds_a_step(run: Run, engine: Engine, weights: Tensor) -> float:
-    """The fastest of a few steps after one that warms up."""
-    seconds = []
-    began = time.perf_counter()
-    for _ in _states(run, engine, weights, range(min(run.n_steps, PROBE_STEPS + 1))):
+def _loop(rule: Rule, batch: Batch, state: State, eta: float, draw: Draw) -> State:
+    assert batch.weights is not None
+    alone = replace(batch, weights=batch.weights[0])
+    after = sam_step(alone, State(*(rows[0] for rows in state)), eta, rule, draw)
+    return State(*(row[None] for row in after))
+
+
+def _batched(rule: Rule, batch: Batch, state: State, eta: float, draw: Draw) -> State:
+    def one(state: State, weights: Tensor) -> State:
+        return sam_step(replace(batch, weights=weights, eager=False), state, eta, rule, draw)
+
+    assert batch.weights is not None
+    return vmap(one)(state, batch.weights)
+
+
+def _stacked(
+    rule: Rule, networks: StackedNetworks, batch: Batch, state: State, eta: float | Tensor, draw: Draw
+) -> State:
+    together = StackedBatch(batch.objective, batch.x, batch.y, batch.weights, networks=networks)
+    return sam_step(together, state, eta, rule, draw)
+
+
+def _compiled(run: Run, networks: StackedNetworks) -> Step:
+    """`_stacked`, compiled once a run for each shape of a batch: what changes from step to step comes in tensors."""
+    if "compiled" not in run.cache:
+        rule, objective = run.workload.recipe.rule, run.objective
+
+        def whole(x: Tensor, y: Tensor, weights: Tensor, state: State, eta: Tensor, draw: Draw) -> State:
+            return _stacked(rule, networks, Batch(objective, x, y, weights), state, eta, draw)
+
+        torch.compiler.reset()  # of each function only so many shapes are kept, over all runs
+        run.cache["compiled"] = torch.compile(whole, fullgraph=True, dynamic=False)
+    compiled = run.cache["compiled"]
+
+    def step(batch: Batch, state: State, eta: float, draw: Draw) -> State:
+        return compiled(batch.x, batch.y, batch.weights, state, state.omega.new_tensor(eta), draw)
+
+    return step
+
+
+@contextmanager
+def _mapping(run: Run, engine: Engine) -> Iterator[Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]]:
+    """What applies a function to items: by threads of one core each, or one after another with all cores."""
+    count = workers(run, engine)
+    if count == 1:
+        yield lambda function, items: [function(item) for item in items]
+        return
+    pool = ThreadPoolExecutor(count)
+    torch.set_num_threads(1)
+    try:
+        yield lambda function, items: list(pool.map(function, items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(count)
+
+
+def _fastest(run: Run, engine: Engine, most: int) -> tuple[float, int]:
+    """The least seconds of a step, a retraining, and how many networks together take them."""
+    sizes = {"loop": [1], "batched": [most]}.get(engine) or sorted({min(size, most) for size in STACKS})
+    found = {size: _seconds_a_step(run, engine, size) for size in sizes}
+    size = next(size for size in sizes if found[size] < LEVEL * min(found.values()))
+    return found[size], size
+
+
+def _seconds_a_step(run: Run, engine: Engine, together: int) -> float:
+    """The least seconds of a step, a retraining, with work for all cores, after a step that warms up."""
+    weights = torch.ones(together, run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
+    step, blocks = _step_of(run, engine), range(workers(run, engine))
+
+    def seconds(steps: int) -> float:
+        began = time.perf_counter()
+        each(lambda _: _walk(run, step, weights, range(steps)), blocks)
         if run.parameters.is_cuda:
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
-    return min(seconds[1:] or seconds)
+        return (time.perf_counter() - began) / (steps * together * len(blocks))
+
+    with _mapping(run, engine) as each:
+        seconds(1)
+        return min(seconds(min(PROBE_STEPS, run.n_steps)) for _ in range(PROBES))
 
 
 def _bytes_a_retraining(run: Run) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.measure import measured
-from baselines.retraining import Plan, plan_retraining, retrain
+from baselines.retraining import Engine, Plan, first_steps, plan_retraining, retrain
 from samattr_ref import store
 from samattr_ref.chunking import chunks
 from samattr_ref.data import Examples
@@ -24,7 +24,7 @@ from samattr_ref.registry import check_groups, check_queries
 from samattr_ref.run import Run
 from samattr_ref.seeds import json_digest, stream, values_digest
 
-TRUTH_VERSION = 1
+TRUTH_VERSION = 2
 """Raised whenever the same groups would retrain to other numbers."""
 
 REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
@@ -95,12 +95,16 @@ class Truth:
         return values_digest(self.values)
 
 
-def leave_one_out(run: Run) -> Truth:
+def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
     """Exact same-run leave-one-out: one retraining for each point that the workload says to remove, by default all.
 
     Goes on where an earlier call was interrupted, and reads a finished truth from the store.
+
+    Args:
+        run: The run.
+        engine: How to retrain, see `baselines.retraining`, where nothing is stored yet; None for the fastest.
     """
-    return retraining_truth(run, _single_points(run))
+    return retraining_truth(run, _single_points(run), engine)
 
 
 def find_leave_one_out(run: Run) -> Truth | None:
@@ -143,12 +147,15 @@ def removed_points(run: Run) -> list[int]:
     return order[:count].sort().values.tolist()
 
 
-def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Truth:
+def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine: Engine | None = None) -> Truth:
     """Exact same-run retraining without each of the groups, stored chunk by chunk.
+
+    Groups that are first seen late in the run are retrained together: what they share with it is not run again.
 
     Args:
         run: The run.
         groups: The points to leave out of each retraining.
+        engine: How to retrain, where nothing is stored yet; None for the fastest.
 
     Raises:
         UnstableError: for a retraining that diverges, or a run that does not repeat itself.
@@ -157,16 +164,18 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Trut
     checked = check_groups(run, groups)
     if not checked:
         raise SamattrError("there is no group of points to remove")
-    everything = [torch.empty(0, dtype=torch.int64), *checked]  # nothing removed: must give the run itself
+    first = first_steps(run, checked)
+    order = sorted(range(len(checked)), key=first.__getitem__)
+    everything = [torch.empty(0, dtype=torch.int64), *(checked[i] for i in order)]  # without nothing: the run itself
     path = _folder(run, checked)
     with store.lock(path):
-        plan = _plan(run, path, len(everything))
+        plan = _plan(run, path, len(everything), engine)
         slices = list(enumerate(chunks(len(everything), plan.chunk)))
         done = sum((path / f"{_chunk_name(i)}.json").exists() for i, _ in slices)
         waiting = [(i, part) for i, part in slices if not (path / f"{_chunk_name(i)}.json").exists()]
         for i, part in track(waiting, f"retraining {run.workload.name} ({plan.engine})", done=done):
             with measured() as cost:
-                parameters = retrain(run, everything[part], plan.engine)
+                parameters = retrain(run, everything[part], plan.engine, plan.together)
             if not bool(torch.isfinite(parameters).all()):
                 raise UnstableError(f"a retraining of {run.workload.name} diverged: lower the learning rate or rho")
             store.save(path, _chunk_name(i), {**vars(cost), "environment": environment()}, {"parameters": parameters})
@@ -185,7 +194,7 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor]) -> Trut
         "peak_memory_bytes": max(meta["peak_memory_bytes"] for meta, _ in stored),
         "environment": stored[-1][0]["environment"],
     }
-    return Truth(run, checked, parameters[1:], error, path, record)
+    return Truth(run, checked, parameters[1:][torch.tensor(order).argsort()], error, path, record)
 
 
 def save_values(truth: Truth) -> None:
@@ -211,10 +220,10 @@ def _chunk_name(index: int) -> str:
     return f"chunk-{index:05d}"
 
 
-def _plan(run: Run, path: Path, n_groups: int) -> Plan:
+def _plan(run: Run, path: Path, n_groups: int, engine: Engine | None) -> Plan:
     """The stored plan, so that a truth that is gone on with is cut as it was begun, or a new one."""
     if (stored := store.load(path, "plan")) is not None:
         return Plan(**stored[0])
-    plan = plan_retraining(run, n_groups)
+    plan = plan_retraining(run, n_groups, engine)
     store.save(path, "plan", vars(plan))
     return plan

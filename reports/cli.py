@@ -6,10 +6,11 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
+from baselines.retraining import Engine
 from baselines.truth import leave_one_out, save_values
 from baselines.validation import validate as run_validation
 from reports.job import Job, folder, run, seeds_of
@@ -88,11 +89,14 @@ def truth(
     rho: Rho = None,
     p: Norm = None,
     settings: Settings = None,
+    engine: Annotated[
+        str | None, typer.Option(help="stacked, compiled, batched or loop; by default what is fastest.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make exact leave-one-out ground truth, or go on with it where it stopped."""
     chosen = _workload(workload, seed, rho, p, settings)
-    found = leave_one_out(train(chosen))
+    found = leave_one_out(train(chosen), cast(Engine | None, engine))
     save_values(found)
     result = {
         "workload": chosen.name,

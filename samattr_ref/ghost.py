@@ -32,6 +32,7 @@ from samattr_ref.bound import bind
 from samattr_ref.chunking import chunk_length, chunks
 from samattr_ref.layout import Layout
 from samattr_ref.losses import cross_entropy, residuals
+from samattr_ref.matmul import matmul_t
 
 TRIED = 2
 """How many samples a layer is tried on."""
@@ -111,7 +112,9 @@ class Affine:
         inputs = self.inputs[:, 0]
         width = inputs.shape[1]
         V = directions[: out * width].view(out, width, m).transpose(0, 1).reshape(width, out * m)
-        along = inputs @ V if not self.bias else torch.addmm(directions[out * width :].reshape(-1), inputs, V)
+        along = matmul_t(inputs, V.T)
+        if self.bias:
+            along += directions[out * width :].reshape(-1)
         return torch.bmm(self.deltas, along.view(b, out, m))[:, 0]
 
     def _dot_weights(self, other: "Affine") -> Tensor:
@@ -123,7 +126,7 @@ class Affine:
         if formed < pairs and m * width * out * mine.element_size() <= chunking.CHUNK_BYTES:
             return self.matrices() @ other._kept.T
         if s == t == 1:
-            return (mine[:, 0] @ theirs[:, 0].T).mul_(self.deltas[:, 0] @ other.deltas[:, 0].T)
+            return matmul_t(mine[:, 0], theirs[:, 0]).mul_(matmul_t(self.deltas[:, 0], other.deltas[:, 0]))
         columns, deltas = theirs.flatten(0, 1).T, other.deltas.flatten(0, 1).T
         parts = []
         for part in chunks(b, chunk_length(2 * s * m * t * mine.element_size())):
@@ -391,7 +394,12 @@ def _recording(seen: dict[str, tuple[nn.Module, Tensor, Tensor]], name: str, lay
     """The layer's forward pass, its input and output written down."""
 
     def forward(x: Tensor) -> Tensor:
-        output: Tensor = type(layer).forward(layer, x)
+        if type(layer) is nn.Linear and x.ndim == 2 and not x.requires_grad:  # the first layer: nothing goes through it
+            output = matmul_t(x, layer.weight)
+            if layer.bias is not None:
+                output += layer.bias
+        else:
+            output = type(layer).forward(layer, x)
         if not output.requires_grad:
             output.requires_grad_()
         seen[name] = (layer, x.detach(), output)

@@ -32,13 +32,13 @@ def perturbation(g: Tensor, rho: float, p: float = 2.0) -> Tensor:
     """The SAM perturbation ê = ρ sign(g) |g|^(q−1) / (‖g‖_q^q)^(1/p) (Foret et al. 2021, Eq. 2).
 
     Args:
-        g: Gradient, shape [P].
+        g: Gradient, shape [P], or several [m, P], each by itself.
         rho: Radius ρ >= 0, in the units of the parameters.
         p: Order of the norm that bounds the perturbation, in [1, ∞]. For p = 1 the whole radius goes to the largest
             coordinate, shared equally by ties: the limit of the formula as q → ∞.
 
     Returns:
-        ê, shape [P], with ‖ê‖_p = ρ; zero where g is zero.
+        ê, in the shape of g, with ‖ê‖_p = ρ; zero where g is zero.
 
     >>> perturbation(torch.tensor([3.0, -4.0]), rho=1.0)
     tensor([ 0.6000, -0.8000])
@@ -46,19 +46,19 @@ def perturbation(g: Tensor, rho: float, p: float = 2.0) -> Tensor:
     tensor([ 0.5000, -0.5000])
     """
     if p == 2:
-        norm = torch.linalg.vector_norm(g)
+        norm = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
         return g * (rho / (norm + (norm == 0)))
     if math.isinf(p):
         return rho * torch.sign(g)
-    top = g.detach().abs().amax()
+    top = g.detach().abs().amax(-1, keepdim=True)
     scaled = g / torch.where(top > 0, top, 1.0)  # ê does not depend on the scale of g, and powers of it overflow
     if p == 1:
         largest = (scaled.detach().abs() >= 1).to(g.dtype)
-        return rho * torch.sign(g) * largest / largest.sum().clamp(min=1)
+        return rho * torch.sign(g) * largest / largest.sum(-1, keepdim=True).clamp(min=1)
     q = p / (p - 1)
     nonzero = scaled != 0
     magnitude = torch.where(nonzero, scaled.abs(), 1.0)  # |0|^(q−1) has no finite derivative: keep it out of the graph
-    power = torch.where(nonzero, magnitude**q, 0.0).sum()
+    power = torch.where(nonzero, magnitude**q, 0.0).sum(-1, keepdim=True)
     direction = torch.where(nonzero, torch.sign(scaled) * magnitude ** (q - 1), 0.0)
     return rho * direction / torch.where(power > 0, power, 1.0) ** (1 / p)
 

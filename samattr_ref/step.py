@@ -1,6 +1,7 @@
 """One step of SAM, or of a variant: the only step function there is.
 
-Training, batched retraining (`torch.func.vmap` over it) and the derivatives of the run all rest on it.
+Training, retraining of many networks at once (on vectors [m, P], or by `torch.func.vmap` over it) and the derivatives
+of the run all rest on it.
 """
 
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class Batch:
         )
 
 
-def sam_step(batch: Batch, state: State, eta: float, rule: Rule, draw: Draw) -> State:
+def sam_step(batch: Batch, state: State, eta: float | Tensor, rule: Rule, draw: Draw) -> State:
     """One step with SGD and momentum: v ← μ v + G(ω), ω ← ω − η v.
 
     For SAM, G(ω) = ∇L(ω + ê(ω)): L's gradient at the perturbed point, no derivative taken through ê (Foret et al.
@@ -71,7 +72,7 @@ def sam_step(batch: Batch, state: State, eta: float, rule: Rule, draw: Draw) -> 
     Args:
         batch: The points of the step.
         state: ω, v and the memory before it.
-        eta: Step size η.
+        eta: Step size η, a number or a tensor of one.
         rule: Variant, radius, norm and momentum.
         draw: What the step has drawn.
 
@@ -86,4 +87,4 @@ def sam_step(batch: Batch, state: State, eta: float, rule: Rule, draw: Draw) -> 
         memory = rule.variant.remember(memory, g, draw)
     if rule.momentum:
         G = velocity = rule.momentum * velocity + G
-    return State(torch.sub(omega, G, alpha=eta), velocity, memory)
+    return State(omega - eta * G, velocity, memory)

@@ -3,7 +3,7 @@ r"""Variants of SAM: how each perturbs, and what it makes of the gradients at ω
 A step of any of them takes g = ∇L_b(ω), ê(ω, g, m), the perturbed gradient g̃ = ∇L_b(ω + ê), perhaps of some of the
 batch's points only, and G(g, g̃); m is a memory that some carry from step to step. All of ê, m and G are functions of
 vectors alone, so that their derivatives cost next to nothing: every curvature of a step is in the two batch gradients,
-whatever the variant.
+whatever the variant. Each takes one vector [P], or those of several networks [m, P].
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Sam:
     any_norm: ClassVar[bool] = True
 
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
-        """The perturbation ê [P] from ω [P], g [P] and the memory [P]."""
+        """The perturbation ê from ω, g and the memory, [P] or [m, P] each."""
         return perturbation(g, rho, p)
 
     def remember(self, memory: Tensor, g: Tensor, draw: Draw) -> Tensor:
@@ -160,9 +160,10 @@ class Esam(Sam):
 
     def keep(self, increase: Tensor) -> Tensor:
         """1/γ for the points of largest increase, 0 for the others."""
-        count = max(1, round(self.gamma * len(increase)))
-        chosen = torch.zeros_like(increase).scatter(0, increase.topk(count).indices, 1.0)
-        return chosen * (len(increase) / count)
+        size = increase.shape[-1]
+        count = max(1, round(self.gamma * size))
+        chosen = torch.zeros_like(increase).scatter(-1, increase.topk(count).indices, 1.0)
+        return chosen * (size / count)
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,8 @@ class Gsam(Sam):
 
     def combine(self, g: Tensor, perturbed: Tensor) -> Tensor:
         """G of GSAM."""
-        square = perturbed.dot(perturbed)
-        along = g.dot(perturbed) / torch.where(square > 0, square, 1.0)
+        square = (perturbed * perturbed).sum(-1, keepdim=True)
+        along = (g * perturbed).sum(-1, keepdim=True) / torch.where(square > 0, square, 1.0)
         return perturbed - self.alpha * (g - along * perturbed)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,21 @@ def test_some_points_only():
     torch.testing.assert_close(truth.values, full.values[truth.removed], rtol=1e-9, atol=1e-12)
 
 
+def test_what_retrainings_share_with_the_run_is_not_run_again(monkeypatch):
+    run = sr.train(small(steps=6, n_train=200, batch_size=20))
+    last, never = int(run.batch(5)[0]), next(k for k in range(200) if not (run.batches == k).any())
+    groups = [[last], [int(run.batch(0)[0])], [never], [last, int(run.batch(3)[0])]]
+    assert retraining.first_steps(run, [torch.tensor(group) for group in groups]) == [5, 0, 6, 3]
+    walked = []
+    walk = retraining._walk
+    monkeypatch.setattr(retraining, "_walk", lambda *arguments: walked.append(arguments[3]) or walk(*arguments))
+    truth = baselines.retraining_truth(run, groups, engine="loop")
+    assert sorted(steps.start for steps in walked if steps.stop == 6) == [0, 0, 3, 5, 6]
+    whole = baselines.retrain(run, [torch.tensor(group) for group in groups], "batched")
+    torch.testing.assert_close(truth.parameters, whole, rtol=1e-10, atol=1e-12)
+    assert torch.equal(truth.parameters[2], run.parameters)
+
+
 def test_subsets():
     run = sr.train(small())
     truth = baselines.subset_retraining(run, fraction=0.1, count=4)
@@ -77,10 +93,10 @@ def test_chunk_and_engine_change_nothing_but_rounding(fresh_store, monkeypatch):
     run = sr.train(small())
     whole = baselines.leave_one_out(run)
     values = []
-    for chunk, engine in ((7, "batched"), (13, "loop")):
+    for chunk, engine in ((7, "batched"), (13, "loop"), (24, "stacked")):
         monkeypatch.setenv("SAMATTR_STORE", str(fresh_store / f"{chunk}"))
-        plan = retraining.Plan(engine, chunk, 0.0, 0.0)
-        monkeypatch.setattr("baselines.truth.plan_retraining", lambda run, n, plan=plan: plan)
+        plan = retraining.Plan(engine, chunk, together=8, step_seconds={})
+        monkeypatch.setattr("baselines.truth.plan_retraining", lambda run, n, engine, plan=plan: plan)
         values.append(baselines.leave_one_out(run).values)
         assert len(list((fresh_store / f"{chunk}").rglob("chunk-*.json"))) == -(-61 // chunk)
     for found in values:
@@ -99,7 +115,7 @@ def test_a_damaged_chunk_is_named(fresh_store, ending):
 
 def test_a_run_that_does_not_repeat_itself_is_refused(fresh_store, monkeypatch):
     run = sr.train(small())
-    monkeypatch.setattr("baselines.truth.retrain", lambda run, groups, engine: torch.zeros(len(groups), 650).double())
+    monkeypatch.setattr("baselines.truth.retrain", lambda run, groups, *plan: torch.zeros(len(groups), 650).double())
     with pytest.raises(sr.SamattrError, match="does not repeat itself"):
         baselines.leave_one_out(run)
 
@@ -112,6 +128,10 @@ def test_sigkill_in_the_middle_loses_nothing(tmp_path):
         return {**os.environ, "SAMATTR_STORE": str(tmp_path / name)}
 
     undisturbed = json.loads(subprocess.check_output(COMMAND, env=environment("undisturbed")))
+    (plan,) = (tmp_path / "undisturbed").rglob("plan.json")
+    copy = tmp_path / "killed" / plan.relative_to(tmp_path / "undisturbed")
+    copy.parent.mkdir(parents=True)
+    shutil.copy(plan, copy)  # what runs together is timed: another plan would round otherwise
     process = subprocess.Popen(COMMAND, env=environment("killed"), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").rglob("chunk-00000.json")):
