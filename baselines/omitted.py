@@ -25,6 +25,7 @@ from torch import Tensor
 
 from baselines import metrics
 from baselines.truth import leave_one_out
+from samattr_ref.chain import ChainLinearised
 from samattr_ref.errors import SamattrError
 from samattr_ref.methods.sam_gif import perturbed_segments
 from samattr_ref.objective import Linearised
@@ -121,7 +122,7 @@ def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame([{"last": count, **row} for count, row in found.items()])
 
 
-def _norm(linearised: Linearised, omega: Tensor) -> float:
+def _norm(linearised: Linearised | ChainLinearised, omega: Tensor) -> float:
     """The spectral norm of a batch's Hessian by power iteration: from below, close in practice."""
     v = torch.randn(1, len(omega), generator=stream(0, "power iteration"), dtype=torch.float64).to(omega)
     norm = 0.0

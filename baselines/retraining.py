@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from samattr_ref.chain import Chain
 from samattr_ref.chunking import chunks
 from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.run import Run
-from samattr_ref.stacked import StackedBatch, StackedNetworks, stack
+from samattr_ref.stacked import StackedBatch
 from samattr_ref.step import Batch, State, sam_step
 from samattr_ref.trajectory import states
 from samattr_ref.variants import Draw, Rule
@@ -94,7 +95,7 @@ def plan_retraining(run: Run, n_groups: int, engine: Engine | None = None) -> Pl
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
     most = max(1, min(LARGEST_CHUNK, n_groups, _memory_budget(run) // _bytes_a_retraining(run)))
-    tried: list[Engine] = ["loop", "batched" if stacked_networks(run) is None else "stacked"]
+    tried: list[Engine] = ["loop", "batched" if stacked_chain(run) is None else "stacked"]
     if engine is not None:
         tried = ["stacked" if engine == "compiled" else engine]
     found = {name: _fastest(run, name, most) for name in tried}
@@ -168,14 +169,11 @@ def removal_weights(run: Run, groups: Sequence[Tensor]) -> Tensor:
     return weights
 
 
-def stacked_networks(run: Run) -> StackedNetworks | None:
+def stacked_chain(run: Run) -> Chain | None:
     """What steps retrainings of the run together; None where `vmap` has to."""
-    if "stacked" not in run.cache:
-        points = run.batch(0)[:4].to(run.parameters.device)
-        selects = run.workload.recipe.variant.selects  # points by their losses, which differ from network to network
-        found = None if selects else stack(run.objective, run.parameters, run.train.x[points], run.train.y[points])
-        run.cache["stacked"] = found
-    return run.cache["stacked"]
+    if run.workload.recipe.variant.selects:  # points by their losses, which differ from network to network
+        return None
+    return run.objective.chain(run.parameters, run.train.x, run.train.y)
 
 
 def workers(run: Run, engine: Engine) -> int:
@@ -197,14 +195,14 @@ def _walk(run: Run, step: Step, weights: Tensor, steps: range) -> Tensor:
 
 
 def _step_of(run: Run, engine: Engine) -> Step:
-    rule, networks = run.workload.recipe.rule, stacked_networks(run)
+    rule, chain = run.workload.recipe.rule, stacked_chain(run)
     if engine == "loop":
         return partial(_loop, rule)
     if engine == "batched":
         return partial(_batched, rule)
-    if networks is None:
+    if chain is None:
         raise SamattrError(f"the network or the variant of {run.workload.name} does not stack: use the engine batched")
-    return partial(_stacked, rule, networks) if engine == "stacked" else _compiled(run, networks)
+    return partial(_stacked, rule, chain) if engine == "stacked" else _compiled(run, chain)
 
 
 def _loop(rule: Rule, batch: Batch, state: State, eta: float, draw: Draw) -> State:
@@ -222,20 +220,18 @@ def _batched(rule: Rule, batch: Batch, state: State, eta: float, draw: Draw) -> 
     return vmap(one)(state, batch.weights)
 
 
-def _stacked(
-    rule: Rule, networks: StackedNetworks, batch: Batch, state: State, eta: float | Tensor, draw: Draw
-) -> State:
-    together = StackedBatch(batch.objective, batch.x, batch.y, batch.weights, networks=networks)
+def _stacked(rule: Rule, chain: Chain, batch: Batch, state: State, eta: float | Tensor, draw: Draw) -> State:
+    together = StackedBatch(batch.objective, batch.x, batch.y, batch.weights, chain=chain)
     return sam_step(together, state, eta, rule, draw)
 
 
-def _compiled(run: Run, networks: StackedNetworks) -> Step:
+def _compiled(run: Run, chain: Chain) -> Step:
     """`_stacked`, compiled once a run for each shape of a batch: what changes from step to step comes in tensors."""
     if "compiled" not in run.cache:
         rule, objective = run.workload.recipe.rule, run.objective
 
         def whole(x: Tensor, y: Tensor, weights: Tensor, state: State, eta: Tensor, draw: Draw) -> State:
-            return _stacked(rule, networks, Batch(objective, x, y, weights), state, eta, draw)
+            return _stacked(rule, chain, Batch(objective, x, y, weights), state, eta, draw)
 
         torch.compiler.reset()  # of each function only so many shapes are kept, over all runs
         run.cache["compiled"] = torch.compile(whole, fullgraph=True, dynamic=False)

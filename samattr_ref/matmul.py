@@ -9,6 +9,9 @@ from torch import Tensor
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
+SMALL = 2**20
+"""Up to so many multiplications MKL's lower overhead wins."""
+
 
 @torch.library.custom_op("samattr::matmul_t", mutates_args=())
 def _traced(a: Tensor, b: Tensor) -> Tensor:
@@ -27,7 +30,8 @@ def matmul_t(a: Tensor, b: Tensor) -> Tensor:
     >>> matmul_t(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
     tensor([[11.,  2.]])
     """
-    if not (HAS_ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu" and a.numel() and b.numel()):
+    large = a.shape[0] * a.shape[1] * b.shape[0] > SMALL
+    if not (large and a.numel() and b.numel() and HAS_ONEDNN and a.dtype == torch.float32 and not a.is_cuda):
         return a @ b.T
     return _traced(a, b) if torch.compiler.is_compiling() else _onednn(a, b)
 

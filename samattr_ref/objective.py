@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from samattr_ref.bound import bind
+from samattr_ref.chain import Chain, ChainLinearised
 from samattr_ref.chunking import chunk_length, chunks
 from samattr_ref.errors import SamattrError
 from samattr_ref.ghost import GhostEngine, SampleGradients
@@ -112,6 +113,9 @@ class Objective:
             if directions.shape[1] > FORWARD_COLUMNS:
                 return self.factored_gradients(omega, x, y).along(directions)
 
+            if (chain := self.chain(omega, x, y)) is not None:
+                return ChainLinearised(chain, 0.0, omega, x, y).sample_products(directions.T).T
+
             def losses(w: Tensor) -> Tensor:
                 return self.sample_losses(w, x, y)
 
@@ -136,12 +140,41 @@ class Objective:
             change += weights[:, part] @ self.sample_gradients(omega, x[part], y[part])
         return change
 
-    def linearise(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> "Linearised":
-        """∇L(ω; w) of a batch with the graph that it took, ready to be differentiated; see `Linearised`."""
+    def chain(self, omega: Tensor, x: Tensor, y: Tensor) -> Chain | None:
+        """The network as a chain of linear layers, whose derivatives are written out; None where it is none.
+
+        What its layers' types say is tried once, at ω [P] on two of the samples, and not believed.
+        """
+        if not hasattr(self, "_chain"):
+            self._chain = self._tried_chain(omega.detach(), x[:2], y[:2])
+        return self._chain
+
+    def linearise(
+        self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
+    ) -> "Linearised | ChainLinearised":
+        """∇L(ω; w) of a batch, ready to be differentiated: written out for a chain, else with the graph it took."""
+        if (chain := self.chain(omega, x, y)) is not None:
+            return ChainLinearised(chain, self.weight_decay, omega, x, y, weights)
         return Linearised(self, omega, x, y, weights)
+
+    def _tried_chain(self, omega: Tensor, x: Tensor, y: Tensor) -> Chain | None:
+        omega = omega + 0.01  # away from zero, where wrong derivatives could look right
+        try:
+            chain = Chain(self.module)
+            found = ChainLinearised(chain, self.weight_decay, omega, x, y)
+            (product, products), gradient = found.along(omega[None]), found.gradient
+        except (TypeError, RuntimeError):  # other layers, or other shapes than these give
+            return None
+        true = Linearised(self, omega, x, y, None)
+        pairs = zip((gradient, product, products), (true.gradient, *true.along(omega[None])), strict=True)
+        tolerance = torch.finfo(omega.dtype).eps ** 0.5
+        right = all(torch.allclose(a, b, rtol=0, atol=tolerance * float(b.abs().max())) for a, b in pairs)
+        return chain if right else None
 
     def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """∇²L(ω) v for directions v [P, m], the λI included; forward over reverse (Pearlmutter 1994)."""
+        if (chain := self.chain(omega, x, y)) is not None:
+            return self._chain_product(chain, lambda at, u: at.along(u)[0], omega, x, y, v)
 
         def columns(xs: Tensor, ys: Tensor) -> Callable[[Tensor], Tensor]:
             def total(w: Tensor) -> Tensor:
@@ -160,6 +193,8 @@ class Objective:
         J_i are the logits' Jacobians, π_i the softmax probabilities (Schraudolph 2002): the Hessian without the
         network's own second derivative, so never indefinite.
         """
+        if (chain := self.chain(omega, x, y)) is not None:
+            return self._chain_product(chain, ChainLinearised.gauss_newton, omega, x, y, v)
 
         def columns(xs: Tensor, ys: Tensor) -> Callable[[Tensor], Tensor]:
             def logits(w: Tensor) -> Tensor:
@@ -200,6 +235,25 @@ class Objective:
         for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
             product = vmap(columns(xs, ys), in_dims=1, out_dims=1, chunk_size=chunk_length(width * len(xs)))
             total = total + product(v) / len(x)
+        return total
+
+    def _chain_product(
+        self,
+        chain: Chain,
+        product: Callable[[ChainLinearised, Tensor], Tensor],
+        omega: Tensor,
+        x: Tensor,
+        y: Tensor,
+        v: Tensor,
+    ) -> Tensor:
+        """A curvature's products with v [P, m] by a chain's own derivatives, in chunks of rows and of columns."""
+        total = self.weight_decay * v
+        width = self.activation_bytes(x) * 4
+        rows = chunk_length(width * min(v.shape[1], 16))
+        for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
+            at = ChainLinearised(chain, 0.0, omega, xs, ys)
+            for part in chunks(v.shape[1], chunk_length(width * len(xs))):
+                total[:, part] += product(at, v[:, part].T).T * (len(xs) / len(x))
         return total
 
     def activation_bytes(self, x: Tensor) -> int:

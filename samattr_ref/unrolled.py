@@ -35,6 +35,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from samattr_ref.chain import ChainLinearised
 from samattr_ref.chunking import chunks
 from samattr_ref.objective import Linearised
 from samattr_ref.run import Run
@@ -65,8 +66,8 @@ class Step:
     point: Point
     perturbed: Tensor
     keep: Tensor | None
-    at_omega: Linearised
-    at_perturbed: Linearised
+    at_omega: Linearised | ChainLinearised
+    at_perturbed: Linearised | ChainLinearised
 
 
 @dataclass(frozen=True, eq=False)
