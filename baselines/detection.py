@@ -1,6 +1,7 @@
 """Finding wrong labels: by Influence Scores, by self-influence, by confident learning."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def detection(
     return pd.concat(found, ignore_index=True)
 
 
-def self_influence(run: Run, method: str, options: dict[str, object]) -> np.ndarray:
+def self_influence(run: Run, method: str, options: dict[str, Any]) -> np.ndarray:
     """The predicted change of each training point's own loss when it is removed, [n_train].
 
     High where a point is known only from itself: wrong labels have the highest (Koh & Liang 2017, Section 5.4).

@@ -4,14 +4,20 @@ s[k, q] = (1/n) ⟨∇ℓ_k(ω*), ∇ℓ_q(ω*)⟩
 """
 
 from samattr_ref.data import Examples
-from samattr_ref.registry import method
+from samattr_ref.registry import factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 
 
-@method("grad-dot", summary="gradient dot products at ω*", source="Charpiat et al. 2019", linear=True)
+@method(
+    "grad-dot",
+    summary="gradient dot products at ω*",
+    source="Charpiat et al. 2019",
+    linear=True,
+    query_bytes=factored_query,
+)
 def grad_dot(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""
     directions = run.query_directions(queries)
     products = run.objective.gradient_products(run.parameters, run.train.x, run.train.y, directions)
-    return Scores(products / run.n_train)
+    return Scores(products.div_(run.n_train))

@@ -9,7 +9,7 @@ from samattr_ref.scores import Scores
 from samattr_ref.seeds import stream
 
 
-@method("random", summary="standard normal scores", source="–")
+@method("random", summary="standard normal scores", source="–", query_bytes=None)
 def random_scores(run: Run, queries: Examples, *, seed: int = 0) -> Scores:
     """Scores [n_train, n_query] from a generator seeded by `seed` and the workload's own."""
     generator = stream(run.workload.seed, "random scores", seed)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
-from samattr_ref.registry import method
+from samattr_ref.registry import factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
-from samattr_ref.trajectory import segments, trajectory_change
+from samattr_ref.trajectory import add_products, segments, trajectory_change
 
 
 def tracin_change(run: Run, groups: Sequence[Tensor]) -> Tensor:
@@ -30,6 +30,7 @@ def tracin_change(run: Run, groups: Sequence[Tensor]) -> Tensor:
     source="Pruthi et al. 2020",
     change=tracin_change,
     linear=True,
+    query_bytes=factored_query,
 )
 def tracin(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""
@@ -41,7 +42,5 @@ def trajectory_products(run: Run, queries: Examples, checkpoints: int | None) ->
     values = torch.zeros(run.n_train, len(queries)).to(run.parameters)
     for segment in segments(run, checkpoints, run.step_sizes):
         directions = run.query_directions(queries, segment.omega)
-        x, y = run.train.x[segment.points], run.train.y[segment.points]
-        products = run.objective.gradient_products(segment.omega, x, y, directions)
-        values[segment.points] += segment.weights[:, None] * products
+        add_products(run, values, segment, segment.omega, directions)
     return Scores(values, {"checkpoints": checkpoints or run.n_steps})

@@ -9,12 +9,18 @@ This differs from the paper in: (1) the paper weights a checkpoint by its step s
 
 from baselines.tracin import trajectory_products
 from samattr_ref.data import Examples
-from samattr_ref.registry import method
+from samattr_ref.registry import factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 
 
-@method("tracin-cp", summary="gradient dot products at C checkpoints", source="Pruthi et al. 2020", linear=True)
+@method(
+    "tracin-cp",
+    summary="gradient dot products at C checkpoints",
+    source="Pruthi et al. 2020",
+    linear=True,
+    query_bytes=factored_query,
+)
 def tracin_cp(run: Run, queries: Examples, *, checkpoints: int = 10) -> Scores:
     """Scores [n_train, n_query], linear in the query.
 

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from samattr_ref.chunking import check_fits
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
 from samattr_ref.variants import Point
+
+
+def dense_bytes(size: int) -> int:
+    """About what a dense solve with P parameters takes: curvatures, their product and factors, in float64."""
+    return 9 * 8 * size**2
 
 
 class Curvature:
@@ -29,6 +35,7 @@ class Curvature:
     def dense(self) -> Tensor:
         """The matrix itself, float64 [P, P], computed once."""
         if self._dense is None:
+            check_fits(dense_bytes(len(self.omega)), "a dense solve, which solver=cg avoids,")
             identity = torch.eye(len(self.omega), dtype=self.omega.dtype, device=self.omega.device)
             matrix = self.product(identity).double()
             self._dense = (matrix + matrix.T) / 2
@@ -82,7 +89,8 @@ def parts(run: Run, kind: str, batches: int | None = None) -> list[Part]:
 
 def _part(run: Run, points: Tensor, examples: Examples, share: float, kind: str) -> Part:
     rule, omega = run.workload.recipe.rule, run.parameters
-    g = run.objective.eager_gradient(omega, examples.x, examples.y)
+    data = run.objective.mean_gradient(omega, examples.x, examples.y)
+    g = torch.add(data, omega, alpha=run.objective.weight_decay)
     memory = run.gradient(omega) if rule.variant.remembers else omega[:0]
     perturbed = omega + rule.perturb(omega, g, memory)
     H0, H = (Curvature(run, at, examples, kind) for at in (omega, perturbed))

@@ -16,6 +16,10 @@ class UnstableError(SamattrError):
     """Training that diverges or does not repeat itself: nothing can be the ground truth of it."""
 
 
+class MemoryLimitError(SamattrError):
+    """Memory that ran out, or a bound on it that has no room for the smallest part of a computation."""
+
+
 class StoreError(SamattrError):
     """An artefact on disk that is damaged or that could not be written."""
 

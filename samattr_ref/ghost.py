@@ -27,9 +27,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import group_norm, layer_norm, unfold
 
-from samattr_ref import chunking
 from samattr_ref.bound import bind
-from samattr_ref.chunking import chunk_length, chunks
+from samattr_ref.chunking import chunk_bytes, chunk_length, chunks
 from samattr_ref.layout import Layout
 from samattr_ref.losses import cross_entropy, residuals
 from samattr_ref.matmul import matmul_t
@@ -123,7 +122,7 @@ class Affine:
         (b, s, width), (m, t, _), out = mine.shape, theirs.shape, self.deltas.shape[2]
         pairs = b * m * s * t * (width + out)
         formed = (b + m) * max(s, t) * width * out + b * m * width * out
-        if formed < pairs and m * width * out * mine.element_size() <= chunking.CHUNK_BYTES:
+        if formed < pairs and m * width * out * mine.element_size() <= chunk_bytes():
             return self.matrices() @ other._kept.T
         if s == t == 1:
             return matmul_t(mine[:, 0], theirs[:, 0]).mul_(matmul_t(self.deltas[:, 0], other.deltas[:, 0]))
@@ -203,11 +202,16 @@ class SampleGradients:
         layers: The gradients of each part of the parameters.
         spans: Which entries of ω each part is.
         size: P.
+        count: b.
     """
 
     layers: Sequence[LayerGradients]
     spans: Sequence[Sequence[slice]]
     size: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
 
     def dense(self) -> Tensor:
         """[b, P]."""
@@ -220,6 +224,17 @@ class SampleGradients:
                 whole[:, span] = found[:, at : at + length]
                 at += length
         return whole
+
+    def query_bytes(self) -> int:
+        """About what one of the samples takes as a query: its factors, what is made and kept of them, and patches."""
+        held, passing = 0, 0
+        for layer in self.layers:
+            held += sum(value.nbytes for value in vars(layer).values() if isinstance(value, Tensor))
+            if isinstance(layer, Affine) and layer.deltas.shape[1] > 1:
+                inputs = layer.inputs
+                held += len(inputs) * inputs.shape[2] * layer.deltas[0, 0].nbytes
+                passing = max(passing, inputs.nbytes)
+        return (held + passing) // self.count
 
     def dot(self, other: "SampleGradients") -> Tensor:
         """⟨∇ℓ_i, ∇ℓ_q⟩ with those of other samples of the same network, at any ω: [b, m]."""
@@ -336,7 +351,7 @@ class GhostEngine:
         if others:
             found.append(Formed(self.formed(omega, x, y, others)))
             spans.append(list(others.values()))
-        return SampleGradients(found, spans, len(omega))
+        return SampleGradients(found, spans, len(omega), len(x))
 
     def _recorded(
         self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]

@@ -6,7 +6,7 @@ with cross-entropy ℓ_i. The divisor stays |b| when points are removed (w_i = 0
 curvatures as λI, in closed form.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import cast
 
@@ -16,14 +16,17 @@ from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from samattr_ref.bound import bind
 from samattr_ref.chain import Chain, ChainLinearised
-from samattr_ref.chunking import chunk_length, chunks
+from samattr_ref.chunking import chunk_bytes, chunk_length, in_chunks
 from samattr_ref.errors import SamattrError
-from samattr_ref.ghost import GhostEngine, SampleGradients
+from samattr_ref.ghost import TRIED, GhostEngine, SampleGradients
 from samattr_ref.layout import Layout
 from samattr_ref.losses import cross_entropy, residuals
 
 FORWARD_COLUMNS = 4
 """Up to this many directions, one forward-mode pass each beats making per-sample gradients."""
+
+CURVATURE_COLUMNS = 16
+"""Chunks of samples leave room for this many directions in a curvature product."""
 
 
 class Objective:
@@ -69,6 +72,15 @@ class Objective:
         """Class logits [b, c] of inputs x [b, ...]."""
         return functional_call(self.module, self.unflatten(omega), (x,))
 
+    def all_logits(self, omega: Tensor, x: Tensor) -> Tensor:
+        """`logits` of any number of inputs, in chunks, without a graph."""
+
+        def part(rows: slice) -> Tensor:
+            with torch.no_grad():
+                return self.logits(omega, x[rows])
+
+        return torch.cat([found for _, found in in_chunks(part, len(x), chunk_length(2 * self.activation_bytes(x)))])
+
     def sample_losses(self, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy ℓ_i(ω) of each sample [b], in nats, without the L2 term."""
         return cross_entropy(self.logits(omega, x), y)
@@ -83,10 +95,24 @@ class Objective:
 
     def eager_gradient(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """∇L(ω; w) [P] by plain autograd: the same numbers at a third of the overhead, outside of transforms only."""
-        leaves = self._leaves(omega)
-        logits, residuals = self._residuals(leaves, x, y, weights)
-        data = torch.autograd.grad(logits, leaves, residuals)
-        return torch.add(_flat(data), omega, alpha=self.weight_decay)
+        return torch.add(self._eager_data_gradient(omega, x, y, weights), omega, alpha=self.weight_decay)
+
+    def mean_gradient(self, omega: Tensor, x: Tensor, y: Tensor, points: Tensor | None = None) -> Tensor:
+        """(1/b) Σ_i ∇ℓ_i(ω) [P] of any number of samples, without the L2 term; in chunks.
+
+        Args:
+            omega: ω, shape [P].
+            x: Inputs.
+            y: Labels.
+            points: Which of them; None for all.
+        """
+        count = len(x) if points is None else len(points)
+
+        def part(rows: slice) -> Tensor:
+            xs, ys = _taken(x, y, rows, points)
+            return self._eager_data_gradient(omega, xs, ys) * (len(xs) / count)
+
+        return self._summed(part, torch.zeros_like(omega), x, count)
 
     @cached_property
     def _ghost(self) -> GhostEngine:
@@ -106,39 +132,77 @@ class Objective:
         One or few directions take one forward-mode pass each, all others the samples' factors, see
         `samattr_ref.ghost`; in chunks of samples.
         """
+        width = len(directions) if isinstance(directions, SampleGradients) else directions.shape[1]
+        values = omega.new_empty(len(x), width)
+        for part, found in self.product_chunks(omega, x, y, directions):
+            values[part] = found
+        return values
 
-        def products(x: Tensor, y: Tensor) -> Tensor:
+    def product_chunks(
+        self,
+        omega: Tensor,
+        x: Tensor,
+        y: Tensor,
+        directions: Tensor | SampleGradients,
+        points: Tensor | None = None,
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """The rows of `gradient_products` chunk by chunk, of the samples `points` [k] alone where they are given."""
+
+        def products(rows: slice) -> Tensor:
+            xs, ys = _taken(x, y, rows, points)
             if isinstance(directions, SampleGradients):
-                return self.factored_gradients(omega, x, y).dot(directions)
+                return self.factored_gradients(omega, xs, ys).dot(directions)
             if directions.shape[1] > FORWARD_COLUMNS:
-                return self.factored_gradients(omega, x, y).along(directions)
+                return self.factored_gradients(omega, xs, ys).along(directions)
 
-            if (chain := self.chain(omega, x, y)) is not None:
-                return ChainLinearised(chain, 0.0, omega, x, y).sample_products(directions.T).T
+            if (chain := self.chain(omega, xs, ys)) is not None:
+                return ChainLinearised(chain, 0.0, omega, xs, ys).sample_products(directions.T).T
 
             def losses(w: Tensor) -> Tensor:
-                return self.sample_losses(w, x, y)
+                return self.sample_losses(w, xs, ys)
 
             return torch.stack([jvp(losses, (omega,), (v,))[1] for v in directions.T.contiguous()], dim=1)
 
-        columns = 1 if isinstance(directions, SampleGradients) else directions.shape[1]
-        size = chunk_length(self._ghost.bytes_a_sample(self.activation_bytes(x), columns, omega.element_size()))
-        return torch.cat([products(xs, ys) for xs, ys in zip(x.split(size), y.split(size), strict=True)])
+        columns, found = (1, len(directions)) if isinstance(directions, SampleGradients) else (directions.shape[1], 0)
+        each = self._ghost.bytes_a_sample(self.activation_bytes(x), columns, omega.element_size())
+        size = chunk_length(each + 4 * found * omega.element_size())
+        return in_chunks(products, len(x) if points is None else len(points), size)
 
-    def weighted_gradients(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-        """Σ_i a_gi ∇ℓ_i(ω) for rows of weights a [m, b]: [m, P].
+    def weighted_gradients(
+        self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor, points: Tensor | None = None
+    ) -> Tensor:
+        """Σ_i a_gi ∇ℓ_i(ω) for rows of weights a [m, b], of the samples `points` [b] where given: [m, P].
 
         Few rows take one backward pass each; many take per-sample gradients and a matrix product, in chunks.
         """
+        count = len(x) if points is None else len(points)
         if len(weights) <= FORWARD_COLUMNS:
-            leaf = omega.detach().requires_grad_()
-            totals = weights @ self.sample_losses(leaf, x, y)
-            rows = [torch.autograd.grad(total, leaf, retain_graph=True)[0] for total in totals]
-            return torch.stack(rows) if rows else omega.new_zeros(0, len(omega))
+
+            def few(rows: slice) -> Tensor:
+                xs, ys = _taken(x, y, rows, points)
+                leaves = self._leaves(omega)
+                logits, by_logits = self._residuals(leaves, xs, ys, None)
+                found = omega.new_empty(len(weights), len(omega))
+                for row, a in zip(found, weights[:, rows] * len(xs), strict=True):
+                    data = torch.autograd.grad(logits, leaves, a[:, None] * by_logits, retain_graph=True)
+                    torch.cat([part.reshape(-1) for part in data], out=row)
+                return found
+
+            return self._summed(few, omega.new_zeros(len(weights), len(omega)), x, count)
+
+        def gradients(rows: slice) -> Tensor:
+            return self.sample_gradients(omega, *_taken(x, y, rows, points))
+
+        each = self._ghost.bytes_a_sample(self.activation_bytes(x), 1, omega.element_size())
         change = omega.new_zeros(len(weights), len(omega))
-        for part in chunks(len(x), chunk_length(self.n_parameters * omega.element_size())):
-            change += weights[:, part] @ self.sample_gradients(omega, x[part], y[part])
+        size = chunk_length(each + 2 * self.n_parameters * omega.element_size())
+        for part, found in in_chunks(gradients, count, size):
+            change.addmm_(weights[:, part], found)
         return change
+
+    def query_bytes(self, x: Tensor, y: Tensor) -> int:
+        """What the factors of one sample take as a query, and what is kept of it for products with many others."""
+        return self.factored_gradients(self.flatten(), x[:TRIED], y[:TRIED]).query_bytes()
 
     def chain(self, omega: Tensor, x: Tensor, y: Tensor) -> Chain | None:
         """The network as a chain of linear layers, whose derivatives are written out; None where it is none.
@@ -173,19 +237,21 @@ class Objective:
 
     def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """∇²L(ω) v for directions v [P, m], the λI included; forward over reverse (Pearlmutter 1994)."""
-        if (chain := self.chain(omega, x, y)) is not None:
-            return self._chain_product(chain, lambda at, u: at.along(u)[0], omega, x, y, v)
+        chain = self.chain(omega, x, y)
 
-        def columns(xs: Tensor, ys: Tensor) -> Callable[[Tensor], Tensor]:
+        def products(xs: Tensor, ys: Tensor, v: Tensor) -> Tensor:
+            if chain is not None:
+                return ChainLinearised(chain, 0.0, omega, xs, ys).along(v.T)[0].T * len(xs)
+
             def total(w: Tensor) -> Tensor:
                 return self.sample_losses(w, xs, ys).sum()
 
             def product(column: Tensor) -> Tensor:
                 return jvp(grad(total), (omega,), (column,))[1]
 
-            return product
+            return vmap(product, in_dims=1, out_dims=1)(v)
 
-        return self._curvature_product(columns, x, y, v)
+        return self._curvature_product(products, x, y, v)
 
     def gauss_newton_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """The generalised Gauss-Newton (1/n) Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i + λI times v [P, m].
@@ -193,10 +259,12 @@ class Objective:
         J_i are the logits' Jacobians, π_i the softmax probabilities (Schraudolph 2002): the Hessian without the
         network's own second derivative, so never indefinite.
         """
-        if (chain := self.chain(omega, x, y)) is not None:
-            return self._chain_product(chain, ChainLinearised.gauss_newton, omega, x, y, v)
+        chain = self.chain(omega, x, y)
 
-        def columns(xs: Tensor, ys: Tensor) -> Callable[[Tensor], Tensor]:
+        def products(xs: Tensor, ys: Tensor, v: Tensor) -> Tensor:
+            if chain is not None:
+                return ChainLinearised(chain, 0.0, omega, xs, ys).gauss_newton(v.T).T * len(xs)
+
             def logits(w: Tensor) -> Tensor:
                 return self.logits(w, xs)
 
@@ -208,9 +276,9 @@ class Objective:
                 (back,) = cast(Callable[[Tensor], tuple[Tensor]], vjp(logits, omega)[1])(outer)
                 return back
 
-            return product
+            return vmap(product, in_dims=1, out_dims=1)(v)
 
-        return self._curvature_product(columns, x, y, v)
+        return self._curvature_product(products, x, y, v)
 
     def _leaves(self, omega: Tensor) -> list[Tensor]:
         """The parameters as tensors of their own that autograd can differentiate by; they share ω's memory."""
@@ -222,39 +290,45 @@ class Objective:
         by_logits = residuals(logits, y) / len(x)
         return logits, by_logits if weights is None else by_logits * weights[:, None]
 
+    def _eager_data_gradient(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(1/b) Σ_i w_i ∇ℓ_i(ω), [P]."""
+        leaves = self._leaves(omega)
+        logits, residuals = self._residuals(leaves, x, y, weights)
+        return _flat(torch.autograd.grad(logits, leaves, residuals))
+
+    def _summed(self, part: Callable[[slice], Tensor], total: Tensor, x: Tensor, count: int) -> Tensor:
+        """A total with what backward passes over chunks of samples give added to it."""
+        for _, found in in_chunks(part, count, chunk_length(4 * self.activation_bytes(x))):
+            total += found
+        return total
+
     def _data_loss(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
         losses = self.sample_losses(omega, x, y)
         return (losses if weights is None else weights * losses).sum() / len(x)
 
     def _curvature_product(
-        self, columns: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]], x: Tensor, y: Tensor, v: Tensor
+        self, products: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, y: Tensor, v: Tensor
     ) -> Tensor:
-        total = self.weight_decay * v
+        """The mean over samples of what `products` sums over some of them, for some columns, and λ v: [P, m]."""
         width = self.activation_bytes(x) * 4
-        rows = chunk_length(width * min(v.shape[1], 16))
-        for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
-            product = vmap(columns(xs, ys), in_dims=1, out_dims=1, chunk_size=chunk_length(width * len(xs)))
-            total = total + product(v) / len(x)
-        return total
+        rows = min(len(x), chunk_length(width))
+        rows = min(rows, max(1, chunk_bytes() // (width * min(v.shape[1], CURVATURE_COLUMNS))))
+        together = min(chunk_length(width * rows), chunk_length(4 * v[:, :1].nbytes))
 
-    def _chain_product(
-        self,
-        chain: Chain,
-        product: Callable[[ChainLinearised, Tensor], Tensor],
-        omega: Tensor,
-        x: Tensor,
-        y: Tensor,
-        v: Tensor,
-    ) -> Tensor:
-        """A curvature's products with v [P, m] by a chain's own derivatives, in chunks of rows and of columns."""
-        total = self.weight_decay * v
-        width = self.activation_bytes(x) * 4
-        rows = chunk_length(width * min(v.shape[1], 16))
-        for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
-            at = ChainLinearised(chain, 0.0, omega, xs, ys)
-            for part in chunks(v.shape[1], chunk_length(width * len(xs))):
-                total[:, part] += product(at, v[:, part].T).T * (len(xs) / len(x))
-        return total
+        def product(part: slice) -> Tensor:
+            total = self.weight_decay * v[:, part]
+
+            def some(samples: slice) -> Tensor:
+                return products(x[samples], y[samples], v[:, part])
+
+            for _, found in in_chunks(some, len(x), rows):
+                total += found / len(x)
+            return total
+
+        whole = torch.empty_like(v)
+        for part, found in in_chunks(product, v.shape[1], together):
+            whole[:, part] = found
+        return whole
 
     def activation_bytes(self, x: Tensor) -> int:
         """Bytes of one sample's activations, at least those of its input."""
@@ -313,3 +387,9 @@ class Linearised:
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _taken(x: Tensor, y: Tensor, rows: slice, points: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Samples `rows` of all, or of the named ones: copied no more than a chunk at a time."""
+    chosen = rows if points is None else points[rows]
+    return x[chosen], y[chosen]

@@ -9,16 +9,20 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from samattr_ref.chunking import block_length, check_fits, in_chunks, memory_bound
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.references import load_reference
 from samattr_ref.run import Run
-from samattr_ref.scores import Scores
+from samattr_ref.scores import Scores, worst
 
 F = TypeVar("F", bound=Callable[..., Any])
 Change = Callable[..., Tensor]
 
 ENTRY_POINTS = "samattr.methods"
+
+DENSE_VECTORS = 16
+"""Vectors of all parameters that one solve holds at once: solution, residual, directions, products and their sums."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Method:
         options: Names of its options with their defaults.
         tune: Values to choose from on held-out queries, by option.
         linear: Whether scores are linear in the query's loss, so that the mean over queries is one query.
+        query_bytes: About what one query takes beside its scores while it is scored: many are scored in blocks that
+            fit in memory. None: all queries in one call.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     tune: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     linear: bool = False
+    query_bytes: Callable[[Run], int] | None = None
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Refuse options that it does not have, and values of another kind than the default.
@@ -64,6 +71,16 @@ class Method:
 _METHODS: dict[str, Method] = {}
 
 
+def dense_query(run: Run) -> int:
+    """What a query takes where its gradient is formed and a system is solved for it: vectors of all parameters."""
+    return DENSE_VECTORS * run.parameters.nbytes
+
+
+def factored_query(run: Run) -> int:
+    """What a query takes where its gradient stays in factors, see `samattr_ref.ghost`."""
+    return run.objective.query_bytes(run.train.x, run.train.y)
+
+
 def method(
     name: str,
     *,
@@ -73,6 +90,7 @@ def method(
     options: type | None = None,
     tune: Mapping[str, tuple[Any, ...]] | None = None,
     linear: bool = False,
+    query_bytes: Callable[[Run], int] | None = dense_query,
 ) -> Callable[[F], F]:
     """Register a function `(run, queries, **options)` as an attribution method.
 
@@ -84,11 +102,12 @@ def method(
         options: A dataclass of its options, where its signature does not list them.
         tune: Values to choose from on held-out queries, by option.
         linear: Whether scores are linear in the query's loss, see `Method`.
+        query_bytes: What one query takes, see `Method`.
     """
 
     def register(function: F) -> F:
         _METHODS[name] = Method(
-            name, function, summary, source, change, _options(function, options), tune or {}, linear
+            name, function, summary, source, change, _options(function, options), tune or {}, linear, query_bytes
         )
         return function
 
@@ -133,45 +152,94 @@ def as_method(method: str | Callable[..., Any]) -> Method:
     return get_method(method) if isinstance(method, str) else _plain(_name(method), method)
 
 
-def attribute(run: Run, method: str | Callable[..., Any], queries: Examples | None = None, **options: Any) -> Scores:
+def attribute(
+    run: Run,
+    method: str | Callable[..., Any],
+    queries: Examples | None = None,
+    *,
+    memory_bytes: int | None = None,
+    **options: Any,
+) -> Scores:
     """Score every training point of a run for every query.
 
     Args:
         run: The run that is attributed.
         method: A method's name, a user's `package.module:function`, or a function `(run, queries, **options)`.
         queries: The queries; the workload's own by default.
+        memory_bytes: What the call may hold beside the run, the queries and the scores; 512 MiB by default, and more
+            where a single query or point takes more. A function that nobody registered gets all queries at once.
         **options: The method's options.
 
     Returns:
         Scores [n_train, n_query]: predicted ℓ_q(ω_{−i}) − ℓ_q(ω*), positive where point i helps query q.
 
     Raises:
-        SamattrError: for an unknown method or option, queries that the network cannot read, or a method that
-            returns another shape, NaN or infinity.
+        SamattrError: for an unknown method or option, queries that the network cannot read, a method that returns
+            another shape, NaN or infinity, or a bound that is too small.
     """
     chosen = as_method(method)
     queries = run.workload.queries if queries is None else queries
     check_queries(run, queries)
     chosen.check(options)
-    found = chosen.function(run, queries, **options)
-    scores = found if isinstance(found, Scores) else Scores(torch.as_tensor(found))
-    expected = (run.n_train, len(queries))
-    if tuple(scores.values.shape) != expected:
-        shape = list(scores.values.shape)
-        raise SamattrError(f"{chosen.name} returned scores of shape {shape}, not [n_train, n_query] = {list(expected)}")
-    if not bool(torch.isfinite(scores.values).all()):
+    with memory_bound(memory_bytes):
+        scores = _scores(chosen, run, queries, options)
+    low, high = scores.values.aminmax()  # both are NaN where one value is
+    if not bool(torch.isfinite(low) & torch.isfinite(high)):
         raise SamattrError(f"{chosen.name} returned NaN or infinity")
     return scores
 
 
+def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, Any]) -> Scores:
+    """Scores of all queries, by blocks of them where the method allows it."""
+    count = len(queries)
+
+    def of(part: slice) -> Scores:
+        block = queries if part == slice(0, count) else queries.take(part)
+        found = method.function(run, block, **options)
+        scores = found if isinstance(found, Scores) else Scores(torch.as_tensor(found))
+        shape, expected = list(scores.values.shape), [run.n_train, part.stop - part.start]
+        if shape != expected:
+            raise SamattrError(f"{method.name} returned scores of shape {shape}, not [n_train, n_query] = {expected}")
+        return scores
+
+    if method.query_bytes is None:
+        return of(slice(0, count))
+    column = 2 * run.n_train * run.parameters.element_size()
+    blocks = in_chunks(of, count, _block(run, method.query_bytes(run) + column))
+    part, scores = next(blocks)
+    if part.stop == count:
+        return scores
+    values = scores.values.new_empty(run.n_train, count)
+    diagnostics = scores.diagnostics
+    values[:, part] = scores.values
+    for part, scores in blocks:
+        values[:, part] = scores.values
+        diagnostics = worst(diagnostics, scores.diagnostics)
+    return Scores(values, diagnostics)
+
+
+def _block(run: Run, bytes_per_item: int) -> int:
+    """How many queries, or groups of points, fit in memory."""
+    check_fits(DENSE_VECTORS * run.parameters.nbytes, "a gradient with what is made of it")
+    return block_length(bytes_per_item)
+
+
 def influence_score(run: Run, method: str | Callable[..., Any], validation: Examples, **options: Any) -> Tensor:
-    """The Influence Score of each training point: the mean of its row over a validation set, shape [n_train]."""
+    """The Influence Score of each training point: the mean of its row over a validation set, shape [n_train].
+
+    The options are those of `attribute`, `memory_bytes` among them.
+    """
     queries = validation.pool() if as_method(method).linear else validation
     return attribute(run, method, queries, **options).values.mean(1)
 
 
 def parameter_change(
-    run: Run, method: str | Callable[..., Any], removed: Sequence[Sequence[int] | Tensor], **options: Any
+    run: Run,
+    method: str | Callable[..., Any],
+    removed: Sequence[Sequence[int] | Tensor],
+    *,
+    memory_bytes: int | None = None,
+    **options: Any,
 ) -> Tensor:
     """The parameter change ω_{−S} − ω* that a method predicts for removing each group of training points.
 
@@ -179,19 +247,34 @@ def parameter_change(
         run: The run.
         method: A method that defines a parameter change.
         removed: Groups of training points.
+        memory_bytes: What the call may hold beside the run and the result, see `attribute`.
         **options: The method's options.
 
     Returns:
         Δ, shape [n_groups, P].
 
     Raises:
-        SamattrError: if the method defines none, or a group names a point that is not there.
+        SamattrError: if the method defines none, a group names a point that is not there, or a bound is too small.
     """
     chosen = as_method(method)
     chosen.check(options)
     if chosen.change is None:
         raise SamattrError(f"{chosen.name} does not predict a parameter change")
-    return chosen.change(run, check_groups(run, removed), **options)
+    change, groups = chosen.change, check_groups(run, removed)
+    if not groups:
+        return run.parameters.new_empty(0, len(run.parameters))
+    with memory_bound(memory_bytes):
+        own = chosen.query_bytes(run) if chosen.query_bytes else 0
+        each = max(own, dense_query(run)) + 4 * run.n_train * run.parameters.element_size()  # who is in which group
+        blocks = in_chunks(lambda part: change(run, groups[part], **options), len(groups), _block(run, each))
+        part, found = next(blocks)
+        if part.stop == len(groups):
+            return found
+        changes = found.new_empty(len(groups), found.shape[1])
+        changes[part] = found
+        for part, found in blocks:
+            changes[part] = found
+    return changes
 
 
 def check_groups(run: Run, removed: Sequence[Sequence[int] | Tensor]) -> list[Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from samattr_ref.data import Examples, Splits
 from samattr_ref.ghost import SampleGradients
+from samattr_ref.losses import cross_entropy
 from samattr_ref.objective import Objective
 from samattr_ref.step import State
 from samattr_ref.variants import Draw
@@ -97,14 +98,13 @@ class Run:
     def query_losses(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
         """ℓ_q at ω*, or at other parameters [P]: [n_query]."""
         omega = self.parameters if parameters is None else parameters
-        losses = self.objective.sample_losses(omega, queries.x, queries.y)
+        losses = cross_entropy(self.objective.all_logits(omega, queries.x), queries.y)
         return losses.mean()[None] if queries.pooled else losses
 
     def predictions(self, examples: Examples, parameters: Tensor | None = None) -> Tensor:
         """Class probabilities [b, c] at ω*, or at other parameters [P]."""
         omega = self.parameters if parameters is None else parameters
-        with torch.no_grad():
-            return self.objective.logits(omega, examples.x).softmax(-1)
+        return self.objective.all_logits(omega, examples.x).softmax(-1)
 
     def accuracy(self, examples: Examples, parameters: Tensor | None = None) -> float:
         """Share of the examples whose likeliest class is their label, in [0, 1]."""
@@ -114,10 +114,7 @@ class Run:
         """∇ℓ_q at ω*, or at other parameters [P], without the L2 term: [n_query, P]."""
         omega = self.parameters if parameters is None else parameters
         if queries.pooled:
-            mean = (
-                self.objective.eager_gradient(omega, queries.x, queries.y) - self.workload.recipe.weight_decay * omega
-            )
-            return mean[None]
+            return self.objective.mean_gradient(omega, queries.x, queries.y)[None]
         return self.objective.sample_gradients(omega, queries.x, queries.y)
 
     def query_directions(self, queries: Examples, parameters: Tensor | None = None) -> Tensor | SampleGradients:
@@ -127,9 +124,10 @@ class Run:
         omega = self.parameters if parameters is None else parameters
         return self.objective.factored_gradients(omega, queries.x, queries.y)
 
-    def gradient(self, omega: Tensor) -> Tensor:
-        """The full training gradient ∇L(ω) [P], the L2 term included."""
-        return self.objective.eager_gradient(omega, self.train.x, self.train.y)
+    def gradient(self, omega: Tensor, points: Tensor | None = None) -> Tensor:
+        """The training gradient ∇L(ω) [P] of all points or of some, the L2 term included."""
+        data = self.objective.mean_gradient(omega, self.train.x, self.train.y, points)
+        return torch.add(data, omega, alpha=self.objective.weight_decay)
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved of it as tensors."""

@@ -1,5 +1,6 @@
 """Scores: what a method says, in the one sign convention of the project."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,3 +19,17 @@ class Scores:
 
     values: Tensor
     diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+def worst(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What two blocks of queries report, as one: the larger of two numbers, and of two words both."""
+    together = {**one, **other}
+    for name in one.keys() & other.keys():
+        a, b = one[name], other[name]
+        if isinstance(a, Mapping):
+            together[name] = worst(a, b)
+        elif isinstance(a, int | float):
+            together[name] = max(a, b)
+        elif isinstance(a, str) and b not in a.split(", "):
+            together[name] = f"{a}, {b}"
+    return together

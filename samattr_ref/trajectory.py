@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from samattr_ref.errors import SamattrError
+from samattr_ref.ghost import SampleGradients
 from samattr_ref.run import Run
 from samattr_ref.step import State
 from samattr_ref.training import advance, segment_bounds
@@ -142,6 +143,23 @@ def segments(run: Run, checkpoints: int | None, step_sizes: Tensor) -> Iterator[
         yield Segment(t, state, points.to(omega.device), weights[points].to(omega))
 
 
+def add_products(
+    run: Run, values: Tensor, segment: Segment, omega: Tensor, directions: Tensor | SampleGradients
+) -> None:
+    """Add weight_k ⟨∇ℓ_k(ω'), v_j⟩ of the segment's points k to values [n_train, m], a chunk of points at a time.
+
+    Args:
+        run: The run.
+        values: What is added to.
+        segment: The segment.
+        omega: ω', where the points' gradients are taken, [P].
+        directions: v_j, see `Objective.gradient_products`.
+    """
+    points, train = segment.points, run.train
+    for part, products in run.objective.product_chunks(omega, train.x, train.y, directions, points):
+        values.index_add_(0, points[part], products * segment.weights[part, None])
+
+
 def trajectory_change(run: Run, groups: Sequence[Tensor], parts: Iterable[tuple[Segment, Tensor]]) -> Tensor:
     """Σ_t weight_{k,t} ∇ℓ_k(ω'_t), summed over the points k of each group: [n_groups, P].
 
@@ -159,6 +177,6 @@ def trajectory_change(run: Run, groups: Sequence[Tensor], parts: Iterable[tuple[
         taking_part = share.any(0)
         points = segment.points[taking_part]
         if len(points):
-            x, y = run.train.x[points], run.train.y[points]
-            change += run.objective.weighted_gradients(omega, x, y, share[:, taking_part])
+            x, y = run.train.x, run.train.y
+            change += run.objective.weighted_gradients(omega, x, y, share[:, taking_part], points)
     return change

@@ -36,15 +36,12 @@ import torch
 from torch import Tensor
 
 from samattr_ref.chain import ChainLinearised
-from samattr_ref.chunking import chunks
+from samattr_ref.chunking import block_length, chunks
 from samattr_ref.objective import Linearised
 from samattr_ref.run import Run
 from samattr_ref.step import Batch, State
 from samattr_ref.trajectory import reversed_states, states
 from samattr_ref.variants import Point, Rule
-
-BATCHED_BYTES = 256 * 2**20
-"""How much the directions that are carried together may take in one step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,8 +179,12 @@ def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     return parts[0] if len(parts) == 1 else tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
 
+def bytes_a_direction(run: Run) -> int:
+    """About what one direction takes in one step: its adjoints or changes, and a batch's derivatives along it."""
+    batch = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
+    return 6 * batch + 8 * run.parameters.nbytes
+
+
 def _columns(run: Run, count: int) -> Iterator[slice]:
-    """Slices of the directions that are carried together, so that a step stays within `BATCHED_BYTES`."""
-    each = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
-    each = 6 * each + 8 * run.parameters.numel() * run.parameters.element_size()
-    return chunks(count, max(1, BATCHED_BYTES // each))
+    """Slices of the directions that are carried together through a step."""
+    return chunks(count, block_length(bytes_a_direction(run)))

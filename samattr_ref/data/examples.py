@@ -49,7 +49,7 @@ class Examples:
         """The same examples as one query: the mean of their losses."""
         return replace(self, pooled=True)
 
-    def take(self, indices: Tensor) -> "Examples":
+    def take(self, indices: Tensor | slice) -> "Examples":
         """The examples at those positions."""
         return Examples(self.x[indices], self.y[indices])
 

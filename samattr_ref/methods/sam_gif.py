@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
-from samattr_ref.registry import method
+from samattr_ref.registry import factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.step import Batch
-from samattr_ref.trajectory import Segment, effective_step_sizes, segments, trajectory_change
+from samattr_ref.trajectory import Segment, add_products, effective_step_sizes, segments, trajectory_change
 
 
 def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | None = None) -> Tensor:
@@ -36,6 +36,7 @@ def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | Non
     source="Ren et al., arXiv 2507.04059, Theorem 4.6",
     change=sam_gif_change,
     linear=True,
+    query_bytes=factored_query,
 )
 def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> Scores:
     """Scores [n_train, n_query], linear in the query.
@@ -51,9 +52,7 @@ def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> S
     directions = run.query_directions(queries)
     values = torch.zeros(run.n_train, len(queries)).to(run.parameters)
     for segment, omega in perturbed_segments(run, checkpoints):
-        x, y = run.train.x[segment.points], run.train.y[segment.points]
-        products = run.objective.gradient_products(omega, x, y, directions)
-        values[segment.points] += segment.weights[:, None] * products
+        add_products(run, values, segment, omega, directions)
     return Scores(values, {"checkpoints": checkpoints or run.n_steps})
 
 
@@ -66,13 +65,13 @@ def perturbed_segments(run: Run, checkpoints: int | None) -> Iterator[tuple[Segm
     single = checkpoints in (None, run.n_steps)
     for segment in segments(run, checkpoints, effective_step_sizes(run)):
         omega, memory = segment.state.omega, segment.state.memory
-        points = segment.points if single else slice(None)
-        batch = Batch(run.objective, run.train.x[points], run.train.y[points])
-        g = batch.gradient(omega)
+        g = run.gradient(omega, segment.points if single else None)
         if not single:
             yield segment, omega + rule.perturb(omega, g, g if rule.variant.remembers else memory)
             continue
         perturbed = omega + rule.perturb(omega, g, memory, run.draw(segment.step))
-        if rule.rho > 0 and (keep := batch.keep(rule, omega, perturbed)) is not None:
-            segment = replace(segment, weights=segment.weights * keep)
+        if rule.rho > 0 and rule.variant.selects:
+            batch = Batch(run.objective, run.train.x[segment.points], run.train.y[segment.points])
+            if (keep := batch.keep(rule, omega, perturbed)) is not None:
+                segment = replace(segment, weights=segment.weights * keep)
         yield segment, perturbed

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from samattr_ref.chunking import chunk_length, in_chunks
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.implicit import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
@@ -64,5 +66,10 @@ def sam_hif_implicit(run: Run, queries: Examples, **chosen: Any) -> Scores:
     options = NewtonOptions(**chosen)
     if not options.newton:
         return implicit_products(run, run.query_gradients(queries).T.contiguous(), FORM, options)
-    change = newton_change(run, range(run.n_train), FORM, options)
-    return Scores(loss_changes(run, queries, change), {"options": asdict(options)})
+
+    def some(points: slice) -> Tensor:
+        return loss_changes(run, queries, newton_change(run, range(run.n_train)[points], FORM, options))
+
+    length = chunk_length(3 * 8 * len(run.parameters))
+    values = torch.cat([found for _, found in in_chunks(some, run.n_train, length)])
+    return Scores(values, {"options": asdict(options)})

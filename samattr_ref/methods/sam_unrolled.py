@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from samattr_ref.chunking import states_bytes
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.implicit import ImplicitOptions, implicit_products
@@ -21,7 +22,7 @@ from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.segmented import reverse_segments
-from samattr_ref.unrolled import forward, reverse
+from samattr_ref.unrolled import bytes_a_direction, forward, reverse
 
 
 def sam_unrolled_change(
@@ -31,7 +32,6 @@ def sam_unrolled_change(
     last: int | None = None,
     tail_damping: float | None = None,
     checkpoints: int | None = None,
-    memory_bytes: int | None = None,
 ) -> Tensor:
     """Δ of removing each group of training points, to first order, [n_groups, P]; by forward mode.
 
@@ -49,6 +49,7 @@ def sam_unrolled_change(
     source="this project",
     change=sam_unrolled_change,
     linear=True,
+    query_bytes=bytes_a_direction,
 )
 def sam_unrolled(
     run: Run,
@@ -57,7 +58,6 @@ def sam_unrolled(
     last: int | None = None,
     tail_damping: float | None = None,
     checkpoints: int | None = None,
-    memory_bytes: int | None = None,
 ) -> Scores:
     """Scores [n_train, n_query], linear in the query; by reverse mode.
 
@@ -67,10 +67,9 @@ def sam_unrolled(
         last: τ, how many of the last steps are differentiated; None for all.
         tail_damping: Damping δ >= 0 of the implicit tail for the steps before these; None for no tail.
         checkpoints: C, the whole run as C segments of constant curvature; None for every step as it was.
-        memory_bytes: What the states may take that are recomputed and held at once; None for as much as it takes.
 
     Raises:
-        SamattrError: if τ is larger than the number of steps, a bound holds no state, or the tail is not solved.
+        SamattrError: if τ is larger than the number of steps, or the tail is not solved.
     """
     directions = run.query_gradients(queries)
     if checkpoints is not None:
@@ -78,7 +77,7 @@ def sam_unrolled(
             raise SamattrError("sam-unrolled takes either checkpoints or last and tail_damping")
         return Scores(reverse_segments(run, directions, checkpoints, "gauss-newton"), {"checkpoints": checkpoints})
     first = _first(run, last)
-    found = reverse(run, directions, first, memory_bytes)
+    found = reverse(run, directions, first, states_bytes())
     values = found.values
     diagnostics: dict[str, Any] = {"growth": found.growth, "steps": run.n_steps - first}
     if tail_damping is not None and first > 0:

@@ -65,7 +65,7 @@ def test_chunks_do_not_matter(name, monkeypatch):
     omega, y = objective.flatten(), torch.tensor([0, 1, 2, 0, 1, 2])
     others = objective.factored_gradients(omega, x[:4], y[:4])
     whole = objective.gradient_products(omega, x, y, others)
-    monkeypatch.setattr(chunking, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(chunking, "DEFAULT_BYTES", 16_000)
     torch.testing.assert_close(objective.gradient_products(omega, x, y, others), whole, rtol=1e-12, atol=1e-14)
 
 

@@ -44,9 +44,10 @@ def run(request):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_chunk_size(run, name, monkeypatch):
+def test_parts_that_fit_in_memory(run, name, monkeypatch):
     whole = sr.attribute(run, name, **CASES[name]).values
-    monkeypatch.setattr(chunking, "CHUNK_BYTES", 400_000)
+    monkeypatch.setattr(chunking, "DEFAULT_BYTES", 8 * 1_600_000)
+    monkeypatch.setattr(chunking, "BLOCK", 64)  # few of the queries
     cut = sr.attribute(replace(run), name, **CASES[name]).values
     torch.testing.assert_close(cut, whole, rtol=1e-10, atol=1e-10 * float(whole.abs().max()))
 
