@@ -1,12 +1,14 @@
 """How each library is asked for the same numbers.
 
 What is prepared once (objects, data loaders) is not timed; the returned call computes everything from the checkpoint
-on.
+on, training points in batches of the size asked for, queries in one.
 """
 
+import io
 import logging
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +17,6 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.peers.work import Calculation, Problem
-
-TRAIN_BATCH = 500
-"""Training points a batch, where a library asks; the same for all, not tuned for any."""
 
 
 def torch_func(problem: Problem, batch: int) -> Calculation:
@@ -42,7 +41,7 @@ def torch_func(problem: Problem, batch: int) -> Calculation:
 
 
 def captum(problem: Problem, batch: int) -> Calculation:
-    """captum's `TracInCP` with its own per-sample gradients by hooks (`sample_wise_grads_per_batch`)."""
+    """captum's `TracInCP`, its per-sample gradients by hooks (`sample_wise_grads_per_batch`)."""
     from captum.influence import TracInCP
 
     tracin = TracInCP(
@@ -72,7 +71,12 @@ def dattri(problem: Problem, batch: int) -> Calculation:
     attributor = TracInAttributor(task, weight_list=torch.ones(1), normalized_grad=False)
     attributor.projector_kwargs = None  # None as an argument leaves the projection on
     train, queries = _loaders(problem, batch)
-    return lambda: attributor.attribute(train, queries)
+
+    def calculate() -> Tensor:
+        with redirect_stderr(io.StringIO()):  # a progress bar for every batch, which nothing switches off
+            return attributor.attribute(train, queries)
+
+    return calculate
 
 
 def kronfluence(problem: Problem, batch: int) -> Calculation:
@@ -161,6 +165,7 @@ PEERS: dict[str, Callable[[Problem, int], Calculation]] = {
     "kronfluence": kronfluence,
     "traker": traker,
 }
+"""Each library, given a problem and the training points of a batch."""
 
 
 def _loaders(problem: Problem, batch: int) -> tuple[DataLoader, DataLoader]:

@@ -33,7 +33,7 @@ class Problem:
     queries: Examples
 
     def module(self) -> nn.Module:
-        """A network of its own with the checkpoint's parameters: libraries put layers of theirs into what they are given."""
+        """A copy of the network at the checkpoint: libraries put layers of their own into what they are given."""
         module = copy.deepcopy(self.objective.module)
         for parameter, value in zip(module.parameters(), self.objective.unflatten(self.omega).values(), strict=True):
             parameter.data = value.clone()
