@@ -16,7 +16,6 @@ Products with per-sample gradients from layer inputs and output gradients: Goodf
 convolutions Rochette, Manoel & Tramel, arXiv 1912.06015; chosen layer by layer Bu, Mao & Xu, arXiv 2205.10683.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import group_norm, layer_norm, unfold
+from torch.nn.grad import conv2d_weight
 
 from samattr_ref.bound import bind
 from samattr_ref.chunking import chunk_bytes, chunk_length, chunks
@@ -83,14 +83,18 @@ class Affine:
     deltas: Tensor
     bias: bool
 
+    def inputs(self, part: slice = slice(None)) -> Tensor:
+        """The a_s of all samples or of a part of them, [b, s, in]."""
+        return self.x[part]
+
     @property
-    def inputs(self) -> Tensor:
-        """a, [b, s, in]."""
-        return self.x
+    def width(self) -> int:
+        """How long an a_s is."""
+        return self.x.shape[2]
 
     def matrices(self) -> Tensor:
         """Σ_s δ_s a_sᵀ of each sample, [b, out · in]."""
-        return torch.bmm(self.deltas.transpose(1, 2), self.inputs).flatten(1)
+        return torch.bmm(self.deltas.transpose(1, 2), self.inputs()).flatten(1)
 
     def dense(self) -> Tensor:
         """[b, out · in], and out more with a bias."""
@@ -108,7 +112,7 @@ class Affine:
         m = directions.shape[1]
         if s > 1:
             return self.dense() @ directions
-        inputs = self.inputs[:, 0]
+        inputs = self.inputs()[:, 0]
         width = inputs.shape[1]
         V = directions[: out * width].view(out, width, m).transpose(0, 1).reshape(width, out * m)
         along = matmul_t(inputs, V.T)
@@ -118,18 +122,19 @@ class Affine:
 
     def _dot_weights(self, other: "Affine") -> Tensor:
         """Σ_{s,t} ⟨a_is, a_qt⟩ ⟨δ_is, δ_qt⟩, [b, m], in the cheaper order of contraction."""
-        mine, theirs = self.inputs, other.inputs
-        (b, s, width), (m, t, _), out = mine.shape, theirs.shape, self.deltas.shape[2]
+        (b, s, out), (m, t, _), width = self.deltas.shape, other.deltas.shape, self.width
         pairs = b * m * s * t * (width + out)
         formed = (b + m) * max(s, t) * width * out + b * m * width * out
-        if formed < pairs and m * width * out * mine.element_size() <= chunk_bytes():
-            return self.matrices() @ other._kept.T
+        if formed < pairs and m * width * out * self.deltas.element_size() <= chunk_bytes():
+            return matmul_t(self.matrices(), other._kept)
+        theirs = other.inputs()
         if s == t == 1:
-            return matmul_t(mine[:, 0], theirs[:, 0]).mul_(matmul_t(self.deltas[:, 0], other.deltas[:, 0]))
+            both = matmul_t(self.inputs()[:, 0], theirs[:, 0])
+            return both.mul_(matmul_t(self.deltas[:, 0], other.deltas[:, 0]))
         columns, deltas = theirs.flatten(0, 1).T, other.deltas.flatten(0, 1).T
         parts = []
-        for part in chunks(b, chunk_length(2 * s * m * t * mine.element_size())):
-            both = (mine[part].flatten(0, 1) @ columns).mul_(self.deltas[part].flatten(0, 1) @ deltas)
+        for part in chunks(b, chunk_length(s * (2 * m * t + width) * theirs.element_size())):
+            both = (self.inputs(part).flatten(0, 1) @ columns).mul_(self.deltas[part].flatten(0, 1) @ deltas)
             parts.append(both.view(-1, s, m, t).sum((1, 3)))
         return torch.cat(parts)
 
@@ -145,16 +150,38 @@ class Convolution(Affine):
 
     Attributes:
         layer: The convolution.
+        height: Of its output images.
     """
 
     layer: nn.Conv2d
+    height: int
 
-    @property
-    def inputs(self) -> Tensor:
+    def inputs(self, part: slice = slice(None)) -> Tensor:
         """Patches, made when they are needed: they take the kernel's size times the images' memory."""
         layer = self.layer
         assert not isinstance(layer.padding, str)
-        return unfold(self.x, layer.kernel_size, layer.dilation, layer.padding, layer.stride).transpose(1, 2)
+        return unfold(self.x[part], layer.kernel_size, layer.dilation, layer.padding, layer.stride).transpose(1, 2)
+
+    @property
+    def width(self) -> int:
+        """How long a patch is."""
+        return self.layer.weight[0].numel()
+
+    def matrices(self) -> Tensor:
+        """Σ_s δ_s a_sᵀ of each sample, [b, out · in].
+
+        With as many positions as channels or more, one convolution whose groups are the samples is faster, and needs no
+        patches; for wide layers on small images patches and a matrix product are.
+        """
+        b, s, out = self.deltas.shape
+        if s < out:
+            return super().matrices()
+        layer = self.layer
+        assert not isinstance(layer.padding, str)
+        images = self.x.reshape(1, -1, *self.x.shape[2:])
+        deltas = self.deltas.transpose(1, 2).reshape(1, b * out, self.height, -1)
+        size = (b * out, *layer.weight.shape[1:])
+        return conv2d_weight(images, size, deltas, layer.stride, layer.padding, layer.dilation, groups=b).view(b, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,9 +258,9 @@ class SampleGradients:
         for layer in self.layers:
             held += sum(value.nbytes for value in vars(layer).values() if isinstance(value, Tensor))
             if isinstance(layer, Affine) and layer.deltas.shape[1] > 1:
-                inputs = layer.inputs
-                held += len(inputs) * inputs.shape[2] * layer.deltas[0, 0].nbytes
-                passing = max(passing, inputs.nbytes)
+                b, positions, _ = layer.deltas.shape
+                held += b * layer.width * layer.deltas[0, 0].nbytes
+                passing = max(passing, b * positions * layer.width * layer.deltas.element_size())
         return (held + passing) // self.count
 
     def dot(self, other: "SampleGradients") -> Tensor:
@@ -268,7 +295,7 @@ def _linear(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
 
 def _convolution(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
     assert isinstance(layer, nn.Conv2d)
-    return Convolution(x, delta.flatten(2).transpose(1, 2), layer.bias is not None, layer)
+    return Convolution(x, delta.flatten(2).transpose(1, 2), layer.bias is not None, layer, delta.shape[2])
 
 
 def _embedding(layer: nn.Module, x: Tensor, delta: Tensor) -> LayerGradients:
@@ -325,19 +352,20 @@ class GhostEngine:
     def bytes_a_sample(self, activations: int, columns: int, each: int) -> int:
         """About what the factors of one sample and their products with `columns` directions take.
 
+        Patches are not counted: they are either made in parts or are fewer numbers than the gradients made of them.
+
         Args:
             activations: Bytes of the sample's activations.
             columns: How many directions.
             each: Bytes of a number.
         """
-        areas = [math.prod(layer.kernel_size) for layer in self.module.modules() if isinstance(layer, nn.Conv2d)]
         formed = [
             parameter.numel()
             for layer in self.module.modules()
             if type(layer) not in (nn.Linear, nn.Embedding)
             for parameter in layer.parameters(recurse=False)
         ]
-        return activations * (4 + columns + max(areas, default=0)) + sum(formed) * each
+        return activations * (4 + columns) + sum(formed) * each
 
     def _gradients(self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]) -> SampleGradients:
         found: list[LayerGradients] = []

@@ -1,7 +1,8 @@
 """`python -m benchmarks.peers`: measure this project beside other libraries, or print what was measured.
 
-Rows are stored beside this file, one a peer and work: `peer`, `version`, `work`, `max_relative_difference`, `seconds`
-of both, `speedup` (`median`, `min`, `max` over alternating calls in one process), `environment`, `command`.
+Rows are stored beside this file, one a peer and work: `peer`, `version`, `work`, `train_batch` (the peer's fastest),
+`max_relative_difference`, `seconds` of both, `speedup` (`median`, `min`, `max` over alternating calls in one process),
+`environment`, `command`.
 """
 
 import json
@@ -18,13 +19,15 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.peers.libraries import PEERS
-from benchmarks.peers.work import WORKS, Calculation, relative_difference
+from benchmarks.peers.work import WORKS, Calculation, Problem, relative_difference
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError, unknown_name
 
 ROWS = Path(__file__).with_name("rows.json")
 TABLE = Path(__file__).with_name("table.md")
 TOLERANCE = 1e-4
+BATCHES = (100, 500)
+"""Training points a batch that each peer is tried with, beside all of them at once; its fastest is what is measured."""
 DISTRIBUTIONS = {"torch.func": "torch"}
 
 
@@ -54,13 +57,9 @@ def measure(peers: list[str], works: list[str], repeats: int) -> None:
         problem = WORKS[work].problem()
         problem.ours()
         for peer in peers:
-            try:
-                calculate = PEERS[peer](problem)
-            except ImportError as error:
-                raise SamattrError(f"{error.name} is missing: pip install 'samattr[peers]'") from error
-            difference = relative_difference(calculate().detach(), problem.ours())
-            if difference > TOLERANCE:
-                raise SamattrError(f"{peer} differs by {difference:.1e} (relative) on {work}: no time is taken")
+            calculations, difference = _checked(peer, work, problem)
+            batch = min(calculations, key=lambda size: _seconds(calculations[size]))
+            calculate = calculations[batch]
             pairs = [(_seconds(problem.ours), _seconds(calculate)) for _ in tqdm(range(repeats), f"{peer}, {work}")]
             ours, theirs = zip(*pairs, strict=True)
             ratios = [slow / fast for fast, slow in pairs]
@@ -71,6 +70,7 @@ def measure(peers: list[str], works: list[str], repeats: int) -> None:
                 "n_train": len(problem.train),
                 "n_query": len(problem.queries),
                 "n_parameters": len(problem.omega),
+                "train_batch": batch,
                 "max_relative_difference": difference,
                 "seconds": {"ours": median(ours), "peer": median(theirs)},
                 "speedup": {"median": median(ratios), "min": min(ratios), "max": max(ratios)},
@@ -91,11 +91,12 @@ def stored() -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
+    """The rows as a Markdown table, with how, where and by which command they were measured."""
     shown = [
         {
             "Work": f"{row['work']}, {row['n_train']} × {row['n_query']}, P = {row['n_parameters']}",
             "Peer": f"{row['peer']} {row['version']}",
+            "Batch": str(row["train_batch"]),
             "Peer (s)": f"{row['seconds']['peer']:.3g}",
             "samattr (s)": f"{row['seconds']['ours']:.3g}",
             "Times faster": "{median:.1f} [{min:.1f}, {max:.1f}]".format(**row["speedup"]),
@@ -103,11 +104,39 @@ def table(rows: list[dict[str, Any]]) -> str:
         }
         for row in rows
     ]
-    machines = {(row["environment"]["cpu"], row["environment"]["cores"], row["environment"]["gpu"]) for row in rows}
-    where = "; ".join(gpu or f"{cpu}, {cores} cores" for cpu, cores, gpu in sorted(machines, key=str))
-    align = ("left", "left", *["right"] * 4)
-    body = pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True, colalign=align)
-    return f"{body}\n\nMedian [least, greatest] of {rows[0]['repeats']} alternating calls in one process; {where}.\n"
+    machines = {
+        env["gpu"] or f"{env['cpu']}, {env['cores']} cores, {env['threads']} threads"
+        for env in (row["environment"] for row in rows)
+    }
+    repeats = sorted({row["repeats"] for row in rows})
+    calls = " or ".join(map(str, repeats))
+    commands = " and ".join(f"`python -m benchmarks.peers --run --repeats {count}`" for count in repeats)
+    body = pd.DataFrame(shown).to_markdown(
+        index=False, disable_numparse=True, colalign=("left", "left", *["right"] * (len(shown[0]) - 2))
+    )
+    return (
+        f"{body}\n\nMedian [least, greatest] of {calls} alternating calls in one process. Batch: training points a "
+        f"batch, the peer's fastest of {', '.join(map(str, BATCHES))} and all. {'; '.join(sorted(machines))}; made by "
+        f"{commands}.\n"
+    )
+
+
+def _checked(peer: str, work: str, problem: Problem) -> tuple[dict[int, Calculation], float]:
+    """A peer's calculation by batch size, and how far it is from ours at most.
+
+    Raises:
+        SamattrError: where the peer is not installed, or its numbers are not ours.
+    """
+    sizes = sorted({*(min(size, len(problem.train)) for size in BATCHES), len(problem.train)})
+    try:
+        calculations = {size: PEERS[peer](problem, size) for size in sizes}
+    except ImportError as error:
+        raise SamattrError(f"{error.name} is missing: pip install 'samattr[peers]'") from error
+    ours = problem.ours()
+    difference = max(relative_difference(calculate().detach(), ours) for calculate in calculations.values())
+    if not difference <= TOLERANCE:
+        raise SamattrError(f"{peer} differs by {difference:.1e} (relative) on {work}: no time is taken")
+    return calculations, difference
 
 
 def _seconds(calculate: Calculation) -> float:

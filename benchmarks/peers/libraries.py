@@ -1,10 +1,14 @@
 """How each library is asked for the same numbers.
 
 What is prepared once (objects, data loaders) is not timed; the returned call computes everything from the checkpoint
-on.
+on, training points in batches of the size asked for, queries in one.
 """
 
+import io
+import logging
+import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.peers.work import Calculation, Problem
 
-TRAIN_BATCH = 500
-"""Training points a batch, where a library asks; the same for all, not tuned for any."""
 
-
-def torch_func(problem: Problem) -> Calculation:
+def torch_func(problem: Problem, batch: int) -> Calculation:
     """`vmap(grad)` and a matrix product, as PyTorch's own tutorial on per-sample gradients has it."""
     module = problem.module()
     parameters = {name: value.detach() for name, value in module.named_parameters()}
@@ -33,14 +34,14 @@ def torch_func(problem: Problem) -> Calculation:
 
     def calculate() -> Tensor:
         queries = gradients(problem.queries.x, problem.queries.y).T
-        parts = zip(problem.train.x.split(TRAIN_BATCH), problem.train.y.split(TRAIN_BATCH), strict=True)
+        parts = zip(problem.train.x.split(batch), problem.train.y.split(batch), strict=True)
         return torch.cat([gradients(x, y) @ queries for x, y in parts])
 
     return calculate
 
 
-def captum(problem: Problem) -> Calculation:
-    """captum's `TracInCP` with its own per-sample gradients by hooks (`sample_wise_grads_per_batch`)."""
+def captum(problem: Problem, batch: int) -> Calculation:
+    """captum's `TracInCP`, its per-sample gradients by hooks (`sample_wise_grads_per_batch`)."""
     from captum.influence import TracInCP
 
     tracin = TracInCP(
@@ -49,13 +50,13 @@ def captum(problem: Problem) -> Calculation:
         checkpoints=["only"],
         checkpoints_load_func=lambda *_: 1.0,
         loss_fn=nn.CrossEntropyLoss(reduction="sum"),
-        batch_size=TRAIN_BATCH,
+        batch_size=batch,
         sample_wise_grads_per_batch=True,
     )
     return lambda: tracin.influence((problem.queries.x, problem.queries.y), show_progress=False).T
 
 
-def dattri(problem: Problem) -> Calculation:
+def dattri(problem: Problem, batch: int) -> Calculation:
     """dattri's `TracInAttributor`, its random projection switched off."""
     from dattri.algorithm.tracin import TracInAttributor
     from dattri.task import AttributionTask
@@ -69,11 +70,58 @@ def dattri(problem: Problem) -> Calculation:
     task = AttributionTask(loss_func=loss, model=module, checkpoints=module.state_dict())
     attributor = TracInAttributor(task, weight_list=torch.ones(1), normalized_grad=False)
     attributor.projector_kwargs = None  # None as an argument leaves the projection on
-    train, queries = _loaders(problem)
-    return lambda: attributor.attribute(train, queries)
+    train, queries = _loaders(problem, batch)
+
+    def calculate() -> Tensor:
+        with redirect_stderr(io.StringIO()):  # a progress bar for every batch, which nothing switches off
+            return attributor.attribute(train, queries)
+
+    return calculate
 
 
-def traker(problem: Problem) -> Calculation:
+def kronfluence(problem: Problem, batch: int) -> Calculation:
+    """kronfluence's pairwise scores with the identity for a preconditioner; it hands them over in a file."""
+    from kronfluence.analyzer import Analyzer, prepare_model
+    from kronfluence.arguments import FactorArguments
+    from kronfluence.task import Task
+
+    class Loss(Task):
+        def compute_train_loss(self, batch: tuple[Tensor, Tensor], model: nn.Module, sample: bool = False) -> Tensor:
+            return cross_entropy(model(batch[0]), batch[1], reduction="sum")
+
+        def compute_measurement(self, batch: tuple[Tensor, Tensor], model: nn.Module) -> Tensor:
+            return self.compute_train_loss(batch, model)
+
+    task, folder = Loss(), tempfile.TemporaryDirectory()
+    analyzer = Analyzer(
+        "peer",
+        prepare_model(problem.module(), task),
+        task,
+        cpu=problem.omega.device.type == "cpu",
+        log_level=logging.ERROR,
+        disable_tqdm=True,
+        output_dir=folder.name,
+    )
+    train = TensorDataset(problem.train.x, problem.train.y)
+    queries = TensorDataset(problem.queries.x, problem.queries.y)
+    analyzer.fit_all_factors("identity", train, factor_args=FactorArguments(strategy="identity"))
+
+    def calculate(folder: tempfile.TemporaryDirectory[str] = folder) -> Tensor:  # which lives as long as this function
+        analyzer.compute_pairwise_scores(
+            scores_name="dots",
+            factors_name="identity",
+            query_dataset=queries,
+            train_dataset=train,
+            per_device_query_batch_size=len(queries),
+            per_device_train_batch_size=batch,
+            overwrite_output_dir=True,
+        )
+        return analyzer.load_pairwise_scores("dots")["all_modules"].T
+
+    return calculate
+
+
+def traker(problem: Problem, batch: int) -> Calculation:
     """traker's features, the gradients of its model output, here the loss, unprojected; and a matrix product."""
     from trak.gradient_computers import FunctionalGradientComputer
     from trak.modelout_functions import AbstractModelOutput
@@ -104,23 +152,25 @@ def traker(problem: Problem) -> Calculation:
 
     def calculate() -> Tensor:
         queries = features(problem.queries.x, problem.queries.y).T
-        parts = zip(problem.train.x.split(TRAIN_BATCH), problem.train.y.split(TRAIN_BATCH), strict=True)
+        parts = zip(problem.train.x.split(batch), problem.train.y.split(batch), strict=True)
         return torch.cat([features(x, y) @ queries for x, y in parts])
 
     return calculate
 
 
-PEERS: dict[str, Callable[[Problem], Calculation]] = {
+PEERS: dict[str, Callable[[Problem, int], Calculation]] = {
     "torch.func": torch_func,
     "captum": captum,
     "dattri": dattri,
+    "kronfluence": kronfluence,
     "traker": traker,
 }
+"""Each library, given a problem and the training points of a batch."""
 
 
-def _loaders(problem: Problem) -> tuple[DataLoader, DataLoader]:
+def _loaders(problem: Problem, batch: int) -> tuple[DataLoader, DataLoader]:
     train, queries = problem.train, problem.queries
     return (
-        DataLoader(TensorDataset(train.x, train.y), batch_size=TRAIN_BATCH, shuffle=False),
+        DataLoader(TensorDataset(train.x, train.y), batch_size=batch, shuffle=False),
         DataLoader(TensorDataset(queries.x, queries.y), batch_size=len(queries), shuffle=False),
     )

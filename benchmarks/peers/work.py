@@ -1,5 +1,6 @@
 """What is computed: a network, a checkpoint, training points and queries, the same for every peer."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,8 +33,8 @@ class Problem:
     queries: Examples
 
     def module(self) -> nn.Module:
-        """The network itself, with the checkpoint's parameters."""
-        module = self.objective.module
+        """A copy of the network at the checkpoint: libraries put layers of their own into what they are given."""
+        module = copy.deepcopy(self.objective.module)
         for parameter, value in zip(module.parameters(), self.objective.unflatten(self.omega).values(), strict=True):
             parameter.data = value.clone()
         return module

@@ -15,6 +15,17 @@ CASES = {
     "tokens": (Tokens(), TEXT, [Lookup, Formed, Affine, Affine]),
     "cnn": (convolutions(), IMAGES, [Convolution, Formed, Convolution, Affine]),
     "grouped": (convolutions(4, groups=2), torch.randn(6, 4, 8, 8), [Formed, Convolution, Affine, Formed]),
+    "strided": (
+        nn.Sequential(
+            nn.Conv2d(3, 2, 3, stride=2, padding=(1, 0), dilation=2),
+            nn.Tanh(),
+            nn.Conv2d(2, 64, 2),
+            nn.Flatten(),
+            nn.Linear(128, 3),
+        ),
+        IMAGES,
+        [Convolution, Convolution, Affine],
+    ),
     "same": (
         nn.Sequential(nn.Conv2d(3, 2, 3, padding="same"), nn.Flatten(), nn.Linear(128, 3)),
         IMAGES,
@@ -57,7 +68,7 @@ def test_products_equal_those_of_gradients_taken_one_by_one(name):
     torch.testing.assert_close(objective.weighted_gradients(omega, x, y, weights), weights @ rows, **exact)
 
 
-@pytest.mark.parametrize("name", ["mlp", "tokens", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", "tokens", "cnn", "strided"])
 def test_chunks_do_not_matter(name, monkeypatch):
     module, x, _ = CASES[name]
     x = x.double() if x.is_floating_point() else x
@@ -67,6 +78,8 @@ def test_chunks_do_not_matter(name, monkeypatch):
     whole = objective.gradient_products(omega, x, y, others)
     monkeypatch.setattr(chunking, "DEFAULT_BYTES", 16_000)
     torch.testing.assert_close(objective.gradient_products(omega, x, y, others), whole, rtol=1e-12, atol=1e-14)
+    at_once = objective.factored_gradients(omega, x, y).dot(others)
+    torch.testing.assert_close(at_once, whole, rtol=1e-12, atol=1e-14)
 
 
 def test_gradients_at_other_parameters():

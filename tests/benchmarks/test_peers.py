@@ -1,0 +1,94 @@
+"""The peer benchmark on a tiny problem: every library's numbers are ours, and nothing is timed before they are."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.peers import __main__ as program
+from benchmarks.peers.libraries import PEERS
+from benchmarks.peers.work import WORKS, Work, relative_difference
+from samattr_ref.errors import SamattrError
+
+OPTIONAL = {"dattri": "dattri", "kronfluence": "kronfluence", "traker": "trak"}
+"""The modules of the peers that the tests do without; captum and torch are always there."""
+TINY = Work("tiny", "digits-mlp", {"n_train": 30, "n_query": 7, "steps": 20})
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return TINY.problem()
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Rows and table in a folder of their own, the tiny problem among the works."""
+    monkeypatch.setitem(WORKS, "tiny", TINY)
+    monkeypatch.setattr(program, "ROWS", tmp_path / "rows.json")
+    monkeypatch.setattr(program, "TABLE", tmp_path / "table.md")
+    return tmp_path
+
+
+@pytest.mark.parametrize("batch", [30, 8])
+@pytest.mark.parametrize("peer", PEERS)
+def test_every_peer_gives_our_numbers(peer, batch, problem):
+    if peer in OPTIONAL:
+        pytest.importorskip(OPTIONAL[peer], reason=peer)
+    ours = problem.ours()
+    calculate = PEERS[peer](problem, batch)
+    assert ours.shape == (30, 7)
+    for _ in range(2):  # a second call computes again, and the network that we use is as it was
+        assert relative_difference(calculate().detach(), ours) < program.TOLERANCE
+    assert relative_difference(problem.ours(), ours) == 0
+
+
+def test_rows_and_table_say_what_was_measured(stored, capsys):
+    program.main(run=True, as_json=True, peers="captum,torch.func", works="tiny", repeats=3)
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["peer"] for row in rows] == ["torch.func", "captum"]
+    for row in rows:
+        assert (row["work"], row["n_train"], row["n_query"], row["train_batch"]) == ("tiny", 30, 7, 30)
+        assert row["max_relative_difference"] < program.TOLERANCE
+        assert 0 < row["speedup"]["min"] <= row["speedup"]["median"] <= row["speedup"]["max"]
+        assert row["command"] == f"python -m benchmarks.peers --run --peers {row['peer']} --works tiny --repeats 3"
+    program.main(run=True, as_json=False, peers="captum", works="tiny", repeats=1)
+    table = capsys.readouterr().out
+    assert table == (stored / "table.md").read_text() + "\n"
+    assert table.count("tiny, 30 × 7, P = 2410") == 2  # the new row took the old one's place
+    assert "of 1 or 3 alternating calls" in table
+    assert f"{rows[0]['environment']['cpu']}, {rows[0]['environment']['cores']} cores" in table
+    assert "`python -m benchmarks.peers --run --repeats 3`" in table
+
+
+def test_stored_rows_are_printed_without_measuring(stored, capsys, monkeypatch):
+    program.main(run=True, as_json=True, peers="torch.func", works="tiny", repeats=1)
+    measured = capsys.readouterr().out
+    monkeypatch.setattr(program, "measure", None)
+    program.main(run=False, as_json=True, peers="torch.func", works="tiny", repeats=1)
+    assert json.loads(capsys.readouterr().out) == json.loads(measured)
+
+
+@pytest.mark.parametrize("factor", [2.0, float("nan")])
+def test_wrong_numbers_are_refused_before_any_time_is_taken(factor, stored, monkeypatch):
+    wrong = PEERS["torch.func"]
+    monkeypatch.setitem(PEERS, "torch.func", lambda problem, batch: lambda: wrong(problem, batch)() * factor)
+    monkeypatch.setattr(program, "_seconds", lambda _: pytest.fail("a time was taken"))
+    with pytest.raises(SamattrError, match=r"torch\.func differs by .* on tiny"):
+        program.main(run=True, as_json=False, peers="torch.func", works="tiny", repeats=1)
+    assert not (stored / "rows.json").exists()
+
+
+def test_a_peer_that_is_not_installed_is_named(stored, monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.influence", None)
+    with pytest.raises(SamattrError, match=r"captum\.influence is missing: pip install"):
+        program.main(run=True, as_json=False, peers="captum", works="tiny", repeats=1)
+
+
+def test_an_unknown_peer_is_one_line_and_status_1():
+    command = [sys.executable, "-m", "benchmarks.peers", "--run", "--peers", "captun"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.splitlines() == [
+        f"benchmarks.peers: unknown peer 'captun': did you mean 'captum'? known: {', '.join(sorted(PEERS))}"
+    ]
