@@ -45,7 +45,7 @@ def problem(
     n: int = 1000, width: int = 256, steps: int = 20, batch_size: int = 100, n_validation: int = 100
 ) -> Workload:
     """A network of one hidden layer on made-up images; steps so short that its curvature is the same at every size."""
-    data = MadeUp(n_train=n, n_query=100, n_tuning=1, n_validation=n_validation, noise=None)
+    data = MadeUp(n_train=n, n_query=10, n_tuning=1, n_validation=n_validation, noise=None)
     recipe = SamRecipe(steps=steps, batch_size=batch_size, learning_rate=0.001)
     return Workload("made-up", data, MLP((width,)), recipe)
 
