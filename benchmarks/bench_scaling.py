@@ -7,6 +7,10 @@ at which what grows outweighs what a call costs at any size.
 
 from dataclasses import replace
 
+# seconds of imports, which torch puts off to the first derivative, are taken once, before asv forks
+import torch._decomp.decompositions_for_jvp
+import torch._dynamo  # noqa: F401
+
 from baselines import metrics
 from baselines.complexity import EXPECTED, expected_exponent
 from benchmarks.common import hot_path, mean_query, n_parameters, problem
@@ -36,7 +40,8 @@ class _Scaling:
 
     def setup(self, size, path):
         warm = train(problem(50, 8, 2, 50, 1))
-        hot_path(path, warm, warm.splits.validation)()  # torch warms up at the first use
+        for queries in (warm.splits.validation, warm.splits.queries.pool()):
+            hot_path(path, warm, queries)()  # torch warms up at the first use
         self.run = train(self.problem(size), "all")
         self.run.objective  # noqa: B018 — built outside of the time
         self.call = self.path(size, path)
