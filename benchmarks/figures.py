@@ -20,7 +20,7 @@ from asv.results import Results, iter_results
 from asv.util import UserError
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from baselines.complexity import EXPECTED, expected_exponent, log_slope
 from reports.curves import legend
@@ -33,9 +33,10 @@ from samattr_ref.errors import SamattrError
 OUT = Path("reports/reference/speed")
 PREFIX = "bench_scaling."
 RUN = "asv run -E existing --set-commit-hash {commit} --bench scaling"
+RUN_HEAD = RUN.format(commit="$(git rev-parse HEAD)")
 AXES = {**SIZES, "Q": "queries or removed groups Q"}
 SECONDS, BYTES, ERROR = "seconds", "bytes", "relative error"
-QUANTITIES = {SECONDS: "seconds a call", BYTES: "peak bytes of the process"}
+QUANTITIES = {SECONDS: "seconds a call", BYTES: "peak memory of the process"}
 COLUMNS = 3
 
 
@@ -75,9 +76,6 @@ def stored(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         raise SamattrError(f"no results of the scaling benchmarks are stored: {RUN_HEAD}")
     newest = max(found, key=lambda results: (results.date, max(results.started_at.values())))
     return tidy(newest, benchmarks), newest.params
-
-
-RUN_HEAD = RUN.format(commit="$(git rev-parse HEAD)")
 
 
 def tidy(results: Results, benchmarks: Benchmarks) -> pd.DataFrame:
@@ -143,6 +141,10 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
             panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
             panel.yaxis.set_major_formatter(EngFormatter(places=0, sep="", unit="s" if unit == SECONDS else "B"))
             panel.xaxis.minorticks_off()
+            panel.yaxis.set_minor_formatter(NullFormatter())
+        if unit == BYTES:  # whole decades, or the axis would stretch a few percent over the panel
+            decades = np.log10([shown["value"].min(), shown["value"].max()])
+            panels[0].set_ylim(10.0 ** math.floor(decades[0]), 10.0 ** math.ceil(decades[1]))
         for panel in panels[len(names) :]:
             panel.set_axis_off()
         for panel, name in zip(panels, names, strict=False):
