@@ -13,13 +13,25 @@ from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 EXPECTED: dict[str, dict[str, Any]] = {
-    "grad-dot": {"formula": "n F", "n": 1, "P": 1},
-    "sam-gif": {"formula": "T B F", "n": 0, "P": 1, "T": 1},
-    "tracin": {"formula": "T (B + m) F", "n": 0, "P": 1, "T": 1},
-    "tracin-cp": {"formula": "C (n + m) F", "n": 1, "P": 1, "T": 0, "C": 1},
-    "sam-hif-fast": {"formula": "J n F", "n": 1, "P": 1, "T": 0, "J": 1},
+    "training": {"formula": "T B F", "n": 0, "P": 1, "T": 1},
+    "retraining": {"formula": "Q T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
+    "sam-unrolled": {"formula": "Q T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
+    "sam-unrolled forward": {"formula": "Q T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
+    "sam-hif-implicit": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
+    "sam-if": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
+    "sam-hif": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
+    "sam-hif-fast": {"formula": "J n F", "n": 1, "P": 1, "T": 0, "J": 1, "Q": 1},
+    "sam-gif": {"formula": "T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
+    "sam-gif from checkpoints": {"formula": "C n F", "n": 1, "P": 1, "C": 1, "Q": 1},
+    "if": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
+    "tracin": {"formula": "T (B + m) F", "n": 0, "P": 1, "T": 1, "Q": 1},
+    "tracin-cp": {"formula": "C (n + m) F", "n": 1, "P": 1, "T": 0, "C": 1, "Q": 1},
+    "grad-dot": {"formula": "n F", "n": 1, "P": 1, "Q": 1},
+    "random": {"formula": "n Q", "n": 1, "Q": 1},
 }
-"""Cost of one mean query over m validation points, by method: the formula, and its exponent in each axis."""
+"""Cost of one mean query over m validation points, by method: the formula, and its exponent in each axis. Q: of that
+many queries scored apart, of removed groups where parameters are what is predicted; K: iterations of a solver, each a
+few products with the curvature of all n points."""
 
 REPEATS, ENOUGH_SECONDS = 3, 5.0
 """Calls of a method, and how long they may take together before no other is begun."""
@@ -58,12 +70,31 @@ def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str
     return pd.DataFrame(rows)
 
 
+def expected_exponent(name: str, axis: str) -> int:
+    """The exponent that a method's formula has in an axis; in n at a fixed number of epochs: steps grow with n.
+
+    >>> expected_exponent("sam-gif", "n"), expected_exponent("grad-dot", "n"), expected_exponent("grad-dot", "C")
+    (1, 1, 0)
+    """
+    powers = EXPECTED[name]
+    return powers.get(axis, 0) + (powers.get("T", 0) if axis == "n" else 0)
+
+
+def log_slope(sizes: Sequence[float] | np.ndarray, seconds: Sequence[float] | np.ndarray) -> float:
+    """Slope of log seconds over log size, by least squares over all sizes.
+
+    >>> round(log_slope([1, 2, 4], [3, 12, 48]), 2)
+    2.0
+    """
+    x, y = (np.log(np.asarray(values, dtype=float)) for values in (sizes, seconds))
+    return float(np.polyfit(x, y, 1)[0])
+
+
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Slope of log seconds over log size, by least squares over the larger half of the sizes, at least three.
+    """`log_slope` over the larger half of the sizes, at least three.
 
     >>> round(exponent([1, 2, 4, 8, 16], [9, 9, 10, 20, 40]), 2)
     1.0
     """
     order = np.argsort(sizes)[-max(3, -(-len(sizes) // 2)) :]
-    x, y = np.log(np.asarray(sizes, dtype=float)[order]), np.log(np.asarray(seconds, dtype=float)[order])
-    return float(np.polyfit(x, y, 1)[0])
+    return log_slope(np.asarray(sizes)[order], np.asarray(seconds)[order])

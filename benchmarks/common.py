@@ -1,13 +1,109 @@
-"""What the benchmarks share: workloads, methods, runs and the ground truth that is on disk."""
+"""What the benchmarks share: workloads, methods, made-up problems of any size, the ground truth that is on disk."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from baselines.retraining import retrain
 from baselines.truth import Truth, find_leave_one_out
-from samattr_ref import Run, load_workload, methods, train
+from samattr_ref import Run, attribute, load_workload, methods, parameter_change, train
+from samattr_ref.data import Examples, Sizes, Splits
+from samattr_ref.data.sizes import make_splits
+from samattr_ref.models import MLP
+from samattr_ref.seeds import stream
+from samattr_ref.training import advance
+from samattr_ref.trajectory import last
+from samattr_ref.workload import SamRecipe, Workload
 
 WORKLOADS = ["digits-logreg", "digits-mlp"]
 METHODS = list(methods())
 WITH_CHANGE = [name for name, method in methods().items() if method.change is not None]
 OPTIONS = {"curvature": "gauss-newton", "damping": 0.01}
 """Fixed options, so that a track moves when the code does and not when a grid search lands elsewhere."""
+
+CLASSES, PIXELS = 10, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeUp(Sizes):
+    """Noisy images of as many classes as the digits have and of their shape, as many as are asked for."""
+
+    def load(self, seed: int) -> Splits:
+        """The sets for that seed, inputs [b, 1, 8, 8]."""
+        counts = [self.n_train, self.n_query, self.n_tuning, self.n_validation]
+        generator = stream(seed, "made-up images")
+        y = torch.randint(CLASSES, (sum(counts),), generator=generator)
+        means = torch.randn(CLASSES, 1, PIXELS, PIXELS, generator=generator, dtype=torch.float64)
+        noise = torch.randn(sum(counts), 1, PIXELS, PIXELS, generator=generator, dtype=torch.float64)
+        examples = map(Examples, ((means[y] + noise) / PIXELS).split(counts), y.split(counts))
+        return make_splits(self, list(examples), CLASSES, seed)
+
+
+def problem(
+    n: int = 1000, width: int = 256, steps: int = 20, batch_size: int = 100, n_validation: int = 100
+) -> Workload:
+    """A network of one hidden layer on made-up images; steps so short that its curvature is the same at every size."""
+    data = MadeUp(n_train=n, n_query=10, n_tuning=1, n_validation=n_validation, noise=None)
+    recipe = SamRecipe(steps=steps, batch_size=batch_size, learning_rate=0.001)
+    return Workload("made-up", data, MLP((width,)), recipe)
+
+
+def n_parameters(width: int) -> int:
+    """P of the network of a `problem`.
+
+    >>> n_parameters(32)
+    2410
+    """
+    return (PIXELS**2 + 1 + CLASSES) * width + CLASSES
+
+
+SOLVED = {"curvature": "gauss-newton", "damping": 0.3}
+"""So much damping that a solve takes as many iterations at every size."""
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "sam-hif-implicit": SOLVED,
+    "sam-if": SOLVED,
+    "sam-hif": SOLVED,
+    "if": SOLVED,
+    "sam-hif-fast": {
+        **SOLVED,
+        "order": 10,
+        "scale": 0.1,
+        "tolerance": 0.0,
+    },  # of J terms: no scale found, none left out
+    "sam-gif from checkpoints": {"checkpoints": 2},
+    "tracin-cp": {"checkpoints": 2},
+}
+"""Options of the hot paths on a `problem`, with which the work in each axis is that of its formula."""
+
+
+def hot_path(name: str, run: Run, queries: Examples, n_groups: int = 1, **settings: object) -> Callable[[], Tensor]:
+    """What a row of `baselines.complexity.EXPECTED` computes, as a call.
+
+    Args:
+        name: `training`, `retraining`, `sam-unrolled forward` or a method.
+        run: The run.
+        queries: The queries of a method; one pooled one where its scores are linear and the mean is wanted.
+        n_groups: How many points are removed, one at a time, where parameters are computed and not scores.
+        **settings: Options of the method, in the place of those in `SETTINGS`.
+    """
+    groups = [torch.tensor([k]) for k in range(n_groups)]
+    if name == "training":
+        return lambda: last(advance(run, run.kept_state(0), 0, run.n_steps))[1].omega
+    if name == "retraining":
+        return lambda: retrain(run, groups)
+    if name == "sam-unrolled forward":
+        return lambda: parameter_change(run, "sam-unrolled", groups)
+    method = name.removesuffix(" from checkpoints")
+    return lambda: attribute(run, method, queries, **{**SETTINGS.get(name, {}), **settings}).values
+
+
+def mean_query(name: str, run: Run) -> Examples:
+    """The queries as one, or the validation set of a method whose scores are not linear, for which they stay apart."""
+    known = methods().get(name)
+    return run.splits.validation if known and not known.linear else run.splits.queries.pool()
 
 
 def options(method: str) -> dict[str, object]:

@@ -29,6 +29,8 @@ _PALETTE = sns.color_palette("colorblind", 10).as_hex()
 _LOOKS = {
     GROUND_TRUTH: Look("exact LOO", "black", "", "-"),
     "retrained": Look("retrained", "black", "", "-"),
+    "training": Look("training", "0.45", "h", "-"),
+    "retraining": Look("retraining", "black", "8", "-"),
     "no-edit": Look("no edit", "0.55", "", "--"),
     "cleanlab": Look("confident learning", "#7a7a00", "p", "-"),
     "sam-unrolled": Look("SAM unrolled", "#00525e", "d", "-"),
@@ -48,6 +50,8 @@ _VARIANTS = {
     "self-influence ": "{} self-influence",
     "-in-parts": "{}, in parts",
     " by batch": "{}, by batch",
+    " forward": "{}, forward mode",
+    " from checkpoints": "{}, from checkpoints",
     " tail": "{}, with a tail",
     " Newton": "{}, Newton step",
     " √T memory": "{}, √T memory",

@@ -1,0 +1,193 @@
+"""Time and memory of every hot path as one size of the problem grows, and how far its numbers are from float64's.
+
+The first parameter of a benchmark is its axis in `baselines.complexity.EXPECTED`; only paths whose cost depends on it
+are there. Paths that walk the run, that solve a system and that pass once over the points each have sizes of their own,
+at which what grows outweighs what a call costs at any size.
+"""
+
+from dataclasses import replace
+
+# seconds of imports, which torch puts off to the first derivative, are taken once, before asv forks
+import torch._decomp.decompositions_for_jvp
+import torch._dynamo  # noqa: F401
+
+from baselines import metrics
+from baselines.complexity import EXPECTED, expected_exponent
+from benchmarks.common import hot_path, mean_query, n_parameters, problem
+from samattr_ref import train
+from samattr_ref.workload import DTYPES
+
+STEPS = ["training", "retraining", "sam-unrolled", "sam-unrolled forward", "sam-gif", "tracin"]
+SOLVES = ["if", "sam-if", "sam-hif", "sam-hif-implicit", "sam-hif-fast"]
+PASSES = ["sam-gif from checkpoints", "tracin-cp", "grad-dot", "random"]
+DIRECTIONS = ["retraining", "sam-unrolled", "sam-unrolled forward"]
+"""The paths that carry something for each query, or removed group, through every step."""
+
+WIDTHS = {n_parameters(width): width for width in (512, 1024, 2048, 4096)}
+EPOCHS, BATCH = 2, 100
+GROUPS = 4
+
+
+def growing_in(axis, paths):
+    return [name for name in paths if expected_exponent(name, axis) > 0]
+
+
+class _Scaling:
+    number = rounds = 1
+    warmup_time = 0
+    repeat = (3, 5, 2.0)
+    timeout = 300
+
+    def setup(self, size, path):
+        warm = train(problem(50, 8, 2, 50, 1))
+        for queries in (warm.splits.validation, warm.splits.queries.pool()):
+            hot_path(path, warm, queries)()  # torch warms up at the first use
+        self.run = train(self.problem(size), "all")
+        self.run.objective  # noqa: B018 — built outside of the time
+        self.call = self.path(size, path)
+
+    def path(self, size, path):
+        return hot_path(path, self.run, mean_query(path, self.run), GROUPS)
+
+    def time_path(self, size, path):
+        self.call()
+
+    def peakmem_path(self, size, path):
+        self.call()
+
+
+class PointsOfSteps(_Scaling):
+    """n, at a fixed number of epochs."""
+
+    params = [[1000, 2000, 4000, 8000, 16000], growing_in("n", STEPS)]
+    param_names = ["n", "path"]
+
+    def problem(self, n):
+        return problem(n, steps=EPOCHS * n // BATCH, batch_size=BATCH)
+
+
+class PointsOfSolves(_Scaling):
+    params = [[2000, 4000, 8000, 16000, 32000], growing_in("n", SOLVES)]
+    param_names = ["n", "path"]
+
+    def problem(self, n):
+        return problem(n, steps=2, batch_size=n)
+
+
+class PointsOfPasses(_Scaling):
+    """n, at a fixed number of checkpoints that each stand for a whole epoch."""
+
+    params = [[4000, 8000, 16000, 32000, 64000], growing_in("n", PASSES)]
+    param_names = ["n", "path"]
+
+    def problem(self, n):
+        return problem(n, 1024, steps=4, batch_size=n, n_validation=400)
+
+
+class Parameters(_Scaling):
+    """P, by the width of the hidden layer."""
+
+    params = [list(WIDTHS), growing_in("P", [*STEPS, *SOLVES])]
+    param_names = ["P", "path"]
+
+    def problem(self, size):
+        return problem(500, WIDTHS[size], steps=4, batch_size=500)
+
+
+class ParametersOfPasses(Parameters):
+    params = [list(WIDTHS), growing_in("P", PASSES)]
+
+    def problem(self, size):
+        return problem(5000, WIDTHS[size], steps=4, batch_size=5000)
+
+
+class Steps(_Scaling):
+    params = [[50, 100, 200, 400], growing_in("T", STEPS)]
+    param_names = ["T", "path"]
+
+    def problem(self, steps):
+        return problem(500, 32, steps, 50)
+
+
+class _Options(_Scaling):
+    option = ""
+
+    def path(self, size, path):
+        return hot_path(path, self.run, mean_query(path, self.run), **{self.option: size})
+
+
+class Checkpoints(_Options):
+    """C, each standing for an epoch or more, so that every point is visited at each."""
+
+    params = [[5, 10, 20, 40], growing_in("C", EXPECTED)]
+    param_names = ["C", "path"]
+    option = "checkpoints"
+
+    def problem(self, checkpoints):
+        return problem(1000, steps=80, batch_size=500)
+
+
+class Order(_Options):
+    """J of the Neumann series."""
+
+    params = [[10, 20, 40, 80], growing_in("J", EXPECTED)]
+    param_names = ["J", "path"]
+    option = "order"
+
+    def problem(self, order):
+        return problem(500)
+
+
+class Queries(_Scaling):
+    """Q, the queries that are scored apart, of paths that take one backward pass for each."""
+
+    params = [
+        [1024, 2048, 4096, 8192],
+        [name for name in growing_in("Q", EXPECTED) if name not in (*DIRECTIONS, *SOLVES)],
+    ]
+    param_names = ["Q", "path"]
+
+    def problem(self, queries):
+        return problem(500, steps=10, n_validation=queries)
+
+    def path(self, size, path):
+        return hot_path(path, self.run, self.run.splits.validation, size)
+
+
+class QueriesOfSteps(Queries):
+    params = [[128, 256, 512, 1024], growing_in("Q", DIRECTIONS)]
+
+    def problem(self, queries):
+        return problem(500, 32, steps=10, n_validation=queries)
+
+
+class QueriesOfSolves(Queries):
+    params = [[16, 32, 64, 128], growing_in("Q", SOLVES)]
+
+    def problem(self, queries):
+        return problem(500, 64, steps=2, n_validation=queries)
+
+
+class Precision:
+    """Float32 against float64, from the same states of the run."""
+
+    params = [[1000, 8000], list(EXPECTED)]
+    param_names = ["n", "path"]
+    timeout = 300
+
+    def setup(self, n, path):
+        self.run = train(problem(n, steps=EPOCHS * n // BATCH, batch_size=BATCH), "all")
+
+    def track_relative_error(self, n, path):
+        single, double = (hot_path(path, run, mean_query(path, run))() for run in (self.run, in_float64(self.run)))
+        return metrics.relative_error(single.double().cpu().numpy(), double.cpu().numpy())
+
+    track_relative_error.unit = "relative error"
+
+
+def in_float64(run):
+    """The run as it is, with everything that follows from it computed in float64."""
+    tensors = {
+        name: tensor.to(DTYPES["float64"]) for name, tensor in run.tensors().items() if tensor.is_floating_point()
+    }
+    return replace(run, workload=replace(run.workload, dtype="float64"), **tensors)

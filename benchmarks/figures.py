@@ -1,0 +1,253 @@
+"""`python -m benchmarks.figures`: what asv stored of `bench_scaling`, as figures, a table and tidy rows.
+
+Takes the newest commit that has results, from where `asv.conf.json` says that they lie.
+"""
+
+import ast
+import itertools
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from asv.benchmarks import Benchmarks
+from asv.config import Config
+from asv.results import Results, iter_results
+from asv.util import UserError
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullFormatter
+
+from baselines.complexity import EXPECTED, expected_exponent, log_slope
+from reports.curves import legend
+from reports.experiments.complexity import AXES as SIZES
+from reports.page import save_figure
+from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.environment import environment
+from samattr_ref.errors import SamattrError
+
+OUT = Path("reports/reference/speed")
+PREFIX = "bench_scaling."
+RUN = "asv run -E existing --set-commit-hash {commit} --bench scaling"
+RUN_HEAD = RUN.format(commit="$(git rev-parse HEAD)")
+AXES = {**SIZES, "Q": "queries or removed groups Q"}
+SECONDS, BYTES, ERROR = "seconds", "bytes", "relative error"
+QUANTITIES = {SECONDS: "seconds a call", BYTES: "peak memory of the process"}
+COLUMNS = 3
+
+
+def main() -> None:
+    """Write the rows, figures and table of the newest stored results.
+
+    Raises:
+        SamattrError: if nothing is stored.
+    """
+    frame, machine = stored(Path.cwd())
+    OUT.mkdir(parents=True, exist_ok=True)
+    save_figure(draw(frame, SECONDS), frame, OUT, "scaling")
+    save_figure(draw(frame, BYTES), frame[frame["unit"] == BYTES], OUT, "scaling-memory")
+    (OUT / "scaling.md").write_text(page(frame, machine))
+
+
+def stored(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """What asv stored of the scaling benchmarks for the newest commit that has them.
+
+    Args:
+        folder: Where `asv.conf.json` lies.
+
+    Returns:
+        `tidy` rows, and asv's description of the machine.
+
+    Raises:
+        SamattrError: if there is nothing, or no configuration.
+    """
+    try:
+        conf = Config.load(str(folder / "asv.conf.json"))
+        conf.results_dir = str(folder / conf.results_dir)
+        benchmarks = Benchmarks.load(conf, regex=f"^{PREFIX}")
+    except UserError as error:
+        raise SamattrError(f"no results of asv are stored ({str(error).splitlines()[0]}): {RUN_HEAD}") from error
+    found = [results for results in iter_results(conf.results_dir) if results.get_result_keys(benchmarks)]
+    if not found:
+        raise SamattrError(f"no results of the scaling benchmarks are stored: {RUN_HEAD}")
+    newest = max(found, key=lambda results: (results.date, max(results.started_at.values())))
+    return tidy(newest, benchmarks), newest.params
+
+
+def tidy(results: Results, benchmarks: Benchmarks) -> pd.DataFrame:
+    """A row a benchmark, method and size.
+
+    Returns:
+        Columns `benchmark`, `method`, `axis`, `size`, `value`, `unit` (`seconds`, the median of `calls`; `bytes`;
+        `relative error`), `calls`, `machine`, `commit`, `commit_date`, `command`.
+    """
+    rows: list[dict[str, Any]] = []
+    for name in sorted(results.get_result_keys(benchmarks)):
+        benchmark = benchmarks[name]
+        values = results.get_result_value(name, benchmark["params"])
+        statistics = results.get_result_stats(name, benchmark["params"])
+        cells = itertools.product(*benchmark["params"])
+        for (size, method), value, counted in zip(cells, values, statistics, strict=True):
+            if value is not None and math.isfinite(value):
+                rows.append(
+                    {
+                        "benchmark": name,
+                        "method": ast.literal_eval(method),
+                        "axis": benchmark["param_names"][0],
+                        "size": ast.literal_eval(size),
+                        "value": value,
+                        "unit": benchmark["unit"],
+                        "calls": (counted or {}).get("repeat", 1),
+                    }
+                )
+    frame = pd.DataFrame(rows)
+    quick = " --quick" if (frame["calls"] == 1).all() else ""
+    return frame.assign(
+        machine=results.params["machine"],
+        commit=results.commit_hash,
+        commit_date=f"{datetime.fromtimestamp(results.date / 1000, UTC):%Y-%m-%d}",
+        command=RUN.format(commit=results.commit_hash[:8]) + quick,
+    )
+
+
+def draw(frame: pd.DataFrame, unit: str) -> Figure:
+    """Seconds or bytes over each axis, a panel an axis, both scales logarithmic, over the slope that is expected."""
+    shown = frame[frame["unit"] == unit]
+    names = [name for name in AXES if name in set(shown["axis"])]
+    n_rows = -(-len(names) // COLUMNS)
+    with figure_style():
+        figure, grid = plt.subplots(
+            n_rows,
+            min(COLUMNS, len(names)),
+            figsize=(PAGE_INCHES, 0.7 + 2.1 * n_rows),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        panels = list(grid.flat)
+        for panel, name in zip(panels, names, strict=False):
+            part = shown[shown["axis"] == name].sort_values("size")
+            for method in [method for method in EXPECTED if method in set(part["method"])]:
+                curve, of = part[part["method"] == method], look(method)
+                style = {"color": of.colour, "linestyle": of.line, "marker": of.marker}
+                panel.plot(curve["size"], curve["value"], **style, markersize=3.5, linewidth=1, label=of.label)
+            panel.set(xscale="log", yscale="log", xlabel=AXES[name])
+            sizes = sorted(part["size"].unique())
+            panel.set_xticks([sizes[0], sizes[len(sizes) // 2], sizes[-1]])
+            panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+            panel.yaxis.set_major_formatter(EngFormatter(places=0, sep="", unit="s" if unit == SECONDS else "B"))
+            panel.xaxis.minorticks_off()
+            panel.yaxis.set_minor_formatter(NullFormatter())
+        if unit == BYTES:  # whole decades, or the axis would stretch a few percent over the panel
+            decades = np.log10([shown["value"].min(), shown["value"].max()])
+            panels[0].set_ylim(10.0 ** math.floor(decades[0]), 10.0 ** math.ceil(decades[1]))
+        for panel in panels[len(names) :]:
+            panel.set_axis_off()
+        for panel, name in zip(panels, names, strict=False):
+            methods = shown.loc[shown["axis"] == name, "method"]
+            for power in sorted({_expected(method, name, unit) for method in methods}):
+                _guide(panel, power)
+        for row in grid:
+            row[0].set_ylabel(QUANTITIES[unit])
+        legend(figure, panels[: len(names)], "outside lower center", 5)
+    return figure
+
+
+def _expected(method: str, axis: str, unit: str) -> int:
+    """Time goes as the formula says, memory nowhere: points, steps and queries are taken in parts."""
+    return expected_exponent(method, axis) if unit == SECONDS else 0
+
+
+def _guide(panel: Axes, power: int) -> None:
+    """Light parallel lines of the expected slope, a decade apart, behind the curves; the limits stay."""
+    x, (low, high) = np.array(panel.get_xlim()), panel.get_ylim()
+    first, final = math.floor(math.log10(low / (x[1] / x[0]) ** power)), math.ceil(math.log10(high))
+    for decade in range(first, final + 1):
+        panel.plot(x, 10.0**decade * (x / x[0]) ** power, color="0.88", linewidth=0.7, zorder=0, scalex=False)
+    panel.set(xlim=tuple(x), ylim=(low, high))
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The fitted slope of time and of memory by method and axis, beside what the formula says of time."""
+    rows = []
+    for axis in AXES:
+        for method in EXPECTED:
+            part = frame[(frame["axis"] == axis) & (frame["method"] == method)].sort_values("size")
+            times, memory = part[part["unit"] == SECONDS], part[part["unit"] == BYTES]
+            if len(times) < 2:
+                continue
+            fit = np.corrcoef(np.log(times["size"]), np.log(times["value"]))[0, 1]
+            peaks = memory["value"] / 2**20
+            rows.append(
+                {
+                    "Method": look(method).label,
+                    "In": axis,
+                    "Sizes": f"{times['size'].min()} to {times['size'].max()} ({len(times)})",
+                    "Expected": str(expected_exponent(method, axis)),
+                    "Slope of time": f"{log_slope(times['size'], times['value']):.2f}",
+                    "R": f"{fit:.3f}",
+                    "Seconds": f"{times['value'].iloc[0]:.3g} to {times['value'].iloc[-1]:.3g}",
+                    "Slope of memory": f"{log_slope(memory['size'], memory['value']):.2f}" if len(memory) > 1 else "–",
+                    "Peak MiB": f"{peaks.iloc[0]:.0f} to {peaks.iloc[-1]:.0f}" if len(memory) else "–",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def precision_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """How far float32 is from float64 by method and number of points."""
+    part = frame[frame["unit"] == ERROR]
+    wide = part.pivot(index="method", columns="size", values="value").reindex(EXPECTED).dropna(how="all")
+    shown = wide.map("{:.1e}".format).rename(index=lambda name: look(name).label, columns="n = {}".format)
+    return shown.rename_axis(index="Method", columns=None).reset_index()
+
+
+def caption(frame: pd.DataFrame, machine: dict[str, str]) -> str:
+    """What is shown, and where and with what it was measured."""
+    first, here = frame.iloc[0], environment()
+    calls = frame.loc[frame["unit"] == SECONDS, "calls"]
+    return (
+        "Seconds (the median of "
+        + (f"{calls.min()}" if calls.min() == calls.max() else f"{calls.min()} to {calls.max()}")
+        + " calls) and the peak memory of the whole process, Python, torch and data included, of scores for the mean "
+        "query, of Q queries scored apart, or of parameters after removals, on made-up images and a network of one "
+        "hidden layer. n grows at a fixed number of epochs. Paths that walk the run, solve a system or pass once over "
+        "the points have problems of their own: slopes compare, heights do not always. Grey lines have the expected "
+        "slope, which for memory is flat. Slopes are least-squares fits of logarithms over all sizes, R their "
+        f"correlation. Machine: {machine.get('cpu') or first['machine']}, {machine.get('num_cpu')} cores, "
+        f"{machine.get('os')}; Python {machine.get('python')}, and where this was drawn torch {here['torch']}, NumPy "
+        f"{here['numpy']}, samattr {here['samattr']}; commit {first['commit'][:8]} of {first['commit_date']}. Made by "
+        f"`{first['command']}`, drawn by `python -m benchmarks.figures`."
+    )
+
+
+def page(frame: pd.DataFrame, machine: dict[str, str]) -> str:
+    """The tables as Markdown, with the figures and what they show."""
+    parts = [
+        "# How cost grows",
+        "![Seconds over each axis](scaling.png)",
+        caption(frame, machine),
+        _markdown(table(frame)),
+    ]
+    if (frame["unit"] == BYTES).any():
+        parts.insert(2, "![Peak memory over each axis](scaling-memory.png)")
+    if (frame["unit"] == ERROR).any():
+        parts += ["Relative error of float32 against float64, from the same states:", _markdown(precision_table(frame))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(shown: pd.DataFrame) -> str:
+    align = ["left" if column in ("Method", "In") else "right" for column in shown]
+    return shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SamattrError as error:
+        print(f"benchmarks.figures: {error}", file=sys.stderr)
+        sys.exit(1)
