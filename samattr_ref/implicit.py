@@ -35,13 +35,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samattr_ref.chunking import CHUNK_BYTES
 from samattr_ref.curvature import Curvature, Part, parts
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.preconditioner import LowRank, top_eigenvectors
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
-from samattr_ref.solvers import Solution, Transposed, solve
+from samattr_ref.seeds import tensor_digest
+from samattr_ref.solvers import Factors, Solution, Transposed, solve
 from samattr_ref.variants import Point
 
 
@@ -73,6 +76,7 @@ class ImplicitOptions:
         tolerance: Relative residual that counts as solved; None goes by the dtype.
         max_iterations: Limit for `cg` and `gmres`.
         batches: M, the last batches that the fixed point is a mean over; None takes the full training set as one.
+        preconditioner_rank: k, how many of the curvature's leading eigenvectors precondition `cg` and `gmres`.
     """
 
     curvature: str = "hessian"
@@ -83,6 +87,7 @@ class ImplicitOptions:
     tolerance: float | None = None
     max_iterations: int = 2000
     batches: int | None = None
+    preconditioner_rank: int = 0
 
     def __post_init__(self) -> None:
         if self.curvature not in ("hessian", "gauss-newton"):
@@ -91,6 +96,8 @@ class ImplicitOptions:
             raise SamattrError(f"damping must be a finite number >= 0, not {self.damping}")
         if self.order < 1 or self.max_iterations < 1:
             raise SamattrError("order and max_iterations must be at least 1")
+        if self.preconditioner_rank != int(self.preconditioner_rank) or self.preconditioner_rank < 0:
+            raise SamattrError(f"preconditioner_rank must be a whole number >= 0, not {self.preconditioner_rank}")
 
 
 TUNE: dict[str, tuple[Any, ...]] = {
@@ -163,11 +170,49 @@ class ImplicitSystem:
         A.diagonal().add_(self.damping)
         return A
 
+    def factors(self) -> Factors:
+        """A's factors; those of the run's latest dense solve are kept."""
+        key = (self.key, self.damping)
+        if self.run.cache.get("factors", (None,))[0] != key:
+            self.run.cache.pop("factors", None)  # its memory is free before as much is taken again
+            self.run.cache["factors"] = (key, Factors.of(self.dense()))
+        return self.run.cache["factors"][1]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What A without δI depends on, within a run."""
+        return self.form.perturbed, self.coupled, self.options.curvature, self.options.batches
+
+    def preconditioner(self) -> LowRank | None:
+        """From the curvature's leading eigenvectors, computed once a run as far as dampings share it."""
+        rank = self.options.preconditioner_rank
+        if rank == 0:
+            return None
+        if rank >= self.size:
+            raise SamattrError(f"preconditioner_rank must be less than the number of parameters, {self.size}")
+        if (key := ("leading", self.key, rank)) not in self.run.cache:
+            U = self._leading(rank)
+            self.run.cache[key] = U, (U.T @ (self.product(U) - self.damping * U)).double()
+        U, along = self.run.cache[key]
+        damping = self.damping * torch.eye(rank).to(along)
+        inverse = torch.linalg.inv_ex(along + damping).inverse
+        return LowRank(U, inverse.to(U), float(along.diagonal().abs().min()) + self.damping)
+
+    def _leading(self, rank: int) -> Tensor:
+        """The leading eigenvectors of the mean of H over parts, [P, rank]: coupled systems take those too."""
+        if (key := ("eigenvectors", self.key[0], *self.key[2:], rank)) not in self.run.cache:
+
+            def product(v: Tensor) -> Tensor:
+                return torch.stack([part.share * self.H(part).product(v) for part in self.parts]).sum(0)
+
+            self.run.cache[key] = top_eigenvectors(product, self.run.parameters, rank)
+        return self.run.cache[key]
+
     def _undamped(self) -> Tensor:
         """A without δI, computed once a run: dampings share it."""
         if not self.coupled and self.options.batches is None:
             return self.H(self.parts[0]).dense()
-        key = ("undamped", self.form.perturbed, self.coupled, self.options.curvature, self.options.batches)
+        key = ("undamped", self.key)
         if key not in self.run.cache:
             total = self.run.parameters.new_zeros(self.size, self.size, dtype=torch.float64)
             for part in self.parts:
@@ -247,7 +292,7 @@ def implicit_products(run: Run, directions: Tensor, form: Form, options: Implici
         SolverError: if the system was not solved.
     """
     system = ImplicitSystem(run, form, options)
-    solution = _solve(Transposed(system), directions, options)
+    solution = _solve(system, directions, transposed=True)
     return Scores(system.through_removal(solution.x) / run.n_train, system.diagnostics(solution))
 
 
@@ -258,7 +303,7 @@ def implicit_change(run: Run, groups: Sequence[Tensor], form: Form, options: Imp
         SolverError: if the system was not solved.
     """
     system = ImplicitSystem(run, form, options)
-    return _solve(system, torch.stack([system.removal(group) for group in groups], dim=1), options).x.T.contiguous()
+    return _solve(system, torch.stack([system.removal(group) for group in groups], dim=1)).x.T.contiguous()
 
 
 def implicit_method(
@@ -300,14 +345,28 @@ def _as(point: Point, like: Tensor) -> Point:
     return Point(omega, g, memory, g_perturbed)
 
 
-def _solve(system: ImplicitSystem | Transposed, b: Tensor, options: ImplicitOptions) -> Solution:
+def _solve(system: ImplicitSystem, b: Tensor, transposed: bool = False) -> Solution:
+    """A⁻¹ B, or A⁻ᵀ B; iterations begin at the run's latest solution where only the damping was another.
+
+    Solutions too large for a chunk are not kept.
+
+    Raises:
+        SolverError: if the system was not solved.
+    """
+    options, cache, preconditioner = system.options, system.run.cache, system.preconditioner()
+    key = (system.key, transposed, tensor_digest(b)) if b.nbytes <= CHUNK_BYTES else None
+    known, start = cache.get("start", (None, None))
     solution = solve(
-        system,
+        Transposed(system) if transposed else system,
         b,
         options.solver,
         tolerance=options.tolerance,
         max_iterations=options.max_iterations,
         order=options.order,
         scale=options.scale,
-    )
-    return solution.require()
+        start=start if key is not None and known == key else None,
+        preconditioner=preconditioner.T if preconditioner and transposed else preconditioner,
+    ).require()
+    if key is not None and solution.solver in ("cg", "gmres"):
+        cache["start"] = (key, solution.x)
+    return solution

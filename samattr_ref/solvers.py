@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
 from samattr_ref.errors import SolverError, unknown_name
+from samattr_ref.gmres import gmres
 from samattr_ref.seeds import stream
 
 DENSE_LIMIT = 4000
@@ -43,6 +42,60 @@ class LinearSystem(Protocol):
 
     def dense(self) -> Tensor:
         """A itself, float64 [P, P]."""
+
+    def factors(self) -> "Factors":
+        """A's factors; `Factors.of(self.dense())` unless they are kept from a solve before."""
+
+
+class Preconditioner(Protocol):
+    """An approximate inverse P⁻¹ of A, known by its products; symmetric and positive definite where `cg` needs A so."""
+
+    def product(self, v: Tensor) -> Tensor:
+        """P⁻¹ v for v [P, m]."""
+
+    def transpose_product(self, v: Tensor) -> Tensor:
+        """P⁻ᵀ v for v [P, m]."""
+
+
+class _Identity:
+    """No preconditioner."""
+
+    def product(self, v: Tensor) -> Tensor:
+        return v
+
+    transpose_product = product
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The LU factors of a matrix A, for solves with A or with Aᵀ.
+
+    Attributes:
+        lu: L and U in one matrix, float64 [P, P].
+        pivots: Its row exchanges, int32 [P].
+        regular: Whether no pivot is zero.
+        transposed: Whether it is Aᵀ that is solved with.
+    """
+
+    lu: Tensor
+    pivots: Tensor
+    regular: bool
+    transposed: bool = False
+
+    @classmethod
+    def of(cls, A: Tensor) -> "Factors":
+        """The factors of A, float64 [P, P]."""
+        lu, pivots, info = torch.linalg.lu_factor_ex(A)
+        return cls(lu, pivots, int(info) == 0)
+
+    @property
+    def T(self) -> "Factors":  # noqa: N802 — as a matrix has it
+        """Those of Aᵀ, in the same memory."""
+        return replace(self, transposed=not self.transposed)
+
+    def solve(self, b: Tensor) -> Tensor:
+        """A⁻¹ b for b [P, m], or A⁻ᵀ b; not finite where A is singular."""
+        return torch.linalg.lu_solve(self.lu, self.pivots, b, adjoint=self.transposed)
 
 
 @dataclass(frozen=True)
@@ -73,6 +126,10 @@ class Transposed:
         """Aᵀ itself."""
         return self.of.dense().T
 
+    def factors(self) -> Factors:
+        """Those of A, transposed."""
+        return self.of.factors().T
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -81,9 +138,9 @@ class Solution:
     Attributes:
         x: X, shape [P, m].
         status: `converged`; `truncated` (a Neumann series cut at its order, as asked for); or a failure: `diverged`,
-            `max_iterations`, `singular`, `not_positive_definite`.
+            `stalled`, `max_iterations`, `singular`, `not_positive_definite`.
         residual: The largest ‖b − A x‖ / ‖b‖ over the columns.
-        iterations: Products with A that were taken (0 for `dense`).
+        iterations: Steps that were taken, each with one product with all columns that are not done (0 for `dense`).
         solver: The solver's name.
     """
 
@@ -116,6 +173,8 @@ def solve(
     max_iterations: int = 2000,
     order: int = 50,
     scale: float | None = None,
+    start: Tensor | None = None,
+    preconditioner: Preconditioner | None = None,
 ) -> Solution:
     """Solve A X = B.
 
@@ -123,12 +182,14 @@ def solve(
         system: A, shape [P, P].
         b: B, shape [P, m].
         solver: `dense` (LU in float64), `cg` (conjugate gradients; on the normal equations where A is not symmetric),
-            `gmres` (SciPy's, a column at a time), `neumann` (a truncated series), or `auto`: `dense` up to
-            `DENSE_LIMIT` parameters, else `cg` or `gmres` by symmetry.
+            `gmres`, `neumann` (a truncated series), or `auto`: `dense` up to `DENSE_LIMIT` parameters, else `cg` or
+            `gmres` by symmetry.
         tolerance: Relative residual that counts as solved; by default 1e-10 in float64, 1e-4 in float32.
         max_iterations: Limit for `cg` and `gmres`.
         order: J, the number of terms after the first, for `neumann`.
         scale: s in Σ_j s (I − sA)^j, for `neumann`; by default 1/|λ_max| from a power iteration.
+        start: Where `cg` and `gmres` begin, [P, m]; zero by default. It changes the number of steps, not the solution.
+        preconditioner: P⁻¹ for `cg` and `gmres`. It changes the number of steps, not the solution.
 
     Returns:
         The solution, its status not yet looked at: call `require`.
@@ -139,12 +200,13 @@ def solve(
     if solver == "auto":
         solver = "dense" if system.size <= DENSE_LIMIT else "cg" if system.symmetric else "gmres"
     tolerance = TOLERANCE[b.dtype] if tolerance is None else tolerance
+    preconditioner = preconditioner or _Identity()
     if solver == "dense":
         return _dense(system, b, tolerance)
     if solver == "cg":
-        return _finish(system, b, _cg(system, b, tolerance, max_iterations), tolerance)
+        return _finish(system, b, _cg(system, b, tolerance, max_iterations, start, preconditioner), tolerance)
     if solver == "gmres":
-        return _finish(system, b, _gmres(system, b, tolerance, max_iterations), tolerance)
+        return _finish(system, b, _gmres(system, b, tolerance, max_iterations, start, preconditioner), tolerance)
     if solver == "neumann":
         return _neumann(system, b, tolerance, order, scale)
     raise SolverError(str(unknown_name("solver", solver, ["auto", "dense", "cg", "gmres", "neumann"])))
@@ -173,72 +235,88 @@ def _finish(system: LinearSystem, b: Tensor, found: Solution, tolerance: float) 
 
 
 def _dense(system: LinearSystem, b: Tensor, tolerance: float) -> Solution:
-    A, b64 = system.dense(), b.double()
-    factors, pivots, info = torch.linalg.lu_factor_ex(A)
-    x = torch.linalg.lu_solve(factors, pivots, b64)
+    A, factors, b64 = system.dense(), system.factors(), b.double()
+    x = factors.solve(b64)
     residual = relative_residual(lambda v: A @ v, x, b64)
-    solved = int(info) == 0 and bool(torch.isfinite(x).all()) and residual <= max(tolerance, 1e-6)
+    solved = factors.regular and bool(torch.isfinite(x).all()) and residual <= max(tolerance, 1e-6)
     return Solution(x.to(b.dtype), "converged" if solved else "singular", residual, 0, "dense")
 
 
-def _cg(system: LinearSystem, b: Tensor, tolerance: float, max_iterations: int) -> Solution:
-    """Conjugate gradients (Hestenes & Stiefel 1952) on all columns at once.
+def _begin(system: LinearSystem, b: Tensor, start: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Where to begin, and the residual there.
+
+    Each column of a start is scaled to its least residual, which is at most that of beginning from zero.
+    """
+    if start is None:
+        return torch.zeros_like(b), b
+    there = system.product(start)
+    scale = (there * b).sum(0) / _positive((there * there).sum(0))
+    return scale * start, b - scale * there
+
+
+def _cg(
+    system: LinearSystem,
+    b: Tensor,
+    tolerance: float,
+    max_iterations: int,
+    start: Tensor | None,
+    preconditioner: Preconditioner,
+) -> Solution:
+    """Preconditioned conjugate gradients (Hestenes & Stiefel 1952) on all columns that are not done.
 
     A system that is not symmetric is solved through AᵀA X = AᵀB (CGNR), whose iterates minimise the residual.
     """
-    product, right = system.product, b
+    x, r = _begin(system, b, start)
+    product, precondition, goal = system.product, preconditioner.product, tolerance * norms(b)
     if not system.symmetric:
 
         def product(v: Tensor) -> Tensor:
             return system.transpose_product(system.product(v))
 
-        right = system.transpose_product(b)
-    goal = tolerance * norms(right)
-    x, r = torch.zeros_like(right), right.clone()
-    if not system.symmetric:
-        goal = goal * tolerance**0.25  # ‖Aᵀr‖ bounds ‖r‖ only up to the smallest singular value: aim lower
-    direction, rr = r.clone(), (r * r).sum(0)
+        def precondition(v: Tensor) -> Tensor:
+            return preconditioner.product(preconditioner.transpose_product(v))
+
+        # ‖Aᵀr‖ bounds ‖r‖ only up to the smallest singular value: aim lower
+        goal = tolerance**1.25 * norms(system.transpose_product(b))
+        r = system.transpose_product(r)
+    left = torch.nonzero(norms(r) > goal)[:, 0]
+    r, goal = r[:, left], goal[left]
+    direction = z = precondition(r)
+    rz = (r * z).sum(0)
     for iteration in range(1, max_iterations + 1):
-        open_ = rr.sqrt() > goal
-        if not bool(open_.any()):
+        if len(left) == 0:
             return Solution(x, "converged", math.nan, iteration - 1, "cg")
-        Ad = product(direction)
-        curvature = (direction * Ad).sum(0)
-        if bool((curvature[open_] <= 0).any()) or not bool(torch.isfinite(curvature).all()):
+        there = product(direction)
+        curvature = (direction * there).sum(0)
+        if not bool(((curvature > 0) & (rz > 0) & torch.isfinite(curvature)).all()):
             return Solution(x, "not_positive_definite", math.nan, iteration, "cg")
-        alpha = torch.where(open_, rr / _positive(curvature), 0.0)
-        x, r = x + alpha * direction, r - alpha * Ad
-        new = torch.where(open_, (r * r).sum(0), rr)
-        direction = torch.where(open_, r + (new / _positive(rr)) * direction, direction)
-        rr = new
-    return Solution(x, "max_iterations", math.nan, max_iterations, "cg")
+        alpha = rz / curvature
+        x[:, left] += alpha * direction
+        r = r - alpha * there
+        open_ = norms(r) > goal
+        if not bool(open_.all()):
+            left, goal, rz = left[open_], goal[open_], rz[open_]
+            r, direction = r[:, open_], direction[:, open_]
+        z = precondition(r)
+        before, rz = rz, (r * z).sum(0)
+        direction = z + rz / before * direction
+    return Solution(x, "max_iterations" if len(left) else "converged", math.nan, max_iterations, "cg")
 
 
-def _gmres(system: LinearSystem, b: Tensor, tolerance: float, max_iterations: int) -> Solution:
-    """SciPy's GMRES (Saad & Schultz 1986), restarted after at most 200 products."""
-    count, failed = 0, False
-
-    def product(v: np.ndarray) -> np.ndarray:
-        nonlocal count
-        count += 1
-        column = torch.as_tensor(v, dtype=b.dtype, device=b.device).reshape(-1, 1)
-        return system.product(column)[:, 0].double().cpu().numpy()
-
-    operator = scipy.sparse.linalg.LinearOperator((system.size, system.size), matvec=product, dtype=np.float64)
-    restart = min(system.size, 200)
-    columns = []
-    for column in b.T:
-        x, info = scipy.sparse.linalg.gmres(
-            operator,
-            column.double().cpu().numpy(),
-            rtol=tolerance,
-            restart=restart,
-            maxiter=max(1, math.ceil(max_iterations / restart)),
-        )
-        failed = failed or info != 0
-        columns.append(torch.as_tensor(x))
-    x = torch.stack(columns, dim=1).to(b)
-    return Solution(x, "max_iterations" if failed else "converged", math.nan, count, "gmres")
+def _gmres(
+    system: LinearSystem,
+    b: Tensor,
+    tolerance: float,
+    max_iterations: int,
+    start: Tensor | None,
+    preconditioner: Preconditioner,
+) -> Solution:
+    """A P⁻¹ U = B − A X₀ by `samattr_ref.gmres`, and X = X₀ + P⁻¹ U: residuals are those of A X = B itself."""
+    x, r = _begin(system, b, start)
+    found, status, steps = gmres(
+        lambda v: system.product(preconditioner.product(v)), r, tolerance * norms(b), max_iterations
+    )
+    return Solution(x + preconditioner.product(found), status, math.nan, steps, "gmres")
 
 
 def _neumann(system: LinearSystem, b: Tensor, tolerance: float, order: int, scale: float | None) -> Solution:

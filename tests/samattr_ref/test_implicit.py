@@ -1,13 +1,22 @@
 """Each form of the family against a closed form for softmax regression, written out here in NumPy."""
 
+import itertools
 import math
+import statistics
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import samattr_ref as sr
+from samattr_ref import implicit
+from samattr_ref.implicit import ImplicitOptions, ImplicitSystem
+from samattr_ref.methods import sam_hif, sam_hif_implicit
+from samattr_ref.preconditioner import top_eigenvectors
 from samattr_ref.sam import perturbation, perturbation_derivative
+from samattr_ref.solvers import Factors, Transposed, solve
 from tests.conftest import small
 
 FORMS = ["if", "sam-if", "sam-hif", "sam-hif-implicit"]
@@ -141,6 +150,9 @@ def test_gauss_newton_and_hessian_are_the_same_for_a_linear_model(run):
         ({"dampening": 0.1}, "did you mean 'damping'"),
         ({"damping": "much"}, "cannot be 'much'"),
         ({"order": 0}, "order and max_iterations"),
+        ({"preconditioner_rank": -1}, "preconditioner_rank must be a whole number >= 0, not -1"),
+        ({"preconditioner_rank": 2.5}, "preconditioner_rank must be a whole number >= 0, not 2.5"),
+        ({"preconditioner_rank": 650}, "preconditioner_rank must be less than the number of parameters, 650"),
     ],
 )
 def test_bad_options_are_refused(run, options, said):
@@ -191,3 +203,138 @@ def test_all_points_in_one_batch_are_the_full_training_set():
     torch.testing.assert_close(sr.attribute(run, "sam-hif-implicit", batches=3).values, whole, rtol=1e-8, atol=1e-12)
     with pytest.raises(sr.SamattrError, match="batches must be a whole number from 1 to the number of steps, 40"):
         sr.attribute(run, "sam-hif-implicit", batches=41)
+
+
+@pytest.fixture(scope="module")
+def flat():
+    """A run whose curvature is nearly singular: 2410 parameters, 60 points."""
+    return sr.train(small("digits-mlp"))
+
+
+@pytest.mark.parametrize(
+    ("form", "solver", "damping"),
+    [("sam-if", "cg", 1e-3), ("sam-hif", "gmres", 1e-3), ("sam-hif-implicit", "gmres", 1e-3), ("sam-hif", "cg", 0.03)],
+)
+def test_a_preconditioner_saves_steps_and_leaves_the_scores(flat, form, solver, damping):
+    system = {"curvature": "gauss-newton", "damping": damping}
+    options = system | {"solver": solver, "max_iterations": 5000}
+    exact = sr.attribute(replace(flat), form, solver="dense", **system).values
+    plain = sr.attribute(replace(flat), form, **options)
+    found = sr.attribute(replace(flat), form, preconditioner_rank=40, **options)
+    for scores in (plain.values, found.values):
+        assert (scores - exact).abs().max() < 1e-7 * exact.abs().max()
+    assert found.diagnostics["iterations"] < 0.6 * plain.diagnostics["iterations"]
+    changes = [
+        sr.parameter_change(replace(flat), form, [[3], [1, 2]], preconditioner_rank=k, **options) for k in (0, 40)
+    ]
+    assert (changes[1] - changes[0]).abs().max() < 1e-7 * changes[0].abs().max()
+
+
+def test_eigenvectors_are_found_once_a_run(flat, monkeypatch):
+    run, calls = replace(flat), []
+    monkeypatch.setattr(implicit, "top_eigenvectors", lambda *given: calls.append(given) or top_eigenvectors(*given))
+    options = {"solver": "gmres", "preconditioner_rank": 20}
+    for form, damping in itertools.product(FORMS[2:], (1e-2, 1e-1)):
+        sr.attribute(run, form, curvature="gauss-newton", damping=damping, **options)
+    assert len(calls) == 1
+    sr.attribute(run, "sam-hif", damping=0.5, **options)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("form", "solver"), [("sam-if", "cg"), ("sam-hif", "gmres"), ("sam-hif-implicit", "gmres")])
+def test_scores_do_not_depend_on_what_was_solved_before(flat, form, solver, monkeypatch):
+    queries, run, starts = flat.workload.queries, replace(flat), []
+
+    def recorded(*given, start, **options):
+        starts.append(start is not None)
+        return solve(*given, start=start, **options)
+
+    def scores_of(given, on, damping, curvature):
+        return sr.attribute(given, form, on, solver=solver, damping=damping, curvature=curvature)
+
+    calls = [
+        (queries, 1e-2, "gauss-newton"),
+        (queries, 2e-2, "gauss-newton"),
+        (queries, 2e-2, "gauss-newton"),
+        (queries.take(torch.arange(7).flip(0)), 2e-2, "gauss-newton"),
+        (queries.pool(), 2e-2, "gauss-newton"),
+        (queries.pool(), 0.5, "hessian"),
+        (queries.pool(), 0.4, "hessian"),
+    ]
+    steps = []
+    for call in calls:
+        fresh = scores_of(replace(flat), *call)
+        with monkeypatch.context() as patch:
+            patch.setattr(implicit, "solve", recorded)
+            found = scores_of(run, *call)
+        assert (found.values - fresh.values).abs().max() < 1e-7 * fresh.values.abs().max()
+        steps.append((found.diagnostics["iterations"], fresh.diagnostics["iterations"]))
+    assert starts == [False, True, True, False, False, False, True]
+    assert steps[2][0] < 0.2 * steps[2][1]  # the same once more is all but solved
+
+
+@pytest.mark.parametrize("first", FORMS)
+def test_no_other_system_takes_a_start(first, monkeypatch):
+    """Each after each: other terms, and the transposed system of a parameter change."""
+    run = sr.train(small(steps=20))
+    for second in FORMS:
+        given = []
+        monkeypatch.setattr(
+            implicit, "solve", lambda *a, start, given=given, **o: given.append(start) or solve(*a, **o)
+        )
+        fresh = replace(run)
+        sr.attribute(fresh, first, solver="gmres")
+        sr.attribute(fresh, second, solver="gmres", damping=0.1)
+        sr.parameter_change(fresh, second, [[3]], solver="gmres", damping=0.1)
+        same = first == second or {first, second} == {"sam-hif", "sam-hif-implicit"}
+        assert [start is not None for start in given] == [False, same, False]
+
+
+def test_the_factors_of_a_dense_solve_are_kept_for_the_same_matrix(monkeypatch):
+    run, made, of = sr.train(small()), [], Factors.of
+    monkeypatch.setattr(Factors, "of", lambda A: made.append(A) or of(A))
+    counts = []
+    for form, damping in [("sam-hif", 1e-2), ("sam-hif-implicit", 1e-2), ("sam-hif", 2e-2), ("sam-if", 2e-2)]:
+        options = {"solver": "dense", "damping": damping}
+        scores, pooled = (sr.attribute(run, form, on, **options).values for on in (None, run.workload.queries.pool()))
+        change = sr.parameter_change(run, form, [[3], [5]], **options)
+        counts.append(len(made))
+        torch.testing.assert_close(scores.mean(1), pooled[:, 0], rtol=1e-8, atol=1e-10)
+        products = change @ run.query_gradients(run.workload.queries).T
+        torch.testing.assert_close(scores[[3, 5]], products, rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(scores, sr.attribute(replace(run), form, **options).values)
+        made[counts[-1] :] = []
+    assert counts == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("form", "kept", "solver"),
+    [
+        ("sam-hif", sam_hif.FORM, "gmres"),
+        ("sam-hif-implicit", sam_hif_implicit.FORM, "gmres"),
+        ("sam-hif-implicit", sam_hif_implicit.FORM, "dense"),  # the one with more to do after the solve
+    ],
+)
+def test_scores_of_all_points_cost_little_more_than_the_solves(form, kept, solver):
+    """At most 1.2 times 50 solves, whatever n is: seconds of the processor, and room for what runs beside."""
+    options = {"curvature": "gauss-newton", "damping": 0.03}
+
+    def solved(run, directions):
+        system = ImplicitSystem(run, kept, ImplicitOptions(**options))
+        solve(Transposed(system), directions, solver).require()
+
+    def scored(run, solver):
+        sr.attribute(run, form, solver=solver, **options)
+
+    for n in (100, 500):
+        run = sr.train(sr.load_workload("digits-mlp").override(n_train=n, n_query=50, steps=40))
+        scored(replace(run), "gmres")  # torch loads what it loads at the first use
+        directions = run.query_gradients(run.workload.queries).T.contiguous()
+        pairs = [(seconds(scored, replace(run), solver), seconds(solved, replace(run), directions)) for _ in range(3)]
+        assert statistics.median(whole / part for whole, part in pairs) < 1.3
+
+
+def seconds(function, *given):
+    begin = time.process_time()
+    function(*given)
+    return time.process_time() - begin
