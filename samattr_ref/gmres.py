@@ -5,15 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from samattr_ref.chunking import chunks
+from samattr_ref.chunking import block_length, chunks
 
 Product = Callable[[Tensor], Tensor]
 
 RESTART = 200
-"""The largest dimension of a Krylov space: after as many steps it is begun anew from the solution so far."""
-
-BASIS_BYTES = 512 * 2**20
-"""How large the bases of the columns that are solved side by side may become."""
+"""The largest dimension of a Krylov space: after as many steps it is begun anew from the solution so far. Where memory
+is bounded it is smaller."""
 
 
 def gmres(product: Product, b: Tensor, goal: Tensor, max_iterations: int) -> tuple[Tensor, str, int]:
@@ -29,8 +27,9 @@ def gmres(product: Product, b: Tensor, goal: Tensor, max_iterations: int) -> tup
         X [P, m]; `converged`, `max_iterations`, or `stalled` where restarts gain nothing more; and the number of steps,
         each with one product with all columns that are not done.
     """
-    restart = min(len(b), RESTART, max_iterations)
-    width = max(1, BASIS_BYTES // ((restart + 1) * len(b) * b.element_size()))
+    vectors = block_length(b[:, :1].nbytes)  # the bases are the largest of what is held
+    restart = min(len(b), RESTART, max_iterations, max(1, vectors - 1))
+    width = max(1, vectors // (restart + 1))
     x, statuses, steps = torch.empty_like(b), set(), 0
     for columns in chunks(b.shape[1], width):
         x[:, columns], status, taken = _restarted(product, b[:, columns], goal[columns], restart, max_iterations)

@@ -35,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samattr_ref.chunking import CHUNK_BYTES
+from samattr_ref.chunking import chunk_bytes
 from samattr_ref.curvature import Curvature, Part, parts
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, unknown_name
@@ -354,7 +354,7 @@ def _solve(system: ImplicitSystem, b: Tensor, transposed: bool = False) -> Solut
         SolverError: if the system was not solved.
     """
     options, cache, preconditioner = system.options, system.run.cache, system.preconditioner()
-    key = (system.key, transposed, tensor_digest(b)) if b.nbytes <= CHUNK_BYTES else None
+    key = (system.key, transposed, tensor_digest(b)) if b.nbytes <= chunk_bytes() else None
     known, start = cache.get("start", (None, None))
     solution = solve(
         Transposed(system) if transposed else system,
