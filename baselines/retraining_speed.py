@@ -1,0 +1,94 @@
+"""How fast exact retraining is: beside the plain loop, and beside the machine's own rate of matrix products."""
+
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from baselines.plain import train_plainly
+from baselines.retraining import ENGINES, Engine, plan_retraining, retrain, stacked_chain, workers
+from samattr_ref.run import Run
+from samattr_ref.step import Batch, first_state, sam_step
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
+
+REPEATS = 5
+PRODUCT = 1500
+"""The matrices whose product gives the machine's rate have this many rows and columns."""
+
+
+def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] = ENGINES) -> pd.DataFrame:
+    """Seconds of a retraining by each engine and of one plain training, calls of all alternating in one process.
+
+    Args:
+        workload: The workload.
+        count: How many single points are removed, each alone; rounded to what an engine runs side by side.
+        engines: The engines; those that the network does not have are left out.
+
+    Returns:
+        Rows `engine`, `together` (networks as one program), `seconds` a retraining, `times_plain` (median, and
+        `least` and `greatest` over `REPEATS` calls), `gflops` (10⁹ floating-point operations a
+        second of the two gradients of a step) and `machine_gflops`. The time to plan and to compile is not counted.
+    """
+    run = train(workload)
+    flops = step_flops(run) * run.n_steps
+    chain = stacked_chain(run)
+    plans = {
+        engine: plan_retraining(run, run.n_train, engine)
+        for engine in engines
+        if chain is not None or engine not in ("stacked", "compiled")
+    }
+    sizes: dict[Engine, int] = {}
+    for engine, plan in plans.items():
+        step = plan.together * workers(run, engine)
+        sizes[engine] = min(run.n_train, step * max(1, round(count / step)))
+    times: dict[str, list[float]] = {name: [] for name in ("plain", *plans)}
+    for _ in range(REPEATS):
+        times["plain"].append(_seconds(lambda: train_plainly(run)))
+        for engine, size in sizes.items():
+            groups = [torch.tensor([k]) for k in range(size)]
+            seconds = _seconds(lambda: retrain(run, groups, engine, plans[engine].together))  # noqa: B023 — called here
+            times[engine].append(seconds / size)
+    rate = machine_flops(run.parameters.dtype)
+    rows = []
+    for engine, plan in plans.items():
+        ratios = sorted(plain / each for plain, each in zip(times["plain"], times[engine], strict=True))
+        seconds = sorted(times[engine])[REPEATS // 2]
+        rows.append(
+            {
+                "engine": engine,
+                "together": plan.together,
+                "seconds": seconds,
+                "times_plain": ratios[REPEATS // 2],
+                "least": ratios[0],
+                "greatest": ratios[-1],
+                "gflops": flops / seconds / 1e9,
+                "machine_gflops": rate / 1e9,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def step_flops(run: Run) -> int:
+    """Floating-point operations of the matrix products and convolutions of one SAM step, as torch counts them."""
+    points = run.batch(0).to(run.parameters.device)
+    batch = Batch(run.objective, run.train.x[points], run.train.y[points])
+    rule = run.workload.recipe.rule
+    with FlopCounterMode(display=False) as counter:
+        sam_step(batch, first_state(run.parameters, rule), 0.1, rule, run.draw(0))
+    return counter.get_total_flops()
+
+
+def machine_flops(dtype: torch.dtype) -> float:
+    """Floating-point operations a second of `torch.mm` on large square matrices: the best of several calls."""
+    a, b = torch.randn(2, PRODUCT, PRODUCT, dtype=dtype)
+    return 2 * PRODUCT**3 / min(_seconds(lambda: a @ b) for _ in range(2 * REPEATS))
+
+
+def _seconds(call: object) -> float:
+    assert callable(call)
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began

@@ -1,0 +1,102 @@
+"""How fast exact leave-one-out is, by each engine: beside the plain loop and the machine's rate of matrix products."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.retraining_speed import PRODUCT, REPEATS, retraining_speed
+from reports.curves import bracket, describe, summarise
+from reports.experiment import Case, Experiment
+from reports.experiments.fidelity import CNN
+from reports.style import PAGE_INCHES, figure_style
+from samattr_ref.workload import Workload
+
+COUNTS = {"digits-logreg": 500, "digits-mlp": 500, "mnist-mlp": 64, "cifar10-cnn": 4}
+COLOURS = {"compiled": "#0173b2", "stacked": "#029e73", "batched": "#de8f05", "loop": "0.45"}
+
+
+def measure(workload: Workload, count: int) -> pd.DataFrame:
+    """Seconds of a retraining by each engine beside one plain training."""
+    return retraining_speed(workload, count)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Times faster than the plain loop, and share of the machine's rate, by workload and engine."""
+    frame = frame.assign(share=frame["gflops"] / frame["machine_gflops"])
+    names = list(reversed(list(dict.fromkeys(frame["workload"]))))
+    kinds = [kind for kind in COLOURS if kind in set(frame["engine"])]
+    panels = {"times_plain": "times faster than the plain loop", "share": "share of the machine's matrix rate"}
+    with figure_style():
+        figure, axes = plt.subplots(1, 2, figsize=(PAGE_INCHES, 2.6), sharey=True, layout="constrained")
+        for axis, (column, label) in zip(axes, panels.items(), strict=True):
+            for i, kind in enumerate(kinds):
+                means = frame[frame["engine"] == kind].groupby("workload")[column].mean()
+                rows = [(row + 0.3 - 0.2 * i, means[name]) for row, name in enumerate(names) if name in means]
+                heights, values = zip(*rows, strict=True)
+                axis.barh(heights, values, height=0.18, color=COLOURS[kind], label=kind)
+            axis.set_yticks(range(len(names)), names)
+            axis.set(xlabel=label)
+        axes[0].set_xscale("log")
+        axes[0].axvline(1, color="0.5", linewidth=0.8)
+        axes[1].axvline(1, color="0.5", linewidth=0.8)
+        axes[1].legend(frameon=False)
+    return figure
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row a workload and engine."""
+    frame = frame.assign(share=frame["gflops"] / frame["machine_gflops"], milliseconds=1000 * frame["seconds"])
+    values = ["times_plain", "share", "gflops", "milliseconds", "together", "least", "greatest"]
+    means = summarise(frame, ["workload", "engine"], values)
+    rows = means[["times_plain", "least", "greatest"]].to_numpy()
+    return pd.DataFrame(
+        {
+            "Workload": means["workload"],
+            "Engine": means["engine"],
+            "Together": means["together"].map("{:.0f}".format),
+            "A retraining (ms)": means["milliseconds"].map("{:.3g}".format),
+            "Times faster than the loop": [bracket(value, low, high, 1) for value, low, high in rows],
+            "GFLOP/s": means["gflops"].map("{:.0f}".format),
+            "Share of the machine's rate": means["share"].map("{:.2f}".format),
+        }
+    )
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What is shown."""
+    rate = frame["machine_gflops"].median()
+    return (
+        f"Same-run retraining without single points ({describe(frame)}), by each engine, beside one plain training "
+        "after another (autograd and foreach updates, all cores). Median [least, greatest] of the ratios of "
+        f"{REPEATS} alternating calls in one process, means over seeds; planning and compilation not counted. "
+        "GFLOP/s: the matrix products and convolutions of the two gradients of each step, as torch counts them; the "
+        f"machine's rate: `torch.mm` of {PRODUCT} x {PRODUCT} matrices, {rate:.0f} GFLOP/s at the median. Above 1 the "
+        "engine's products run on a faster library than `torch.mm`'s."
+    )
+
+
+def answer(frame: pd.DataFrame) -> str:
+    """What the fastest engine of each workload gains."""
+    parts = []
+    for workload, part in frame.groupby("workload", sort=False):
+        means = part.groupby("engine")["times_plain"].mean()
+        parts.append(f"{means.max():.1f} on {workload} ({means.idxmax()})")
+    return f"Times that exact leave-one-out is faster than one plain training after another: {', '.join(parts)}."
+
+
+EXPERIMENT = Experiment(
+    name="retraining",
+    title="Speed of exact leave-one-out",
+    measure=measure,
+    cases={
+        "beyond": [
+            Case(name, {"dtype": "float32"} | (CNN if name == "cifar10-cnn" else {}), {"count": count})
+            for name, count in COUNTS.items()
+        ]
+    },
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+    answer=answer,
+    timed=True,
+)
