@@ -26,6 +26,8 @@ DIRECTIONS = ["retraining", "sam-unrolled", "sam-unrolled forward"]
 WIDTHS = {n_parameters(width): width for width in (512, 1024, 2048, 4096)}
 EPOCHS, BATCH = 2, 100
 GROUPS = 4
+WARM = problem(50, 8, 2, 50, 1)
+"""One so small that a call on it warms torch up and takes no time."""
 
 
 def growing_in(axis, paths):
@@ -38,8 +40,15 @@ class _Scaling:
     repeat = (3, 5, 2.0)
     timeout = 300
 
+    def setup_cache(self):
+        """Every run of the file is trained in a process of its own: a peak of memory counts what came before it."""
+        train(WARM)
+        for grid in GRIDS:
+            for size in grid.params[0]:
+                train(grid().problem(size), "all")
+
     def setup(self, size, path):
-        warm = train(problem(50, 8, 2, 50, 1))
+        warm = train(WARM)
         for queries in (warm.splits.validation, warm.splits.queries.pool()):
             hot_path(path, warm, queries)()  # torch warms up at the first use
         self.run = train(self.problem(size), "all")
@@ -166,6 +175,21 @@ class QueriesOfSolves(Queries):
 
     def problem(self, queries):
         return problem(500, 64, steps=2, n_validation=queries)
+
+
+GRIDS = (
+    PointsOfSteps,
+    PointsOfSolves,
+    PointsOfPasses,
+    Parameters,
+    ParametersOfPasses,
+    Steps,
+    Checkpoints,
+    Order,
+    Queries,
+    QueriesOfSteps,
+    QueriesOfSolves,
+)
 
 
 class Precision:

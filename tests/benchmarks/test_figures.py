@@ -55,6 +55,7 @@ def test_slopes_of_exact_powers():
 
 def test_every_path_is_there_in_every_axis_that_its_cost_grows_in():
     grids = [grid for grid in vars(bench_scaling).values() if hasattr(grid, "time_path") and hasattr(grid, "params")]
+    assert set(grids) == set(bench_scaling.GRIDS)
     for axis in figures.AXES:
         there = sorted(path for grid in grids if grid.param_names[0] == axis for path in grid.params[1])
         assert there == sorted(name for name in EXPECTED if expected_exponent(name, axis) > 0)
