@@ -13,6 +13,7 @@ from baselines import metrics
 from baselines.measure import measured
 from baselines.truth import Truth, leave_one_out
 from samattr_ref import store
+from samattr_ref.chunking import memory_bound
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError
 from samattr_ref.registry import Method, attribute, get_method, influence_score, parameter_change
@@ -73,7 +74,11 @@ class Validation:
 
 
 def validate(
-    method: str, workload: Workload | str, seed: int | None = None, options: Mapping[str, Any] | None = None
+    method: str,
+    workload: Workload | str,
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    memory_bytes: int | None = None,
 ) -> Validation:
     """Hold a method against exact leave-one-out retraining.
 
@@ -86,6 +91,7 @@ def validate(
         workload: A workload or its name.
         seed: Its seed; by default the workload's own, or 0.
         options: Options of the method that are given.
+        memory_bytes: What the method may hold at once, see `samattr_ref.attribute`; retraining has its own bound.
 
     Returns:
         Metrics with intervals, runtime and peak memory. Stored, and found again, for the methods that come with the
@@ -102,11 +108,12 @@ def validate(
     if chosen:
         chosen.check(options or {})
     own = chosen is None or is_own(chosen)
-    path = result_path(workload, method, options or {})
+    path = result_path(workload, method, options or {}, memory_bytes)
     if own and (stored := store.load(path, "validation")) is not None:
         return Validation(**stored[0])
     truth = leave_one_out(train(workload))
-    result = _validate(chosen, truth, dict(options or {})) if chosen else _validate_truth(truth)
+    with memory_bound(memory_bytes):
+        result = _validate(chosen, truth, dict(options or {})) if chosen else _validate_truth(truth)
     if own:
         store.save(path, "validation", asdict(result))
     return result
@@ -118,9 +125,10 @@ def find_validation(method: str, workload: Workload) -> Validation | None:
     return None if stored is None else Validation(**stored[0])
 
 
-def result_path(workload: Workload, method: str, options: Mapping[str, Any]) -> Path:
+def result_path(workload: Workload, method: str, options: Mapping[str, Any], memory_bytes: int | None = None) -> Path:
     """The folder of a stored result, by the hash of the workload's sets and training, method, options and our code."""
-    return store.folder("validations", json_digest([workload_digest(workload), method, dict(options)]))
+    seen = [workload_digest(workload), method, dict(options)]
+    return store.folder("validations", json_digest(seen if memory_bytes is None else [*seen, memory_bytes]))
 
 
 def workload_digest(workload: Workload) -> str:

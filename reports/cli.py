@@ -42,6 +42,10 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the method, as in damping=0.01."),
 ]
+MemoryBytes = Annotated[
+    int | None,
+    typer.Option(min=1, help="Bytes that the method may hold beside the run and its scores; 512 MiB by default."),
+]
 ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large or paper.")]
 Names = Annotated[
     list[str] | None,
@@ -120,11 +124,12 @@ def validate(
     rho: Rho = None,
     p: Norm = None,
     settings: Settings = None,
+    memory_bytes: MemoryBytes = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Hold a method against exact leave-one-out retraining."""
     chosen = _workload(workload, seed, rho, p, settings)
-    _print(run_validation(method, chosen, options=_pairs(options)).summary(), as_json)
+    _print(run_validation(method, chosen, options=_pairs(options), memory_bytes=memory_bytes).summary(), as_json)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from samattr_ref.data import (
 )
 from samattr_ref.errors import SamattrError
 from samattr_ref.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
+from samattr_ref.precision import use_precision
 from samattr_ref.registry import attribute, influence_score, method, methods, parameter_change
 from samattr_ref.run import Run
 from samattr_ref.sam import perturbation, perturbation_derivative
@@ -33,6 +34,8 @@ from samattr_ref.step import sam_step
 from samattr_ref.training import train
 from samattr_ref.variants import Asam, Esam, FisherSam, FriendlySam, Gsam, Sam
 from samattr_ref.workload import SamRecipe, Workload, load_workload, workloads
+
+use_precision()
 
 __all__ = [
     "CIFAR10",

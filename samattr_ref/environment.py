@@ -8,6 +8,8 @@ from typing import Any
 import psutil
 import torch
 
+from samattr_ref.precision import precision
+
 
 def environment() -> dict[str, Any]:
     """Versions and hardware, as every result carries them."""
@@ -21,6 +23,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),
+        "precision": precision(),
         "gpu": torch.cuda.get_device_name() if cuda else None,
     }
 

@@ -26,6 +26,7 @@ from samattr_ref.data import (
 from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
 from samattr_ref.objective import Objective
+from samattr_ref.precision import DEFAULT, precision
 from samattr_ref.references import load_reference
 from samattr_ref.seeds import json_digest, stream, stream_seed, tensor_digest
 from samattr_ref.variants import SAM, VARIANTS, Rule, Sam, variant_named
@@ -185,9 +186,14 @@ class Workload:
         return objective, objective.flatten()
 
     def key(self) -> str:
-        """The hash of all that a run of it depends on: points, initial state, network, recipe, torch, device."""
+        """The hash of all that a run of it depends on: its points, start, network, recipe, torch, device, precision.
+
+        Raises:
+            SamattrError: for an unknown precision.
+        """
         objective, initial = self.build()
         recipe = {f.name: str(getattr(self.recipe, f.name)) for f in fields(self.recipe)}
+        own = {} if precision() == DEFAULT else {"precision": precision()}
         return json_digest(
             {
                 "version": RUN_VERSION,
@@ -198,6 +204,7 @@ class Workload:
                 "seed": self.drawn_by,
                 "torch": torch.__version__,
                 "device": device(),
+                **own,
             }
         )
 

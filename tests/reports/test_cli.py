@@ -55,6 +55,15 @@ def test_truth(samattr):
     assert json.loads(samattr("truth", "digits-mlp", "--seed", "1", *SMALL, "--json")[1])["sha256"] == found["sha256"]
 
 
+def test_validate_within_a_bound(samattr):
+    chosen = ("validate", "grad-dot", "--workload", "digits-logreg", *SMALL, "--json")
+    whole, cut = (json.loads(samattr(*chosen, *more)[1]) for more in ((), ("--memory-bytes", "3000000")))
+    assert cut["metrics"]["slope"] == pytest.approx(whole["metrics"]["slope"], rel=1e-9)
+    status, _, said = samattr(*chosen, "--memory-bytes", "100")
+    assert status == 1
+    assert said.splitlines()[-1].startswith("samattr: memory_bytes = 100 is too small: ")
+
+
 def test_validate(samattr):
     status, out, _ = samattr("validate", "sam-hif", "--workload", "digits-logreg", "--seed", "2", *SMALL, "--json")
     found = json.loads(out)

@@ -1,5 +1,10 @@
 """Parts that fit in memory: their lengths, what happens when memory runs out, and the peak of every method."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -106,3 +111,16 @@ def test_groups_of_points_are_taken_in_blocks(name, monkeypatch):
     monkeypatch.setattr(chunking, "BLOCK", 2000)
     cut = sr.parameter_change(run, name, groups, **options)
     torch.testing.assert_close(cut, whole, rtol=1e-9, atol=1e-9 * float(whole.abs().max()))
+
+
+def test_every_method_keeps_a_bound():
+    """Within 16 MiB: the scores, 2 MiB, are there twice, and the allocator keeps some of what is given back."""
+    bound, slack = 32 * 2**20, 16 * 2**20
+    command = [sys.executable, "-W", "ignore", "-m", "tests.samattr_ref.peak_memory", str(bound)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert set(found) == set(sr.methods())
+    for name, numbers in found.items():
+        assert numbers["bounded"] < bound + slack, name
+        assert name == "random" or numbers["unbounded"] > bound + 2 * slack, name
+        assert numbers["difference"] < 1e-5, name

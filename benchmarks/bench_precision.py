@@ -1,0 +1,36 @@
+"""Every method in float32, TF32 and bfloat16 products: how far its scores are from the same method in float64."""
+
+import os
+from dataclasses import replace
+
+from benchmarks.common import METHODS, options, run_of
+from samattr_ref import attribute
+from samattr_ref.precision import SWITCHES, use_precision
+
+CASTED = ("parameters", "checkpoints", "velocities", "memories")
+
+
+def in_float64(run):
+    """The same run, its states cast up."""
+    states = {name: getattr(run, name).double() for name in CASTED}
+    return replace(run, workload=run.workload.override(dtype="float64"), **states)
+
+
+class Precision:
+    params = [list(SWITCHES), [name for name in METHODS if name != "random"]]
+    param_names = ["precision", "method"]
+    timeout = 300
+
+    def setup(self, precision, method):
+        self.run = run_of("digits-mlp")
+        self.exact = attribute(in_float64(self.run), method, **options(method)).values
+        os.environ["SAMATTR_PRECISION"] = precision
+        use_precision()
+
+    def teardown(self, precision, method):
+        del os.environ["SAMATTR_PRECISION"]
+        use_precision()
+
+    def track_relative_error(self, precision, method):
+        found = attribute(self.run, method, **options(method)).values.double()
+        return float((found - self.exact).norm() / self.exact.norm())
