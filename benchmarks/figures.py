@@ -1,6 +1,7 @@
 """`python -m benchmarks.figures`: what asv stored of `bench_scaling`, as figures, a table and tidy rows.
 
-Takes the newest commit that has results, from where `asv.conf.json` says that they lie.
+Takes the newest commit that has results, from where `asv.conf.json` says that they lie. The page shows what the peer
+benchmark stored too.
 """
 
 import ast
@@ -23,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
 from baselines.complexity import EXPECTED, expected_exponent, log_slope
+from benchmarks.peers.__main__ import TABLE
 from reports.curves import legend
 from reports.experiments.complexity import AXES as SIZES
 from reports.page import save_figure
@@ -234,8 +236,11 @@ def page(frame: pd.DataFrame, machine: dict[str, str]) -> str:
     ]
     if (frame["unit"] == BYTES).any():
         parts.insert(2, "![Peak memory over each axis](scaling-memory.png)")
+    if TABLE.exists():
+        parts += ["# Beside other libraries", TABLE.read_text().strip()]
     if (frame["unit"] == ERROR).any():
-        parts += ["Relative error of float32 against float64, from the same states:", _markdown(precision_table(frame))]
+        parts += ["# Precision", "Relative error of float32 against float64, from the same states:"]
+        parts.append(_markdown(precision_table(frame)))
     return "\n\n".join(parts) + "\n"
 
 

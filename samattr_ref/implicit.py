@@ -225,15 +225,17 @@ class ImplicitSystem:
 
     def through_removal(self, x: Tensor) -> Tensor:
         """⟨x, n r_k⟩ for every training point k, the right-hand side r_k without its 1/n, [n, m] from x [P, m]."""
-        train, gradient_products = self.run.train, self.run.objective.gradient_products
+        train, products = self.run.train, self.run.objective.product_chunks
         values = x.new_zeros(self.run.n_train, x.shape[1])
         for part in self.parts:
-            xs, ys = train.x[part.points], train.y[part.points]
-            products = gradient_products(self.at(part), xs, ys, x)
+            terms = [(self.at(part), x)]
             if self.form.removal:
                 inner = self.pull(part, self.H(part).product(x))[1]
-                products = products + gradient_products(part.point.omega, xs, ys, inner.contiguous())
-            values.index_add_(0, part.points, products, alpha=part.share * self.run.n_train / len(part.points))
+                terms.append((part.point.omega, inner.contiguous()))
+            for omega, direction in terms:
+                for rows, found in products(omega, train.x, train.y, direction, part.points):
+                    share = part.share * self.run.n_train / len(part.points)
+                    values.index_add_(0, part.points[rows], found, alpha=share)
         return values
 
     def removal(self, group: Tensor) -> Tensor:
@@ -259,15 +261,14 @@ class ImplicitSystem:
         mean = self.run.objective.eager_gradient(omega, x, y) - self.run.objective.weight_decay * omega
         return mean * len(points)
 
-    def diagnostics(self, solution: Solution) -> dict[str, Any]:
-        """What must be known beside the result: how well the system was solved, and how large ρ/‖g‖ was.
-
-        ‖g‖ is the mean over parts where there are several.
-        """
+    def gradient_diagnostics(self) -> dict[str, Any]:
+        """‖g‖, its mean over parts where there are several, and ρ/‖g‖: how near a fixed point the run ended."""
         norm = sum(part.share * float(torch.linalg.vector_norm(part.point.g)) for part in self.parts)
-        return {
-            "grad_norm": norm,
-            "rho_over_grad_norm": self.rule.rho / norm if norm > 0 else math.inf,
+        return {"grad_norm": norm, "rho_over_grad_norm": self.rule.rho / norm if norm > 0 else math.inf}
+
+    def diagnostics(self, solution: Solution) -> dict[str, Any]:
+        """What must be known beside the result: how well the system was solved, and how large ρ/‖g‖ was."""
+        return self.gradient_diagnostics() | {
             "solver": solution.solver,
             "status": solution.status,
             "residual": solution.residual,

@@ -86,16 +86,22 @@ def caption(frame: pd.DataFrame) -> str:
 
 def answer(frame: pd.DataFrame) -> str:
     """What the Newton step gains at the fixed point, and off it."""
-    longest = frame[frame["steps"] == frame.groupby("kind")["steps"].transform("max")]
-    means = longest.groupby(["kind", "method"])[["slope", "error"]].mean()
+    means = frame.groupby(["kind", "steps", "method"])[["slope", "error"]].mean()
     parts = []
-    for kind in dict.fromkeys(longest["kind"]):
-        plain, newton = means.loc[(kind, "sam-hif-implicit")], means.loc[(kind, NEWTON)]
+    for kind, part in frame.groupby("kind", sort=False):
+        steps = sorted(part["steps"].unique())
+        plain, newton = (means.loc[(kind, steps[-1], name)] for name in ("sam-hif-implicit", NEWTON))
+        errors = means["error"].loc[kind].unstack()
+        worse = [t for t in steps if not errors.loc[t, NEWTON] < errors.loc[t, "sam-hif-implicit"]]
         parts.append(
             f"in {kind} it moves the slope from {plain['slope']:.3f} to {newton['slope']:.3f} and the error of Δ from "
-            f"{plain['error']:.3f} to {newton['error']:.3f}"
+            f"{plain['error']:.3f} to {newton['error']:.3f} ({_where(worse)})"
         )
     return f"What a Newton step changes at the end of the longest runs: {', '.join(parts)}."
+
+
+def _where(worse: list[int]) -> str:
+    return f"but not at T = {', '.join(map(str, worse))}, where the error grows" if worse else "and at every shorter T"
 
 
 EXPERIMENT = Experiment(

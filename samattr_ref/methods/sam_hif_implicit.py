@@ -17,7 +17,7 @@ from torch import Tensor
 from samattr_ref.chunking import chunk_length, in_chunks
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
-from samattr_ref.implicit import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
+from samattr_ref.implicit import TUNE, Form, ImplicitOptions, ImplicitSystem, implicit_change, implicit_products
 from samattr_ref.newton import loss_changes, newton_change
 from samattr_ref.registry import method
 from samattr_ref.run import Run
@@ -31,7 +31,9 @@ class NewtonOptions(ImplicitOptions):
     """`ImplicitOptions`, and whether to take a Newton step.
 
     Attributes:
-        newton: One Newton step for the removal of the whole point; a dense solve, up to a few thousand parameters.
+        newton: One Newton step for the removal of the whole point; a dense solve, up to a few thousand parameters. It
+            gains near the fixed point and loses far from it: on softmax regression the error of Δ halves from 1,000
+            steps on, where ‖g‖ is below 0.01, and is a tenth larger at 300 (experiment `fixed-point`).
     """
 
     newton: bool = False
@@ -72,4 +74,5 @@ def sam_hif_implicit(run: Run, queries: Examples, **chosen: Any) -> Scores:
 
     length = chunk_length(3 * 8 * len(run.parameters))
     values = torch.cat([found for _, found in in_chunks(some, run.n_train, length)])
-    return Scores(values, {"options": asdict(options)})
+    near = ImplicitSystem(run, FORM, options).gradient_diagnostics()
+    return Scores(values, near | {"options": asdict(options)})
