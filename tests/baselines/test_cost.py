@@ -32,9 +32,9 @@ def test_costs_are_given_for_every_method_and_for_bounded_memory():
 
 
 def test_one_query_and_all_points_cost_a_few_plain_trainings():
-    """At most 3 are asked for on digits-mlp; twice that here, for other processes on the machine."""
+    """At most 2.5 are asked for on digits-mlp; twice that here, for other processes on the machine."""
     frame = costs(sr.load_workload("digits-mlp"), ["sam-unrolled"], 64, {}).set_index("method")
-    assert frame.loc["sam-unrolled", "mean"] < 6
+    assert frame.loc["sam-unrolled", "mean"] < 5
     assert frame.loc["sam-unrolled √T memory", "mean"] < frame.loc["sam-unrolled", "mean"] + 3
     assert frame.loc["sam-unrolled", "many"] < 0.5 * 64 * frame.loc["sam-unrolled", "mean"]
 
