@@ -9,12 +9,8 @@ from samattr_ref.chunking import check_fits
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
+from samattr_ref.solvers import dense_bytes
 from samattr_ref.variants import Point
-
-
-def dense_bytes(size: int) -> int:
-    """About what a dense solve with P parameters takes: curvatures, their product and factors, in float64."""
-    return 9 * 8 * size**2
 
 
 class Curvature:

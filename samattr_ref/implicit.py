@@ -257,9 +257,8 @@ class ImplicitSystem:
         """Σ_k ∇ℓ_k(ω) over points, [P], without the L2 term."""
         if len(points) == 0:
             return torch.zeros_like(omega)
-        x, y = self.run.train.x[points], self.run.train.y[points]
-        mean = self.run.objective.eager_gradient(omega, x, y) - self.run.objective.weight_decay * omega
-        return mean * len(points)
+        train = self.run.train
+        return self.run.objective.mean_gradient(omega, train.x, train.y, points) * len(points)
 
     def gradient_diagnostics(self) -> dict[str, Any]:
         """‖g‖, its mean over parts where there are several, and ρ/‖g‖: how near a fixed point the run ended."""

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from samattr_ref.chunking import fits
-from samattr_ref.curvature import dense_bytes
 from samattr_ref.implicit import Form, ImplicitOptions, ImplicitSystem
 from samattr_ref.run import Run
-from samattr_ref.solvers import DENSE_LIMIT
+from samattr_ref.solvers import DENSE_LIMIT, dense_bytes
 from samattr_ref.training import segment_bounds
 from samattr_ref.trajectory import effective_step_sizes, segments
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from samattr_ref.chunking import fits
 from samattr_ref.errors import SolverError, unknown_name
 from samattr_ref.gmres import gmres
 from samattr_ref.seeds import stream
@@ -21,6 +22,11 @@ DENSE_LIMIT = 4000
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 """The relative residual that counts as solved, by the dtype of the products."""
+
+
+def dense_bytes(size: int) -> int:
+    """About what a dense solve with P parameters takes: curvatures, their product and factors, in float64."""
+    return 9 * 8 * size**2
 
 
 class LinearSystem(Protocol):
@@ -198,7 +204,8 @@ def solve(
         SolverError: if there is no solver of that name.
     """
     if solver == "auto":
-        solver = "dense" if system.size <= DENSE_LIMIT else "cg" if system.symmetric else "gmres"
+        small = system.size <= DENSE_LIMIT and fits(dense_bytes(system.size))
+        solver = "dense" if small else "cg" if system.symmetric else "gmres"
     tolerance = TOLERANCE[b.dtype] if tolerance is None else tolerance
     preconditioner = preconditioner or _Identity()
     if solver == "dense":
