@@ -77,4 +77,5 @@ EXPERIMENT = Experiment(
     caption=caption,
     tabulate=tabulate,
     answer=answer,
+    timed=True,
 )
