@@ -14,7 +14,7 @@ from samattr_ref.step import Batch, first_state, sam_step
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-REPEATS = 5
+REPEATS, CALL_SECONDS = 5, 4.0
 PRODUCT = 1500
 """The matrices whose product gives the machine's rate have this many rows and columns."""
 
@@ -24,7 +24,8 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
 
     Args:
         workload: The workload.
-        count: How many single points are removed, each alone; rounded to what an engine runs side by side.
+        count: How many single points are removed, each alone: rounded to what an engine runs side by side, and fewer
+            where a call would take longer than `CALL_SECONDS`.
         engines: The engines; those that the network does not have are left out.
 
     Returns:
@@ -43,7 +44,8 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
     sizes: dict[Engine, int] = {}
     for engine, plan in plans.items():
         step = plan.together * workers(run, engine)
-        sizes[engine] = min(run.n_train, step * max(1, round(count / step)))
+        in_time = int(CALL_SECONDS / (plan.step_seconds[engine] * run.n_steps))
+        sizes[engine] = min(run.n_train, step * max(1, round(min(count, in_time) / step)))
     times: dict[str, list[float]] = {name: [] for name in ("plain", *plans)}
     for _ in range(REPEATS):
         times["plain"].append(_seconds(lambda: train_plainly(run)))

@@ -17,6 +17,7 @@ from reports.experiment import experiments as known_experiments
 from reports.job import HEADLINE, Job
 from reports.results import Results, distinct, provenance
 from samattr_ref.errors import SamattrError
+from samattr_ref.precision import DEFAULT
 
 LARGEST_TABLE = 45
 """More rows than this stand in a file of their own."""
@@ -123,18 +124,20 @@ def _heading(job: Job, origin: dict[str, Any], failures: Sequence[str]) -> str:
     ]
     if "one_cell" in origin:
         lines[-1] += f" One number of the accuracy table alone: `{origin['one_cell']}`."
-    lines += ["", *map(_machine, origin["environments"])]
+    lines += ["", *dict.fromkeys(map(_machine, origin["environments"]))]
     if failures:
         lines += ["", "Missing:", "", *(f"- {failure}" for failure in failures)]
     return "\n".join(lines)
 
 
 def _machine(environment: dict[str, Any]) -> str:
+    precision = environment.get("precision", DEFAULT)
+    products = "" if precision == DEFAULT else f" Products in {precision}."
     return (
         f"Hardware and versions: {environment['cpu']}, {environment['cores']} cores, "
         f"{environment['gpu'] or 'no GPU'}, {environment['system']}; Python {environment['python']}, torch "
         f"{environment['torch']} ({environment['threads']} threads), NumPy {environment['numpy']}, samattr "
-        f"{environment['samattr']}."
+        f"{environment['samattr']}.{products}"
     )
 
 
