@@ -365,7 +365,7 @@ class GhostEngine:
             if type(layer) not in (nn.Linear, nn.Embedding)
             for parameter in layer.parameters(recurse=False)
         ]
-        return activations * (4 + columns) + sum(formed) * each
+        return activations * (2 + columns) + sum(formed) * each
 
     def _gradients(self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]) -> SampleGradients:
         found: list[LayerGradients] = []
