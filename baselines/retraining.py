@@ -103,7 +103,8 @@ def plan_retraining(run: Run, n_groups: int, engine: Engine | None = None) -> Pl
     seconds, together = found[chosen]
     if engine == "compiled" or (chosen == "stacked" and seconds * run.n_steps * n_groups > COMPILE_SECONDS):
         try:
-            found["compiled"] = _seconds_a_step(run, "compiled", together), together
+            sizes = sorted({together, min(most, 2 * together)})  # a step as a whole has less to lose by many
+            found["compiled"] = min((_seconds_a_step(run, "compiled", size), size) for size in sizes)
         except RuntimeError as error:  # no C++ compiler, above all
             if engine == "compiled":
                 reason = str(error).strip().split("\n")[0]

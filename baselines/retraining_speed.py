@@ -14,7 +14,7 @@ from samattr_ref.step import Batch, first_state, sam_step
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-REPEATS, CALL_SECONDS = 5, 4.0
+REPEATS, CALL_SECONDS = 5, 1.5
 PRODUCT = 1500
 """The matrices whose product gives the machine's rate have this many rows and columns."""
 
