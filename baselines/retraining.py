@@ -190,7 +190,8 @@ def _walk(run: Run, step: Step, weights: Tensor, steps: range) -> Tensor:
     state = State(*(tensor.expand(len(weights), -1).contiguous() for tensor in start))
     for t in steps:
         points = run.batch(t).to(state.omega.device)
-        batch = Batch(run.objective, run.train.x[points], run.train.y[points], weights[:, points])
+        x, y = (tensor.index_select(0, points) for tensor in (run.train.x, run.train.y))
+        batch = Batch(run.objective, x, y, weights.index_select(1, points))
         state = step(batch, state, run.etas[t], run.draw(t))
     return state.omega
 

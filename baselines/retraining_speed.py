@@ -26,7 +26,7 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
         workload: The workload.
         count: How many single points are removed, each alone: rounded to what an engine runs side by side, and fewer
             where a call would take longer than `CALL_SECONDS`.
-        engines: The engines; those that the network does not have are left out.
+        engines: The engines; those that the network does not have are left out, and `batched` where it has `stacked`.
 
     Returns:
         Rows `engine`, `together` (networks as one program), `seconds` a retraining, `times_plain` (median, and
@@ -39,7 +39,7 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
     plans = {
         engine: plan_retraining(run, run.n_train, engine)
         for engine in engines
-        if chain is not None or engine not in ("stacked", "compiled")
+        if engine == "loop" or (engine == "batched") == (chain is None)
     }
     sizes: dict[Engine, int] = {}
     for engine, plan in plans.items():
