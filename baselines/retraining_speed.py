@@ -14,7 +14,8 @@ from samattr_ref.step import Batch, first_state, sam_step
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-REPEATS, CALL_SECONDS = 5, 1.5
+REPEATS, CALL_SECONDS, PROGRAM_SECONDS = 5, 1.5, 15.0
+"""Calls, how long one should take, and how long what runs as one program may: slower engines are left out."""
 PRODUCT = 1500
 """The matrices whose product gives the machine's rate have this many rows and columns."""
 
@@ -26,7 +27,8 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
         workload: The workload.
         count: How many single points are removed, each alone: rounded to what an engine runs side by side, and fewer
             where a call would take longer than `CALL_SECONDS`.
-        engines: The engines; those that the network does not have are left out, and `batched` where it has `stacked`.
+        engines: The engines; those that the network does not have are left out, `batched` where it has `stacked`, and
+            what takes longer than `PROGRAM_SECONDS` as one program.
 
     Returns:
         Rows `engine`, `together` (networks as one program), `seconds` a retraining, `times_plain` (median, and
@@ -41,10 +43,12 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
         for engine in engines
         if engine == "loop" or (engine == "batched") == (chain is None)
     }
+    seconds_each = {engine: plan.step_seconds[engine] * run.n_steps for engine, plan in plans.items()}
+    plans = {e: plan for e, plan in plans.items() if plan.together * seconds_each[e] <= PROGRAM_SECONDS}
     sizes: dict[Engine, int] = {}
     for engine, plan in plans.items():
         step = plan.together * workers(run, engine)
-        in_time = int(CALL_SECONDS / (plan.step_seconds[engine] * run.n_steps))
+        in_time = int(CALL_SECONDS / seconds_each[engine])
         sizes[engine] = min(run.n_train, step * max(1, round(min(count, in_time) / step)))
     times: dict[str, list[float]] = {name: [] for name in ("plain", *plans)}
     for _ in range(REPEATS):
