@@ -19,6 +19,15 @@ def test_the_table_is_the_reference_table():
     assert (REFERENCE / "table.md").read_text().strip() in README
 
 
+def test_what_it_says_of_cost_was_measured():
+    """The table of the peer benchmark, and the answers that the page beyond the paper gives."""
+    assert (ROOT / "benchmarks" / "peers" / "table.md").read_text().strip() in README
+    sections = json.loads((ROOT / "reports" / "reference" / "beyond" / "sections.json").read_text())
+    assert "cost" in sections
+    for name in {"retraining", "cost"} & set(sections):
+        assert sections[name][1].strip("*") in README
+
+
 def test_figures_and_links_are_there():
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links
