@@ -9,9 +9,9 @@ residuals r = w (π − y) and a direction U of the parameters (Pearlmutter 1994
     R ∇_l = R δ_l a_{l−1}ᵀ + δ_l R a_{l−1}ᵀ
     R δ_l = φ'(z_l) (W_{l+1}ᵀ R δ_{l+1} + U_{l+1}ᵀ δ_{l+1}) + φ''(z_l) β_l R z_l
 
-A dozen small products, where autograd walks a graph of its own making twice: that is two to three times faster for
-small networks, and serves many directions by one pass. Samples stand last, [width, b], so that everything that is not
-a product runs along them. Without the terms in δ_l that are not under R it is the Gauss-Newton product.
+A dozen small products, where autograd walks a graph of its own making twice, and one pass serves many directions:
+about twice as fast. Samples stand last, [width, b], so that everything that is not a product runs along them. Without
+the terms in δ_l that are not under R it is the Gauss-Newton product.
 """
 
 import math
@@ -41,7 +41,7 @@ class Activation:
 
 
 def _tanh(z: Tensor) -> tuple[Tensor, Tensor]:
-    a = torch.sigmoid(z + z).mul_(2).sub_(1)  # torch's tanh takes ten times as long
+    a = torch.sigmoid(z + z).mul_(2).sub_(1)  # torch's tanh takes ten times its sigmoid
     return a, 1 - a * a
 
 

@@ -1,7 +1,7 @@
 """Large matrix products outside of autograd, by the faster of the two libraries that torch brings along.
 
-On a CPU `torch.mm` asks MKL, which does not use all of a processor that is not Intel's; oneDNN, which torch's own
-compiler asks for the products of its linear layers, does: 2 to 4 times faster in float32 on an AMD processor.
+On a CPU `torch.mm` asks MKL; oneDNN, which torch's own compiler asks for the products of its linear layers, was
+measured to be up to 4 times as fast in float32 on an AMD processor.
 """
 
 import torch

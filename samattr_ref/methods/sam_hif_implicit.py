@@ -32,8 +32,8 @@ class NewtonOptions(ImplicitOptions):
 
     Attributes:
         newton: One Newton step for the removal of the whole point; a dense solve, up to a few thousand parameters. It
-            gains near the fixed point and loses far from it: on softmax regression the error of Δ halves from 1,000
-            steps on, where ‖g‖ is below 0.01, and is a tenth larger at 300 (experiment `fixed-point`).
+            gains near the fixed point and loses far from it, and ‖g‖ alone does not tell which: `fixed-point`, an
+            experiment, shows by the length of training where its error of Δ is the smaller one.
     """
 
     newton: bool = False
