@@ -35,9 +35,10 @@ class MadeUp(Sizes):
         counts = [self.n_train, self.n_query, self.n_tuning, self.n_validation]
         generator = stream(seed, "made-up images")
         y = torch.randint(CLASSES, (sum(counts),), generator=generator)
-        means = torch.randn(CLASSES, 1, PIXELS, PIXELS, generator=generator, dtype=torch.float64)
-        noise = torch.randn(sum(counts), 1, PIXELS, PIXELS, generator=generator, dtype=torch.float64)
-        examples = map(Examples, ((means[y] + noise) / PIXELS).split(counts), y.split(counts))
+        means = torch.randn(CLASSES, 1, PIXELS, PIXELS, generator=generator)
+        x = torch.randn(sum(counts), 1, PIXELS, PIXELS, generator=generator)
+        x.add_(means[y]).div_(PIXELS)  # in place: a peak of memory counts it
+        examples = map(Examples, x.split(counts), y.split(counts))
         return make_splits(self, list(examples), CLASSES, seed)
 
 
