@@ -9,8 +9,8 @@ from torch import Tensor, nn
 def bind(module: nn.Module, tensors: Iterator[Tensor], bound: dict[int, nn.Module | Tensor]) -> nn.Module:
     """The module with tensors in the place of its parameters, in the order of `module.parameters()`.
 
-    A shallow copy, layer by layer, that shares all else: what `torch.func.functional_call` does at a fraction of its
-    overhead, for plain autograd.
+    A shallow copy, layer by layer, that shares all else. `torch.func.functional_call`, which costs more, lends the
+    module itself the tensors for as long as the call takes: two threads would then see each other's.
 
     Args:
         module: The module, left as it is.

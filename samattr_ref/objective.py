@@ -12,7 +12,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, vjp, vmap
+from torch.func import grad, jvp, vjp, vmap
 
 from samattr_ref.bound import bind
 from samattr_ref.chain import Chain, ChainLinearised
@@ -70,7 +70,7 @@ class Objective:
 
     def logits(self, omega: Tensor, x: Tensor) -> Tensor:
         """Class logits [b, c] of inputs x [b, ...]."""
-        return functional_call(self.module, self.unflatten(omega), (x,))
+        return bind(self.module, iter(self.layout.views(omega)), {})(x)
 
     def all_logits(self, omega: Tensor, x: Tensor) -> Tensor:
         """`logits` of any number of inputs, in chunks, without a graph."""

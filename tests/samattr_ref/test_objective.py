@@ -1,5 +1,8 @@
 """Losses, gradients and curvature products against plain autograd and curvlinops."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import curvlinops
 import pytest
 import torch
@@ -73,3 +76,28 @@ def test_layers_without_ground_truth_are_refused():
     for layer in (nn.Dropout(0.5), nn.BatchNorm1d(4), nn.Embedding(4, 4, padding_idx=0)):
         with pytest.raises(sr.SamattrError, match=r"dropout|batch norm|padding_idx"):
             Objective(nn.Sequential(nn.Linear(4, 4), layer))
+
+
+class Waiting(nn.Linear):
+    """A layer whose forward pass waits until another thread is in the midst of its own."""
+
+    met = None
+
+    def forward(self, x):
+        if self.met is not None:
+            self.met.wait(timeout=10)
+        return super().forward(x)
+
+
+def test_threads_do_not_see_each_others_parameters():
+    """Retrainings one after another share a network between threads, to which `functional_call` lends parameters."""
+    module = Waiting(5, 3).double()
+    objective = Objective(module)
+    x, y = torch.randn(7, 5, dtype=torch.float64), torch.arange(7) % 3
+    both = [torch.randn(objective.n_parameters, dtype=torch.float64) for _ in range(2)]
+    expected = [objective.sample_losses(omega, x, y) for omega in both]
+    module.met = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda omega: objective.sample_losses(omega, x, y), both))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert not torch.equal(*expected)
