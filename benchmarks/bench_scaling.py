@@ -93,7 +93,7 @@ class PointsOfPasses(_Scaling):
     param_names = ["n", "path"]
 
     def problem(self, n):
-        return problem(n, 1024, steps=4, batch_size=n, n_validation=400)
+        return problem(n, 1024, steps=4, batch_size=n)
 
 
 class Parameters(_Scaling):
@@ -170,7 +170,7 @@ class QueriesOfSteps(Queries):
     params = [[128, 256, 512, 1024], growing_in("Q", DIRECTIONS)]
 
     def problem(self, queries):
-        return problem(500, 32, steps=10, n_validation=queries)
+        return problem(1024, 32, steps=10, n_validation=queries)
 
 
 class QueriesOfSolves(Queries):

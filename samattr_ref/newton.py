@@ -16,9 +16,16 @@ V = [Bᵀ (I + E H₀_{−k}) ; B₀ᵀ] this is an update of rank 2c,
 
 so by Woodbury's identity one factorisation of A serves every point. Its score is the finite change of the query's loss,
 ℓ_q(ω* + Δ_k) − ℓ_q(ω*): ⟨∇ℓ_q, Δ_k⟩ would throw away half of what the step gains.
+
+A run follows a removal as far as its steps reach: with A constant and the effective step sizes η̃_t, exp(−A Σ_t η̃_t) Δ
+is left of Δ when it ends. The infinitesimal Δ_k falls short of the fixed point's by what the step adds, the run's own
+by what is left, and both are too short: the step gains where what is left of it is less than half of what it adds, and
+where more is left it goes on past the run (`fixed-point`, an experiment, measures both sides of it). There, and where A
+is so near singular that the step is mostly along directions in which the run did not move, it is refused.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,52 +35,100 @@ from samattr_ref.errors import SamattrError, SolverError
 from samattr_ref.implicit import Form, ImplicitOptions, ImplicitSystem
 from samattr_ref.run import Run
 from samattr_ref.solvers import DENSE_LIMIT
+from samattr_ref.trajectory import effective_step_sizes
 from samattr_ref.variants import Sam
 
+PROBES = 32
+"""What a step adds and what is left of it are measured on so many points, evenly spaced."""
 
-def newton_change(run: Run, points: Sequence[int], form: Form, options: ImplicitOptions) -> Tensor:
-    """Δ of one Newton step for removing each single point, [n_points, P].
+
+class NewtonStep:
+    """The Newton steps of a run, from one factorisation.
 
     Args:
         run: The run.
-        points: The points, each removed alone.
         form: The terms to keep; coupled, with the removal term.
         options: Curvature and damping; the full training set, a dense solve.
 
     Raises:
         SamattrError: for networks too large for a dense matrix, variants of SAM, or options that ask for batches.
-        SolverError: if a step has no solution.
     """
-    if len(run.parameters) > DENSE_LIMIT or options.batches is not None:
-        raise SamattrError(f"newton takes the full training set and at most {DENSE_LIMIT} parameters")
-    if type(run.workload.recipe.variant) is not Sam:
-        raise SamattrError("newton is for SAM itself, not for a variant of it")
-    system = ImplicitSystem(run, form, options)
-    (part,) = system.parts
-    n = run.n_train
-    H, H0 = system.H(part).dense(), part.at_omega.dense()
 
-    def E(v: Tensor) -> Tensor:  # noqa: N802 — the formula's name
-        return system.push(part, torch.zeros_like(v), v)
+    def __init__(self, run: Run, form: Form, options: ImplicitOptions) -> None:
+        if len(run.parameters) > DENSE_LIMIT or options.batches is not None:
+            raise SamattrError(f"newton takes the full training set and at most {DENSE_LIMIT} parameters")
+        if type(run.workload.recipe.variant) is not Sam:
+            raise SamattrError("newton is for SAM itself, not for a variant of it")
+        self.run = run
+        self.system = ImplicitSystem(run, form, options)
+        (self._part,) = self.system.parts
+        self._H, H0 = self.system.H(self._part).dense(), self._part.at_omega.dense()
+        self._E_H0 = self._E(H0)
+        self._factors = self.system.factors()
 
-    E_H0 = E(H0)
-    factors = torch.linalg.lu_factor(system.dense())
-    change = run.parameters.new_zeros(len(points), len(run.parameters), dtype=torch.float64)
-    for row, k in zip(change, points, strict=True):
-        gradient, B, Lambda = _point(run, system.at(part), k)
-        gradient0, B0, Lambda0 = _point(run, part.point.omega, k)
-        through, E_B0 = E(gradient0), E(B0)
-        right = (gradient + H @ through - B @ Lambda @ (B.T @ through) / n) / n
-        U = torch.cat([B, H @ E_B0], dim=1)
-        V = torch.cat([B.T + B.T @ E_H0 - B.T @ E_B0 @ Lambda0 @ B0.T / n, B0.T])
-        middle = torch.block_diag(Lambda, Lambda0) / n
-        solved = torch.linalg.lu_solve(*factors, torch.cat([right, U], dim=1))
-        x, Z = solved[:, :1], solved[:, 1:]
-        small = torch.eye(len(middle)).to(H) - middle @ V @ Z
-        row.copy_((x + Z @ torch.linalg.solve(small, middle @ (V @ x)))[:, 0])
-    if not bool(change.isfinite().all()):
-        raise SolverError("a Newton step has no solution: use more damping")
-    return change.to(run.parameters)
+    def change(self, points: Sequence[int]) -> Tensor:
+        """Δ of removing each point alone, [n_points, P].
+
+        Raises:
+            SolverError: if a step has no solution.
+        """
+        return self._changes(points)[0].to(self.run.parameters)
+
+    def reach(self) -> dict[str, float]:
+        """What the step adds to the infinitesimal Δ, and what of the step the run's end left, as shares of ‖Δ‖.
+
+        Returns:
+            `newton_adds`, ‖Δ_Newton − Δ‖/‖Δ‖, and `newton_left`, ‖exp(−A Σ_t η̃_t) Δ_Newton‖/‖Δ‖, A without damping,
+            over `PROBES` points.
+        """
+        run = self.run
+        points = torch.linspace(0, run.n_train - 1, min(PROBES, run.n_train)).round().int().tolist()
+        step, plain = self._changes(points)
+        A = ImplicitSystem(run, self.system.form, replace(self.system.options, damping=0.0)).dense()
+        left = step @ torch.linalg.matrix_exp(-float(effective_step_sizes(run).sum()) * A).T
+        adds, left, size = (float(torch.linalg.matrix_norm(moved)) for moved in (step - plain, left, plain))
+        return {"newton_adds": adds / size, "newton_left": left / size}
+
+    def require(self) -> dict[str, float]:
+        """`reach`, where the step gains.
+
+        Raises:
+            SamattrError: where it does not.
+        """
+        reach = self.reach()
+        adds, left = reach["newton_adds"], reach["newton_left"]
+        if not left < adds / 2:
+            raise SamattrError(
+                f"a Newton step does not help here: it adds {adds:.3g} of the infinitesimal change, and {left:.3g} of "
+                "it the run was too short to follow; leave newton out, or train to a fixed point"
+            )
+        return reach
+
+    def _changes(self, points: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Δ of the step and the infinitesimal Δ, float64 [n_points, P] each."""
+        run, part, n, H = self.run, self._part, self.run.n_train, self._H
+        step = run.parameters.new_zeros(len(points), len(run.parameters), dtype=torch.float64)
+        plain = torch.zeros_like(step)
+        for row, infinitesimal, k in zip(step, plain, points, strict=True):
+            gradient, B, Lambda = _point(run, self.system.at(part), k)
+            gradient0, B0, Lambda0 = _point(run, part.point.omega, k)
+            through, E_B0 = self._E(gradient0), self._E(B0)
+            whole = (gradient + H @ through) / n
+            right = whole - B @ Lambda @ (B.T @ through) / n**2
+            U = torch.cat([B, H @ E_B0], dim=1)
+            V = torch.cat([B.T + B.T @ self._E_H0 - B.T @ E_B0 @ Lambda0 @ B0.T / n, B0.T])
+            middle = torch.block_diag(Lambda, Lambda0) / n
+            solved = self._factors.solve(torch.cat([whole, right, U], dim=1))
+            infinitesimal.copy_(solved[:, 0])
+            x, Z = solved[:, 1:2], solved[:, 2:]
+            small = torch.eye(len(middle)).to(H) - middle @ V @ Z
+            row.copy_((x + Z @ torch.linalg.solve_ex(small, middle @ (V @ x)).result)[:, 0])
+        if not bool(step.isfinite().all()):
+            raise SolverError("a Newton step has no solution: use more damping")
+        return step, plain
+
+    def _E(self, v: Tensor) -> Tensor:  # noqa: N802 — the formula's name
+        return self.system.push(self._part, torch.zeros_like(v), v)
 
 
 def loss_changes(run: Run, queries: Examples, change: Tensor) -> Tensor:

@@ -4,7 +4,7 @@
 
 The paper's Theorem 4.5 differentiates ê by ω but not by the removed weight; this form does both. With `newton`, one
 Newton step for the finite removal of each point instead of the slope, scored by the loss after it, see
-`samattr_ref.newton`.
+`samattr_ref.newton`, which also says where that gains and refuses it elsewhere.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from torch import Tensor
 from samattr_ref.chunking import chunk_length, in_chunks
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
-from samattr_ref.implicit import TUNE, Form, ImplicitOptions, ImplicitSystem, implicit_change, implicit_products
-from samattr_ref.newton import loss_changes, newton_change
+from samattr_ref.implicit import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
+from samattr_ref.newton import NewtonStep, loss_changes
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
@@ -31,9 +31,8 @@ class NewtonOptions(ImplicitOptions):
     """`ImplicitOptions`, and whether to take a Newton step.
 
     Attributes:
-        newton: One Newton step for the removal of the whole point; a dense solve, up to a few thousand parameters. It
-            gains near the fixed point and loses far from it, and ‖g‖ alone does not tell which: `fixed-point`, an
-            experiment, shows by the length of training where its error of Δ is the smaller one.
+        newton: One Newton step for the removal of the whole point; a dense solve, up to a few thousand parameters.
+            Refused where the run was too short to follow it: see `samattr_ref.newton`.
     """
 
     newton: bool = False
@@ -43,7 +42,7 @@ def sam_hif_implicit_change(run: Run, groups: Sequence[Tensor], **chosen: Any) -
     """Δ of removing each group of training points, [n_groups, P].
 
     Raises:
-        SamattrError: for groups of several points with `newton`.
+        SamattrError: for groups of several points with `newton`, or where a Newton step does not help.
         SolverError: if the system was not solved.
     """
     options = NewtonOptions(**chosen)
@@ -51,7 +50,9 @@ def sam_hif_implicit_change(run: Run, groups: Sequence[Tensor], **chosen: Any) -
         return implicit_change(run, groups, FORM, options)
     if any(len(group) != 1 for group in groups):
         raise SamattrError("newton removes single points: leave it out for groups of them")
-    return newton_change(run, [int(group) for group in groups], FORM, options)
+    newton = NewtonStep(run, FORM, options)
+    newton.require()
+    return newton.change([int(group) for group in groups])
 
 
 @method(
@@ -69,10 +70,11 @@ def sam_hif_implicit(run: Run, queries: Examples, **chosen: Any) -> Scores:
     if not options.newton:
         return implicit_products(run, run.query_gradients(queries).T.contiguous(), FORM, options)
 
-    def some(points: slice) -> Tensor:
-        return loss_changes(run, queries, newton_change(run, range(run.n_train)[points], FORM, options))
-
+    newton = NewtonStep(run, FORM, options)
+    diagnostics = newton.system.gradient_diagnostics() | newton.require() | {"options": asdict(options)}
     length = chunk_length(3 * 8 * len(run.parameters))
-    values = torch.cat([found for _, found in in_chunks(some, run.n_train, length)])
-    near = ImplicitSystem(run, FORM, options).gradient_diagnostics()
-    return Scores(values, near | {"options": asdict(options)})
+
+    def some(points: slice) -> Tensor:
+        return loss_changes(run, queries, newton.change(range(run.n_train)[points]))
+
+    return Scores(torch.cat([found for _, found in in_chunks(some, run.n_train, length)]), diagnostics)
