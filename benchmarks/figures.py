@@ -215,8 +215,8 @@ def caption(frame: pd.DataFrame, machine: dict[str, str]) -> str:
     return (
         f"Seconds (the median of {calls.min()} to {calls.max()} calls) and the peak memory of the whole process, "
         "Python, torch and data included, of scores for the mean query, of Q queries scored apart, or of parameters "
-        "after removals, on made-up images and a network of one hidden layer. n grows at a fixed number of epochs, and with it the kept states of the "
-        "run. "
+        "after removals, on made-up images and a network of one hidden layer. n grows at a fixed number of epochs, and "
+        "with it what is kept of the run. "
         "Paths that walk the run, solve a system or pass once over the points have problems of their own: slopes "
         "compare, heights do not always. Grey lines have the expected slope, which for memory is flat. Slopes are "
         "least-squares fits of logarithms over all sizes, R their "

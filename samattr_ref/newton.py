@@ -38,6 +38,9 @@ from samattr_ref.solvers import DENSE_LIMIT
 from samattr_ref.trajectory import effective_step_sizes
 from samattr_ref.variants import Sam
 
+MOST_LEFT = 0.5
+"""A step is offered where less of it is left than this share of what it adds."""
+
 PROBES = 32
 """What a step adds and what is left of it are measured on so many points, evenly spaced."""
 
@@ -97,7 +100,7 @@ class NewtonStep:
         """
         reach = self.reach()
         adds, left = reach["newton_adds"], reach["newton_left"]
-        if not left < adds / 2:
+        if not left < MOST_LEFT * adds:
             raise SamattrError(
                 f"a Newton step does not help here: it adds {adds:.3g} of the infinitesimal change, and {left:.3g} of "
                 "it the run was too short to follow; leave newton out, or train to a fixed point"

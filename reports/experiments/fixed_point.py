@@ -1,32 +1,39 @@
-"""At a fixed point of full-batch SAM, and away from one: the infinitesimal implicit form and its Newton step."""
+"""At a fixed point of full-batch SAM, and away from one: the infinitesimal implicit form and its Newton step.
+
+The step is taken where it is refused too: what it would have lost there is why.
+"""
 
 from typing import Any
 
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from baselines import metrics
-from baselines.truth import leave_one_out
+from baselines.truth import Truth, leave_one_out
 from reports.curves import BAND, bracket, describe, draw_curves, summarise
 from reports.experiment import Case, Experiment, over
 from reports.style import look
 from samattr_ref.errors import SamattrError
+from samattr_ref.implicit import ImplicitOptions
+from samattr_ref.methods.sam_hif_implicit import FORM
+from samattr_ref.newton import MOST_LEFT, NewtonStep, loss_changes
 from samattr_ref.registry import attribute, parameter_change
+from samattr_ref.run import Run
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 STEPS = (30, 100, 300, 1000, 3000, 10000)
 NEWTON = "sam-hif-implicit Newton"
-FORMS: dict[str, tuple[str, dict[str, Any]]] = {
-    "if": ("if", {}),
-    "sam-if": ("sam-if", {}),
-    "sam-hif": ("sam-hif", {}),
-    "sam-hif-implicit": ("sam-hif-implicit", {}),
-    NEWTON: ("sam-hif-implicit", {"newton": True}),
+FORMS = ("if", "sam-if", "sam-hif", "sam-hif-implicit", NEWTON)
+METRICS = {
+    "slope": "slope of truth\non score",
+    "error": "relative error of Δ",
+    "reach": "left of the step /\nwhat it adds",
 }
-METRICS = {"slope": "slope of truth\non score", "error": "relative error of Δ"}
 HEADINGS = {"slope": "Slope", "error": "Rel. error of Δ", "spearman": "Spearman", "grad_norm": "‖g‖"}
+UNKNOWN = {"newton_adds": float("nan"), "newton_left": float("nan")}
 FULL_BATCH = {"batch_size": None, "learning_rate": 1.0, "n_removed": 60}
 SGD = {"n_removed": 100}
 
@@ -38,26 +45,40 @@ def measure(workload: Workload, steps: int) -> pd.DataFrame:
     true, changes = truth.values.numpy(), truth.changes.numpy()
     norm = float(torch.linalg.vector_norm(run.gradient(run.parameters)))
     rows: list[dict[str, Any]] = []
-    for label, (name, options) in FORMS.items():
-        row: dict[str, Any] = {"method": label, "grad_norm": norm, "status": "ok"}
+    for name in FORMS:
+        row: dict[str, Any] = {"method": name, "grad_norm": norm, "status": "ok"} | UNKNOWN
         try:
-            change = parameter_change(run, name, truth.groups, **options)
+            change, scores, reach = _newton(run, truth) if name == NEWTON else _infinitesimal(run, truth, name)
         except SamattrError as error:
             rows.append(row | {"status": str(error)})
             continue
-        scores = attribute(run, name, **options).values[truth.removed].numpy()
-        row["slope"] = metrics.slope(scores, true)
+        row["slope"] = metrics.slope(scores.numpy(), true)
         row["error"] = metrics.relative_error(change.numpy(), changes)
-        row["spearman"] = float(metrics.spearman_per_query(scores, true).mean())
-        rows.append(row)
+        row["spearman"] = float(metrics.spearman_per_query(scores.numpy(), true).mean())
+        rows.append(row | reach)
     kind = "full batch" if workload.recipe.batch_size is None else "minibatches"
     return pd.DataFrame(rows).assign(steps=steps, kind=kind)
 
 
+def _newton(run: Run, truth: Truth) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Δ and scores of removed points, and what the step adds and was left of it, whether it is offered or not."""
+    newton = NewtonStep(run, FORM, ImplicitOptions())
+    change = newton.change(truth.removed.tolist())
+    return change, loss_changes(run, run.workload.queries, change), newton.reach()
+
+
+def _infinitesimal(run: Run, truth: Truth, name: str) -> tuple[Tensor, Tensor, dict[str, float]]:
+    return parameter_change(run, name, truth.groups), attribute(run, name).values[truth.removed], {}
+
+
 def draw(frame: pd.DataFrame) -> Figure:
-    """Slope and error over the length of training, a column a kind of batch."""
-    shown = frame.assign(error=frame["error"].clip(upper=1.5), slope=frame["slope"].clip(0, 3))
-    return draw_curves(shown, "steps", "steps T", METRICS, "log", per="kind")
+    """Slope, error and whether the step is offered over the length of training, a column a kind of batch."""
+    reach = (frame["newton_left"] / frame["newton_adds"]).clip(upper=1.5)
+    shown = frame.assign(error=frame["error"].clip(upper=1.5), slope=frame["slope"].clip(0, 3), reach=reach)
+    figure = draw_curves(shown, "steps", "steps T", METRICS, "log", per="kind")
+    for axis in figure.axes[-frame["kind"].nunique() :]:
+        axis.axhline(MOST_LEFT, color="0.6", linewidth=0.8, linestyle=":")
+    return figure
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -77,31 +98,34 @@ def caption(frame: pd.DataFrame) -> str:
     ends = longest.groupby("kind")["grad_norm"].mean()
     norms = ", ".join(f"{norm:.1e} in {kind}" for kind, norm in ends.items())
     return (
-        f"Softmax regression ({describe(frame)}), no damping; {BAND}; slopes beyond 0 to 3 and errors above 1.5 are "
-        "cut. On a convex problem full-batch SAM with a step size that goes to zero ends where g is zero: at any other "
+        f"Softmax regression ({describe(frame)}), no damping; {BAND}; slopes beyond 0 to 3, errors and shares above "
+        "1.5 are cut. Lowest row: what of the Newton step the run was too short to follow, over what the step adds to "
+        f"the infinitesimal Δ; below {MOST_LEFT:g} (dotted) it is offered, above it refused, and drawn all the same. "
+        "On a convex problem full-batch SAM with a step size that goes to zero ends where g is zero: at any other "
         "point ⟨∇L(ω + ê), ê⟩ ≥ ρ‖g‖ > 0, so there is no other fixed point, and the implicit form tends to IF. ‖g‖ at "
         f"the end of the longest run: {norms}. Table: the longest runs."
     )
 
 
 def answer(frame: pd.DataFrame) -> str:
-    """What the Newton step gains at the fixed point, and off it."""
+    """What the Newton step gains where it is offered, and what it would lose where it is not."""
     means = frame.groupby(["kind", "steps", "method"])[["slope", "error"]].mean()
     parts = []
     for kind, part in frame.groupby("kind", sort=False):
-        steps = sorted(part["steps"].unique())
-        plain, newton = (means.loc[(kind, steps[-1], name)] for name in ("sam-hif-implicit", NEWTON))
-        errors = means["error"].loc[kind].unstack()
-        worse = [t for t in steps if not errors.loc[t, NEWTON] < errors.loc[t, "sam-hif-implicit"]]
+        plain, newton = (means.loc[(kind, part["steps"].max(), name)] for name in ("sam-hif-implicit", NEWTON))
         parts.append(
-            f"in {kind} it moves the slope from {plain['slope']:.3f} to {newton['slope']:.3f} and the error of Δ from "
-            f"{plain['error']:.3f} to {newton['error']:.3f} ({_where(worse)})"
+            f"in {kind} from {plain['slope']:.3f} to {newton['slope']:.3f}, the error of Δ from "
+            f"{plain['error']:.3f} to {newton['error']:.3f}"
         )
-    return f"What a Newton step changes at the end of the longest runs: {', '.join(parts)}."
-
-
-def _where(worse: list[int]) -> str:
-    return f"but not at T = {', '.join(map(str, worse))}, where the error grows" if worse else "and at every shorter T"
+    wide = frame.pivot(index=["kind", "steps", "seed"], columns="method", values="error")
+    gains = (wide[NEWTON] < wide["sam-hif-implicit"]).to_numpy()
+    step = frame[frame["method"] == NEWTON].set_index(["kind", "steps", "seed"]).loc[wide.index]
+    offered = (step["newton_left"] < MOST_LEFT * step["newton_adds"]).to_numpy()
+    return (
+        f"A Newton step moves the slope of the longest runs, {'; '.join(parts)}; over all lengths it is offered in "
+        f"{offered.sum()} of {len(offered)} runs, of which it gains in {(gains & offered).sum()}, and refused in "
+        f"{(~offered).sum()}, of which it would have gained in {(gains & ~offered).sum()}."
+    )
 
 
 EXPERIMENT = Experiment(
