@@ -213,13 +213,12 @@ def caption(frame: pd.DataFrame, machine: dict[str, str]) -> str:
     first, here = frame.iloc[0], environment()
     calls = frame.loc[frame["unit"] == SECONDS, "calls"]
     return (
-        f"Seconds (the median of {calls.min()} to {calls.max()} calls) and the peak memory of the whole process, "
-        "Python, torch and data included, of scores for the mean query, of Q queries scored apart, or of parameters "
-        "after removals, on made-up images and a network of one hidden layer. n grows at a fixed number of epochs, and "
-        "with it what is kept of the run. "
-        "Paths that walk the run, solve a system or pass once over the points have problems of their own: slopes "
-        "compare, heights do not always. Grey lines have the expected slope, which for memory is flat. Slopes are "
-        "least-squares fits of logarithms over all sizes, R their "
+        f"Seconds (the median of {calls.min()} to {calls.max()} calls, each process warmed up by one) and the peak "
+        "memory of the whole process, Python, torch and data included, of scores for the mean query, of Q queries "
+        "scored apart, or of parameters after removals, on made-up images and a network of one hidden layer. n grows "
+        "at a fixed number of epochs, and with it what is kept of the run. Paths that walk the run, solve a system or "
+        "pass once over the points have problems of their own: slopes compare, heights do not always. Grey lines have "
+        "the expected slope, which for memory is flat. Slopes are least-squares fits of logarithms, R their "
         f"correlation. Machine: {machine.get('cpu') or first['machine']}, {machine.get('num_cpu')} cores, "
         f"{machine.get('os')}; where this was drawn, Python {here['python']}, torch {here['torch']}, NumPy "
         f"{here['numpy']}, samattr {here['samattr']}; commit {first['commit'][:8]} of {first['commit_date']}. Made by "
