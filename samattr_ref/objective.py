@@ -21,6 +21,7 @@ from samattr_ref.errors import SamattrError
 from samattr_ref.ghost import TRIED, GhostEngine, SampleGradients
 from samattr_ref.layout import Layout
 from samattr_ref.losses import cross_entropy, residuals
+from samattr_ref.pooling import with_sliced_pooling
 
 FORWARD_COLUMNS = 4
 """Up to this many directions, one forward-mode pass each beats making per-sample gradients."""
@@ -56,6 +57,8 @@ class Objective:
                     "leave it out and mask the padding in the network"
                 )
         self.module = module
+        self._network = with_sliced_pooling(module)
+        self._convolves = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
         self.weight_decay = weight_decay
         self.layout = Layout(module)
         self.n_parameters = self.layout.size
@@ -70,7 +73,7 @@ class Objective:
 
     def logits(self, omega: Tensor, x: Tensor) -> Tensor:
         """Class logits [b, c] of inputs x [b, ...]."""
-        return bind(self.module, iter(self.layout.views(omega)), {})(x)
+        return bind(self._network, iter(self.layout.views(omega)), {})(x)
 
     def all_logits(self, omega: Tensor, x: Tensor) -> Tensor:
         """`logits` of any number of inputs, in chunks, without a graph."""
@@ -116,7 +119,7 @@ class Objective:
 
     @cached_property
     def _ghost(self) -> GhostEngine:
-        return GhostEngine(self.module)
+        return GhostEngine(self._network)
 
     def factored_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
         """∇ℓ_i(ω) of each sample, without the L2 term, in factors that products are taken from, never formed."""
@@ -286,7 +289,9 @@ class Objective:
 
     def _residuals(self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits z [b, c] and the loss's gradient by them, w_i (π_i − onehot(y_i))/|b|: backward begins there."""
-        logits = bind(self.module, iter(leaves), {})(x)
+        if self._convolves and x.dim() == 4 and x.device.type == "cpu":  # in which it convolves without rearranging
+            x = x.contiguous(memory_format=torch.channels_last)
+        logits = bind(self._network, iter(leaves), {})(x)
         by_logits = residuals(logits, y) / len(x)
         return logits, by_logits if weights is None else by_logits * weights[:, None]
 

@@ -31,7 +31,7 @@ from samattr_ref.references import load_reference
 from samattr_ref.seeds import json_digest, stream, stream_seed, tensor_digest
 from samattr_ref.variants import SAM, VARIANTS, Rule, Sam, variant_named
 
-RUN_VERSION = 3
+RUN_VERSION = 4
 """Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
 
 OPTIONAL = ("batch_size", "n_removed", "training_seed")
