@@ -34,7 +34,10 @@ from samattr_ref.errors import SamattrError
 
 OUT = Path("reports/reference/speed")
 PREFIX = "bench_scaling."
-RUN = "asv run -E existing --set-commit-hash {commit} --bench scaling"
+KEPT = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296"
+"""With these, glibc keeps freed memory in the process; mapped anew for every chunk, it can cost more than the work."""
+
+RUN = f"OMP_NUM_THREADS=1 {KEPT} asv run -E existing --set-commit-hash {{commit}} --bench scaling"
 RUN_HEAD = RUN.format(commit="$(git rev-parse HEAD)")
 AXES = {**SIZES, "Q": "queries or removed groups Q"}
 SECONDS, BYTES, ERROR = "seconds", "bytes", "relative error"
@@ -213,11 +216,12 @@ def caption(frame: pd.DataFrame, machine: dict[str, str]) -> str:
     first, here = frame.iloc[0], environment()
     calls = frame.loc[frame["unit"] == SECONDS, "calls"]
     return (
-        f"Seconds (the median of {calls.min()} to {calls.max()} calls, each process warmed up by one) and the peak "
-        "memory of the whole process, Python, torch and data included, of scores for the mean query, of Q queries "
-        "scored apart, or of parameters after removals, on made-up images and a network of one hidden layer. n grows "
-        "at a fixed number of epochs, and with it what is kept of the run. Paths that walk the run, solve a system or "
-        "pass once over the points have problems of their own: slopes compare, heights do not always. Grey lines have "
+        f"Seconds (the median of {calls.min()} to {calls.max()} calls, on one thread, each process warmed up by one and "
+        "keeping the memory that it frees) and the peak memory of the whole process, Python, torch and data included, "
+        "of scores for the mean query, of Q queries scored apart, or of parameters after removals, on made-up images "
+        "and a network of one hidden layer. n grows at a fixed number of epochs, and with it what is kept of the run. "
+        "Paths that walk the run, solve a system or pass once over the points have problems of their own: slopes "
+        "compare, heights do not always. Grey lines have "
         "the expected slope, which for memory is flat. Slopes are least-squares fits of logarithms, R their "
         f"correlation. Machine: {machine.get('cpu') or first['machine']}, {machine.get('num_cpu')} cores, "
         f"{machine.get('os')}; where this was drawn, Python {here['python']}, torch {here['torch']}, NumPy "
