@@ -216,9 +216,9 @@ def caption(frame: pd.DataFrame, machine: dict[str, str]) -> str:
     first, here = frame.iloc[0], environment()
     calls = frame.loc[frame["unit"] == SECONDS, "calls"]
     return (
-        f"Seconds (the median of {calls.min()} to {calls.max()} calls, on one thread, each process warmed up by one and "
-        "keeping the memory that it frees) and the peak memory of the whole process, Python, torch and data included, "
-        "of scores for the mean query, of Q queries scored apart, or of parameters after removals, on made-up images "
+        f"Seconds (the median of {calls.min()} to {calls.max()} calls, on one thread, each process warmed up by one "
+        "and keeping the memory that it frees) and the peak memory of the whole process, Python, torch and data "
+        "included, of scores for the mean query, of Q queries scored apart, or of parameters after removals, on made-up images "
         "and a network of one hidden layer. n grows at a fixed number of epochs, and with it what is kept of the run. "
         "Paths that walk the run, solve a system or pass once over the points have problems of their own: slopes "
         "compare, heights do not always. Grey lines have "
