@@ -1,6 +1,5 @@
 """What methods cost in units of one plain training, measured side by side in one process."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from baselines.measure import seconds
 from baselines.plain import train_plainly
 from baselines.validation import warm_up
 from samattr_ref.data import Examples
@@ -68,12 +68,7 @@ def costs(
 def _trainings(run: Run, name: str, queries: Examples, options: dict[str, Any]) -> tuple[float, float]:
     plain: list[float] = []
     scored: list[float] = []
-    first = time.perf_counter()
-    while len(plain) < FEWEST or (len(plain) < REPEATS and time.perf_counter() - first < ENOUGH_SECONDS):
-        began = time.perf_counter()
-        train_plainly(run)
-        between = time.perf_counter()
-        attribute(replace(run), name, queries, **options)
-        plain.append(between - began)
-        scored.append(time.perf_counter() - between)
+    while len(plain) < FEWEST or (len(plain) < REPEATS and sum(plain + scored) < ENOUGH_SECONDS):
+        plain.append(seconds(lambda: train_plainly(run)))
+        scored.append(seconds(lambda: attribute(replace(run), name, queries, **options)))
     return min(scored) / min(plain), min(plain)

@@ -1,4 +1,4 @@
-"""Runtime and peak memory of one call."""
+"""Runtime and peak memory of a call."""
 
 import ctypes
 import ctypes.util
@@ -7,7 +7,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,6 +33,15 @@ class Cost:
     peak_memory_bytes: int = 0
 
 
+def seconds(call: Callable[[], object]) -> float:
+    """Wall-clock seconds of a call, to the end of what it left to a GPU."""
+    _wait_for_device()
+    began = time.perf_counter()
+    call()
+    _wait_for_device()
+    return time.perf_counter() - began
+
+
 @contextmanager
 def measured() -> Iterator[Cost]:
     """Measure the block: the yielded `Cost` is filled in when it ends."""
@@ -48,22 +57,26 @@ def measured() -> Iterator[Cost]:
             peak = max(peak, process.memory_info().rss)
 
     cuda = torch.cuda.is_available()
+    _wait_for_device()
     if cuda:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     sampler = threading.Thread(target=sample, daemon=True)
     sampler.start()
     began = time.perf_counter()
     try:
         yield cost
-        if cuda:
-            torch.cuda.synchronize()
+        _wait_for_device()
     finally:
         cost.runtime_s = time.perf_counter() - began
         peak = max(peak, process.memory_info().rss)
         stop.set()
         sampler.join()
         cost.peak_memory_bytes = torch.cuda.max_memory_allocated() if cuda else peak - before
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def _give_back_freed_memory() -> None:

@@ -1,6 +1,5 @@
 """One plain training, as a good user of PyTorch writes it: the yardstick that every cost is a multiple of."""
 
-import time
 from statistics import median
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import vector_to_parameters
 
+from baselines.measure import seconds
 from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
 from samattr_ref.variants import Sam
@@ -55,9 +55,4 @@ def train_plainly(run: Run) -> Tensor:
 
 def plain_seconds(run: Run, repeats: int = 3) -> float:
     """Median seconds of one plain training, after the first few steps have warmed torch up."""
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        train_plainly(run)
-        seconds.append(time.perf_counter() - began)
-    return median(seconds)
+    return median(seconds(lambda: train_plainly(run)) for _ in range(repeats))

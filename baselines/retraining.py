@@ -13,7 +13,6 @@ A plan times steps of each and takes the fastest, with the number of networks th
 A retraining is the run itself until a batch holds one of its points: it starts there, from the run's own state.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from baselines.measure import seconds
 from samattr_ref.chain import Chain
 from samattr_ref.chunking import chunks
 from samattr_ref.errors import SamattrError, unknown_name
@@ -274,16 +274,13 @@ def _seconds_a_step(run: Run, engine: Engine, together: int) -> float:
     weights = torch.ones(together, run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
     step, blocks = _step_of(run, engine), range(workers(run, engine))
 
-    def seconds(steps: int) -> float:
-        began = time.perf_counter()
+    def walk(steps: int) -> None:
         each(lambda _: _walk(run, step, weights, range(steps)), blocks)
-        if run.parameters.is_cuda:
-            torch.cuda.synchronize()
-        return (time.perf_counter() - began) / (steps * together * len(blocks))
 
+    steps = min(PROBE_STEPS, run.n_steps)
     with _mapping(run, engine) as each:
-        seconds(1)
-        return min(seconds(min(PROBE_STEPS, run.n_steps)) for _ in range(PROBES))
+        walk(1)
+        return min(seconds(lambda: walk(steps)) for _ in range(PROBES)) / (steps * together * len(blocks))
 
 
 def _bytes_a_retraining(run: Run) -> int:

@@ -1,12 +1,14 @@
 """How fast exact retraining is: beside the plain loop, and beside the machine's own rate of matrix products."""
 
-import time
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from baselines.measure import seconds
 from baselines.plain import train_plainly
 from baselines.retraining import ENGINES, Engine, plan_retraining, retrain, stacked_chain, workers
 from samattr_ref.run import Run
@@ -52,25 +54,25 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
         sizes[engine] = min(run.n_train, step * max(1, round(min(count, in_time) / step)))
     times: dict[str, list[float]] = {name: [] for name in ("plain", *plans)}
     for _ in range(REPEATS):
-        times["plain"].append(_seconds(lambda: train_plainly(run)))
+        times["plain"].append(seconds(lambda: train_plainly(run)))
         for engine, size in sizes.items():
             groups = [torch.tensor([k]) for k in range(size)]
-            seconds = _seconds(lambda: retrain(run, groups, engine, plans[engine].together))  # noqa: B023 — called here
-            times[engine].append(seconds / size)
-    rate = machine_flops(run.parameters.dtype)
+            call = partial(retrain, run, groups, engine, plans[engine].together)
+            times[engine].append(seconds(call) / size)
+    rate = machine_flops(run.parameters)
     rows = []
     for engine, plan in plans.items():
-        ratios = sorted(plain / each for plain, each in zip(times["plain"], times[engine], strict=True))
-        seconds = sorted(times[engine])[REPEATS // 2]
+        ratios = sorted(plain / one for plain, one in zip(times["plain"], times[engine], strict=True))
+        each = sorted(times[engine])[REPEATS // 2]
         rows.append(
             {
                 "engine": engine,
                 "together": plan.together,
-                "seconds": seconds,
+                "seconds": each,
                 "times_plain": ratios[REPEATS // 2],
                 "least": ratios[0],
                 "greatest": ratios[-1],
-                "gflops": flops / seconds / 1e9,
+                "gflops": flops / each / 1e9,
                 "machine_gflops": rate / 1e9,
             }
         )
@@ -87,14 +89,7 @@ def step_flops(run: Run) -> int:
     return counter.get_total_flops()
 
 
-def machine_flops(dtype: torch.dtype) -> float:
-    """Floating-point operations a second of `torch.mm` on large square matrices: the best of several calls."""
-    a, b = torch.randn(2, PRODUCT, PRODUCT, dtype=dtype)
-    return 2 * PRODUCT**3 / min(_seconds(lambda: a @ b) for _ in range(2 * REPEATS))
-
-
-def _seconds(call: object) -> float:
-    assert callable(call)
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+def machine_flops(like: Tensor) -> float:
+    """Floating-point operations a second of large matrix products of that type and device: the best of several."""
+    a, b = torch.randn(2, PRODUCT, PRODUCT, dtype=like.dtype, device=like.device)
+    return 2 * PRODUCT**3 / min(seconds(lambda: a @ b) for _ in range(2 * REPEATS))

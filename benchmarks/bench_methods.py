@@ -19,7 +19,7 @@ class Scoring:
         attribute(self.run, method, self.run.splits.tuning, **options(method))  # torch warms up at the first use
 
     def time_attribute(self, workload, method):
-        attribute(replace(self.run), method, self.queries, **options(method))
+        attribute(replace(self.run), method, self.queries, **options(method)).values.cpu()
 
     def peakmem_attribute(self, workload, method):
         attribute(replace(self.run), method, self.queries, **options(method))

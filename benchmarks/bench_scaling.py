@@ -63,7 +63,7 @@ class _Scaling:
         return hot_path(path, self.run, mean_query(path, self.run), GROUPS)
 
     def time_path(self, size, path):
-        self.call()
+        self.call().cpu()  # not before a GPU is done
 
     def peakmem_path(self, size, path):
         self.call()

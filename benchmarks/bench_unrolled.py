@@ -1,21 +1,14 @@
 """The exact derivative of the run: cost in plain trainings, memory of long runs, what bounded memory costs more."""
 
-import time
-
 import torch
 
+from baselines.measure import seconds
 from baselines.plain import train_plainly
 from benchmarks.common import WORKLOADS
 from samattr_ref import attribute, load_workload, parameter_change, train
 
 MANY = 64
 LONG = 10_000
-
-
-def _seconds(call):
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 class Trainings:
@@ -28,18 +21,18 @@ class Trainings:
 
     def setup(self, workload, kept):
         self.run = train(load_workload(workload), kept)
-        self.plain = min(_seconds(lambda: train_plainly(self.run)) for _ in range(3))
+        self.plain = min(seconds(lambda: train_plainly(self.run)) for _ in range(3))
         attribute(self.run, "sam-unrolled", self.run.splits.tuning.take(torch.arange(1)))
 
     def track_mean_query(self, workload, kept):
-        return _seconds(lambda: attribute(self.run, "sam-unrolled", self.run.splits.queries.pool())) / self.plain
+        return seconds(lambda: attribute(self.run, "sam-unrolled", self.run.splits.queries.pool())) / self.plain
 
     def track_many_queries(self, workload, kept):
         queries = self.run.splits.validation.take(torch.arange(MANY))
-        return _seconds(lambda: attribute(self.run, "sam-unrolled", queries)) / self.plain
+        return seconds(lambda: attribute(self.run, "sam-unrolled", queries)) / self.plain
 
     def track_forward_mode(self, workload, kept):
-        return _seconds(lambda: parameter_change(self.run, "sam-unrolled", [range(10)])) / self.plain
+        return seconds(lambda: parameter_change(self.run, "sam-unrolled", [range(10)])) / self.plain
 
 
 class LongRun:

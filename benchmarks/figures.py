@@ -1,7 +1,7 @@
 """`python -m benchmarks.figures`: what asv stored of `bench_scaling`, as figures, a table and tidy rows.
 
-Takes the newest commit that has results, from where `asv.conf.json` says that they lie. The page shows what the peer
-benchmark stored too.
+Takes each machine's newest commit that has results, from where `asv.conf.json` says that they lie. The newest of all
+is drawn, and beside it the page has the other machines, such as one with a GPU, and what the peer benchmark stored.
 """
 
 import ast
@@ -10,7 +10,7 @@ import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,21 +51,26 @@ def main() -> None:
     Raises:
         SamattrError: if nothing is stored.
     """
-    frame, machine = stored(Path.cwd())
+    machines = stored(Path.cwd())
+    frame = machines[0].frame
     OUT.mkdir(parents=True, exist_ok=True)
     save_figure(draw(frame, SECONDS), frame, OUT, "scaling")
     save_figure(draw(frame, BYTES), frame[frame["unit"] == BYTES], OUT, "scaling-memory")
-    (OUT / "scaling.md").write_text(page(frame, machine))
+    (OUT / "scaling.md").write_text(page(machines))
 
 
-def stored(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """What asv stored of the scaling benchmarks for the newest commit that has them.
+class Machine(NamedTuple):
+    """What one machine measured: `tidy` rows, and asv's description of it."""
+
+    frame: pd.DataFrame
+    described: dict[str, str]
+
+
+def stored(folder: Path) -> list[Machine]:
+    """What asv stored of the scaling benchmarks: each machine's newest commit that has them, the newest first.
 
     Args:
         folder: Where `asv.conf.json` lies.
-
-    Returns:
-        `tidy` rows, and asv's description of the machine.
 
     Raises:
         SamattrError: if there is nothing, or no configuration.
@@ -79,8 +84,13 @@ def stored(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     found = [results for results in iter_results(conf.results_dir) if results.get_result_keys(benchmarks)]
     if not found:
         raise SamattrError(f"no results of the scaling benchmarks are stored: {RUN_HEAD}")
-    newest = max(found, key=lambda results: (results.date, max(results.started_at.values())))
-    return tidy(newest, benchmarks), newest.params
+    newest = {results.params["machine"]: results for results in sorted(found, key=_when)}
+    latest_first = sorted(newest.values(), key=_when, reverse=True)
+    return [Machine(tidy(results, benchmarks), results.params) for results in latest_first]
+
+
+def _when(results: Results) -> tuple[int, int]:
+    return results.date, max(results.started_at.values())
 
 
 def tidy(results: Results, benchmarks: Benchmarks) -> pd.DataFrame:
@@ -203,6 +213,24 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def side_by_side(machines: list[Machine]) -> pd.DataFrame:
+    """Seconds on every machine at the largest size that all have measured, by method and axis."""
+    frame = pd.concat([machine.frame for machine in machines])
+    wide = frame[frame["unit"] == SECONDS].pivot(index=["axis", "method", "size"], columns="machine", values="value")
+    wide = wide.dropna().reset_index().sort_values("size").groupby(["axis", "method"], sort=False).tail(1)
+    ranks = {"axis": list(AXES), "method": list(EXPECTED)}
+    wide = wide.sort_values(["axis", "method"], key=lambda column: column.map(ranks[column.name].index))
+    shown = {
+        "Method": [look(method).label for method in wide["method"]],
+        "In": wide["axis"],
+        "Size": wide["size"],
+    }
+    names = [machine.described["machine"] for machine in machines]
+    shown |= {f"Seconds, {name}": wide[name].map("{:.3g}".format) for name in names}
+    shown |= {f"{names[0]} / {name}": (wide[names[0]] / wide[name]).map("{:.2f}".format) for name in names[1:]}
+    return pd.DataFrame(shown)
+
+
 def precision_table(frame: pd.DataFrame) -> pd.DataFrame:
     """How far float32 is from float64 by method and number of points."""
     part = frame[frame["unit"] == ERROR]
@@ -230,16 +258,20 @@ def caption(frame: pd.DataFrame, machine: dict[str, str]) -> str:
     )
 
 
-def page(frame: pd.DataFrame, machine: dict[str, str]) -> str:
-    """The tables as Markdown, with the figures and what they show."""
+def page(machines: list[Machine]) -> str:
+    """The tables as Markdown, with the figures and what they show: of the first machine, and all side by side."""
+    frame = machines[0].frame
     parts = [
         "# How cost grows",
         "![Seconds over each axis](scaling.png)",
-        caption(frame, machine),
+        caption(*machines[0]),
         _markdown(table(frame)),
     ]
     if (frame["unit"] == BYTES).any():
         parts.insert(2, "![Peak memory over each axis](scaling-memory.png)")
+    if len(machines) > 1:
+        parts += ["# Machines side by side", *(caption(*machine) for machine in machines[1:])]
+        parts.append(_markdown(side_by_side(machines)))
     if TABLE.exists():
         parts += ["# Beside other libraries", TABLE.read_text().strip()]
     if (frame["unit"] == ERROR).any():

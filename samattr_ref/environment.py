@@ -9,11 +9,11 @@ import psutil
 import torch
 
 from samattr_ref.precision import precision
+from samattr_ref.workload import device
 
 
 def environment() -> dict[str, Any]:
     """Versions and hardware, as every result carries them."""
-    cuda = torch.cuda.is_available()
     return {
         "samattr": version("samattr"),
         "python": platform.python_version(),
@@ -24,7 +24,7 @@ def environment() -> dict[str, Any]:
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),
         "precision": precision(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
+        "gpu": torch.cuda.get_device_name() if device().startswith("cuda") else None,
     }
 
 

@@ -7,7 +7,6 @@ Rows are stored beside this file, one a peer and work: `peer`, `version`, `work`
 
 import json
 import sys
-import time
 from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
+from baselines.measure import seconds
 from benchmarks.peers.libraries import PEERS
 from benchmarks.peers.work import WORKS, Calculation, Problem, relative_difference
 from samattr_ref.environment import environment
@@ -58,9 +58,9 @@ def measure(peers: list[str], works: list[str], repeats: int) -> None:
         problem.ours()
         for peer in peers:
             calculations, difference = _checked(peer, work, problem)
-            batch = min(calculations, key=lambda size: _seconds(calculations[size]))
+            batch = min(calculations, key=lambda size: seconds(calculations[size]))
             calculate = calculations[batch]
-            pairs = [(_seconds(problem.ours), _seconds(calculate)) for _ in tqdm(range(repeats), f"{peer}, {work}")]
+            pairs = [(seconds(problem.ours), seconds(calculate)) for _ in tqdm(range(repeats), f"{peer}, {work}")]
             ours, theirs = zip(*pairs, strict=True)
             ratios = [slow / fast for fast, slow in pairs]
             row = {
@@ -78,9 +78,9 @@ def measure(peers: list[str], works: list[str], repeats: int) -> None:
                 "environment": environment(),
                 "command": f"python -m benchmarks.peers --run --peers {peer} --works {work} --repeats {repeats}",
             }
-            rows = [*(old for old in stored() if (old["peer"], old["work"]) != (peer, work)), row]
+            rows = [*(old for old in stored() if _identity(old) != _identity(row)), row]
             order = {name: i for i, name in enumerate((*WORKS, *PEERS))}
-            rows.sort(key=lambda row: (order[row["work"]], order[row["peer"]]))
+            rows.sort(key=lambda row: (order[row["work"]], order[row["peer"]], hardware(row)))
             _write(ROWS, json.dumps(rows, indent=1) + "\n")
             _write(TABLE, table(rows))
 
@@ -92,8 +92,10 @@ def stored() -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table, with how, where and by which command they were measured."""
+    machines = sorted({hardware(row) for row in rows})
     shown = [
         {
+            **({"Machine": hardware(row)} if len(machines) > 1 else {}),
             "Work": f"{row['work']}, {row['n_train']} × {row['n_query']}, P = {row['n_parameters']}",
             "Peer": f"{row['peer']} {row['version']}",
             "Batch": str(row["train_batch"]),
@@ -104,21 +106,26 @@ def table(rows: list[dict[str, Any]]) -> str:
         }
         for row in rows
     ]
-    machines = {
-        env["gpu"] or f"{env['cpu']}, {env['cores']} cores, {env['threads']} threads"
-        for env in (row["environment"] for row in rows)
-    }
     repeats = sorted({row["repeats"] for row in rows})
     calls = " or ".join(map(str, repeats))
     commands = " and ".join(f"`python -m benchmarks.peers --run --repeats {count}`" for count in repeats)
-    body = pd.DataFrame(shown).to_markdown(
-        index=False, disable_numparse=True, colalign=("left", "left", *["right"] * (len(shown[0]) - 2))
-    )
+    align = ["left" if column in ("Machine", "Work", "Peer") else "right" for column in shown[0]]
+    body = pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True, colalign=align)
     return (
         f"{body}\n\nMedian [least, greatest] of {calls} alternating calls in one process. Batch: training points a "
-        f"batch, the peer's fastest of {', '.join(map(str, BATCHES))} and all. {'; '.join(sorted(machines))}; made by "
+        f"batch, the peer's fastest of {', '.join(map(str, BATCHES))} and all. {'; '.join(machines)}; made by "
         f"{commands}.\n"
     )
+
+
+def hardware(row: dict[str, Any]) -> str:
+    """What a row was measured on."""
+    env = row["environment"]
+    return env["gpu"] or f"{env['cpu']}, {env['cores']} cores, {env['threads']} threads"
+
+
+def _identity(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["work"], row["peer"], hardware(row)
 
 
 def _checked(peer: str, work: str, problem: Problem) -> tuple[dict[int, Calculation], float]:
@@ -137,12 +144,6 @@ def _checked(peer: str, work: str, problem: Problem) -> tuple[dict[int, Calculat
     if not difference <= TOLERANCE:
         raise SamattrError(f"{peer} differs by {difference:.1e} (relative) on {work}: no time is taken")
     return calculations, difference
-
-
-def _seconds(calculate: Calculation) -> float:
-    began = time.perf_counter()
-    calculate()
-    return time.perf_counter() - began
 
 
 def _names(kind: str, text: str, known: Collection[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Figures and tables of stored asv results: from made-up rows, from asv's own files, and from none."""
 
+import json
 import os
 import subprocess
 import sys
@@ -97,11 +98,27 @@ def test_the_table_puts_fitted_beside_expected(frame):
     ]
     assert table.loc[("SAM unrolled, forward mode", "n"), "Slope of time"] == "2.00"
     assert table.loc[("Grad-Dot", "Q"), "Peak MiB"] == "–"
-    text = figures.page(frame, MACHINE)
+    text = figures.page([figures.Machine(frame, MACHINE)])
     assert "A processor, 2 cores" in text and "`asv run`" in text and "3.0e-07" in text
+    assert "side by side" not in text
 
 
-def store(folder, commit, date, values):
+def test_machines_stand_side_by_side_at_the_largest_size_of_both(frame):
+    fewer = frame[(frame["size"] < SIZES[-1]) & (frame["axis"] == "n")]
+    fast = fewer.assign(value=fewer["value"] / 4, machine="gpu")
+    machines = [figures.Machine(frame, MACHINE), figures.Machine(fast, {**MACHINE, "machine": "gpu", "cpu": "Another"})]
+    table = figures.side_by_side(machines)
+    assert table.to_dict("records") == [
+        {"Method": "SAM unrolled, forward mode", "In": "n", "Size": 8000}
+        | {"Seconds, bench": "640", "Seconds, gpu": "160", "bench / gpu": "4.00"},
+        {"Method": "Grad-Dot", "In": "n", "Size": 8000}
+        | {"Seconds, bench": "0.08", "Seconds, gpu": "0.02", "bench / gpu": "4.00"},
+    ]
+    text = figures.page(machines)
+    assert "Another, 2 cores" in text and "side by side" in text and " Seconds, gpu |" in text
+
+
+def store(folder, commit, date, values, machine="bench"):
     """Results as asv writes them: two sizes, two paths, one of them skipped at the larger size."""
     conf = Config.load(str(folder / "asv.conf.json"))
     conf.results_dir = str(folder / conf.results_dir)
@@ -114,7 +131,7 @@ def store(folder, commit, date, values):
         "version": "1",
     }
     Benchmarks(conf, [benchmark]).save()
-    results = Results(dict(MACHINE), {}, commit, date, "3.11", "existing-py", {})
+    results = Results(MACHINE | {"machine": machine}, {}, commit, date, "3.11", "existing-py", {})
     outcome = SimpleNamespace(
         result=values,
         samples=[[v] * 3 if v else None for v in values],
@@ -125,8 +142,8 @@ def store(folder, commit, date, values):
     )
     results.add_result(benchmark, outcome, record_samples=False)
     results.save(conf.results_dir)
-    machine = Path(conf.results_dir) / "bench" / "machine.json"
-    machine.write_text('{"machine": "bench", "version": 1}')
+    described = Path(conf.results_dir) / machine / "machine.json"
+    described.write_text(json.dumps({"machine": machine, "version": 1}))
 
 
 @pytest.fixture
@@ -138,7 +155,7 @@ def folder(tmp_path):
 def test_the_newest_commit_that_has_results_is_read(folder):
     store(folder, "b" * 40, 1_800_000_000_000, [1.0, 2.0, 3.0, None])
     store(folder, "a" * 40, 1_700_000_000_000, [9.0, 9.0, 9.0, 9.0])
-    frame, machine = figures.stored(folder)
+    [(frame, machine)] = figures.stored(folder)
     assert machine["cpu"] == "A processor"
     assert list(zip(frame["size"], frame["method"], frame["value"], strict=True)) == [
         (1000, "if", 1.0),
@@ -149,6 +166,15 @@ def test_the_newest_commit_that_has_results_is_read(folder):
     assert set(frame["command"]) == {
         f"OMP_NUM_THREADS=1 {figures.KEPT} asv run -E existing --set-commit-hash bbbbbbbb --bench scaling"
     }
+
+
+def test_every_machine_keeps_its_newest_results_the_newest_first(folder):
+    store(folder, "a" * 40, 1_700_000_000_000, [9.0, 9.0, 9.0, 9.0], "gpu")
+    store(folder, "b" * 40, 1_800_000_000_000, [1.0, 2.0, 3.0, None], "gpu")
+    store(folder, "c" * 40, 1_900_000_000_000, [4.0, 5.0, 6.0, 7.0])
+    machines = figures.stored(folder)
+    assert [described["machine"] for _, described in machines] == ["bench", "gpu"]
+    assert [set(frame["commit"]) for frame, _ in machines] == [{"c" * 40}, {"b" * 40}]
 
 
 def test_results_of_other_benchmarks_alone_are_none(folder):

@@ -61,6 +61,17 @@ def test_rows_and_table_say_what_was_measured(stored, capsys):
     assert "`python -m benchmarks.peers --run --repeats 3`" in table
 
 
+def test_rows_of_other_hardware_stay_beside(stored, monkeypatch):
+    program.main(run=True, as_json=False, peers="torch.func", works="tiny", repeats=1)
+    here = program.environment()
+    assert "Machine" not in (stored / "table.md").read_text()
+    monkeypatch.setattr(program, "environment", lambda: here | {"gpu": "A fast card"})
+    program.main(run=True, as_json=False, peers="torch.func", works="tiny", repeats=1)
+    assert [row["environment"]["gpu"] for row in program.stored()] == ["A fast card", None]
+    table = (stored / "table.md").read_text()
+    assert "| Machine " in table and table.count("A fast card") == 2  # its row, and the line below
+
+
 def test_stored_rows_are_printed_without_measuring(stored, capsys, monkeypatch):
     program.main(run=True, as_json=True, peers="torch.func", works="tiny", repeats=1)
     measured = capsys.readouterr().out
@@ -73,7 +84,7 @@ def test_stored_rows_are_printed_without_measuring(stored, capsys, monkeypatch):
 def test_wrong_numbers_are_refused_before_any_time_is_taken(factor, stored, monkeypatch):
     wrong = PEERS["torch.func"]
     monkeypatch.setitem(PEERS, "torch.func", lambda problem, batch: lambda: wrong(problem, batch)() * factor)
-    monkeypatch.setattr(program, "_seconds", lambda _: pytest.fail("a time was taken"))
+    monkeypatch.setattr(program, "seconds", lambda _: pytest.fail("a time was taken"))
     with pytest.raises(SamattrError, match=r"torch\.func differs by .* on tiny"):
         program.main(run=True, as_json=False, peers="torch.func", works="tiny", repeats=1)
     assert not (stored / "rows.json").exists()
