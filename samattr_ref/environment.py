@@ -8,8 +8,8 @@ from typing import Any
 import psutil
 import torch
 
+from samattr_ref.device import device
 from samattr_ref.precision import precision
-from samattr_ref.workload import device
 
 
 def environment() -> dict[str, Any]:
@@ -24,7 +24,7 @@ def environment() -> dict[str, Any]:
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),
         "precision": precision(),
-        "gpu": torch.cuda.get_device_name() if device().startswith("cuda") else None,
+        "gpu": torch.cuda.get_device_name() if device() == "cuda" else None,
     }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from samattr_ref import store
 from samattr_ref.determinism import check_deterministic
+from samattr_ref.device import device
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError, UnstableError
 from samattr_ref.objective import Objective
@@ -19,7 +20,7 @@ from samattr_ref.progress import track
 from samattr_ref.run import Run, as_device
 from samattr_ref.seeds import json_digest
 from samattr_ref.step import Batch, State, first_state, sam_step
-from samattr_ref.workload import SamRecipe, Workload, device
+from samattr_ref.workload import SamRecipe, Workload
 
 SAVE_SECONDS = 30.0
 """How often a long training run writes down where it is."""

@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, lru_cache
@@ -23,6 +22,7 @@ from samattr_ref.data import (
     Splits,
     TorchvisionDigits,
 )
+from samattr_ref.device import device
 from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
 from samattr_ref.objective import Objective
@@ -249,11 +249,6 @@ def _of_kind(name: str, old: Any, new: Any) -> Any:
     if kind is not None and not (new is None and name in OPTIONAL) and not isinstance(new, kind):
         raise SamattrError(f"{name} cannot be {new!r}: it is {old!r} by default")
     return new
-
-
-def device() -> str:
-    """Where tensors live: `SAMATTR_DEVICE`, or `cuda` where there is one, or `cpu`."""
-    return os.environ.get("SAMATTR_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @lru_cache(maxsize=4)
