@@ -96,8 +96,10 @@ class ImplicitOptions:
             raise SamattrError(f"damping must be a finite number >= 0, not {self.damping}")
         if self.order < 1 or self.max_iterations < 1:
             raise SamattrError("order and max_iterations must be at least 1")
-        if self.preconditioner_rank != int(self.preconditioner_rank) or self.preconditioner_rank < 0:
-            raise SamattrError(f"preconditioner_rank must be a whole number >= 0, not {self.preconditioner_rank}")
+        if not (self.tolerance is None or self.tolerance >= 0) or not (self.scale is None or self.scale > 0):
+            raise SamattrError("tolerance must be at least 0, and scale larger than 0")
+        if self.preconditioner_rank < 0:
+            raise SamattrError(f"preconditioner_rank must be at least 0, not {self.preconditioner_rank}")
 
 
 TUNE: dict[str, tuple[Any, ...]] = {

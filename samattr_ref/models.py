@@ -65,6 +65,9 @@ class MLP:
     hidden: tuple[int, ...] = (32,)
     activation: str = "tanh"
 
+    def __post_init__(self) -> None:
+        _check_widths("hidden", self.hidden)
+
     def build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """Linear layers with the activation between them."""
         widths = (_size(input_shape), *self.hidden)
@@ -86,9 +89,12 @@ class CNN:
     channels: tuple[int, ...] = (8, 16)
     activation: str = "gelu"
 
+    def __post_init__(self) -> None:
+        _check_widths("channels", self.channels)
+
     def build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """The network for images [b, c, h, w] with h and w divisible by 2 as often as there are convolutions."""
-        before, height, width = _image_shape(input_shape)
+        before, height, width = _image_shape(input_shape, least=2 ** len(self.channels))
         layers: list[nn.Module] = []
         for after in self.channels:
             layers += [nn.Conv2d(before, after, 3, padding=1), activation(self.activation), nn.AvgPool2d(2)]
@@ -111,6 +117,9 @@ class ResNet9:
     """
 
     width: int = 64
+
+    def __post_init__(self) -> None:
+        _check_widths("width", (self.width,))
 
     @property
     def note(self) -> str:
@@ -223,6 +232,11 @@ def _convolution(before: int, after: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, padding=1, bias=False), nn.GroupNorm(_groups(after), after), nn.GELU()
     )
+
+
+def _check_widths(name: str, widths: tuple[int, ...]) -> None:
+    if any(width < 1 for width in widths):
+        raise SamattrError(f"{name} must be at least 1, not {', '.join(map(str, widths))}")
 
 
 def _image_shape(shape: tuple[int, ...], least: int = 1) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from samattr_ref.chunking import block_length, check_fits, in_chunks, memory_bound
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.kinds import Option
 from samattr_ref.references import load_reference
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores, worst
@@ -36,7 +37,7 @@ class Method:
         source: Where it comes from.
         change: `(run, groups, **options)` to the predicted parameter change of removing each group, [n_groups, P]; None
             where the method does not define one.
-        options: Names of its options with their defaults.
+        options: Its options by name.
         tune: Values to choose from on held-out queries, by option.
         linear: Whether scores are linear in the query's loss, so that the mean over queries is one query.
         query_bytes: About what one query takes beside its scores while it is scored: many are scored in blocks that
@@ -48,24 +49,23 @@ class Method:
     summary: str = ""
     source: str = ""
     change: Change | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
     tune: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     linear: bool = False
     query_bytes: Callable[[Run], int] | None = None
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Refuse options that it does not have, and values of another kind than the default.
+        """Refuse options that it does not have, and values of another kind than an option takes.
 
         Raises:
-            SamattrError: naming the nearest option, or the kind of value.
+            SamattrError: naming the nearest option, or what it takes.
         """
         for name, value in options.items():
             if name not in self.options:
                 raise unknown_name(f"option of {self.name}", name, self.options)
-            default = self.options[name]
-            kind = str if isinstance(default, str) else int | float if isinstance(default, int | float) else object
-            if not isinstance(value, kind):
-                raise SamattrError(f"option {name} of {self.name} cannot be {value!r}: its default is {default!r}")
+            option = self.options[name]
+            if not option.takes(value):
+                raise SamattrError(f"option {name} of {self.name} cannot be {value!r}: it takes {option}")
 
 
 _METHODS: dict[str, Method] = {}
@@ -314,11 +314,15 @@ def _plain(name: str, function: Callable[..., Any]) -> Method:
     return Method(name, function, summary, options=_options(function, None))
 
 
-def _options(function: Callable[..., Any], declared: type | None) -> dict[str, Any]:
+def _options(function: Callable[..., Any], declared: type | None) -> dict[str, Option]:
     if declared is not None and is_dataclass(declared):
-        return {f.name: f.default for f in fields(declared)}
+        return {f.name: Option.declared(f.default, f.type) for f in fields(declared)}
     parameters = list(inspect.signature(function).parameters.values())[2:]
-    return {p.name: p.default for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    return {
+        p.name: Option.declared(p.default, p.annotation)
+        for p in parameters
+        if p.kind is not inspect.Parameter.VAR_KEYWORD
+    }
 
 
 def _name(function: Callable[..., Any]) -> str:

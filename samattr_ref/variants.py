@@ -6,6 +6,7 @@ vectors alone, so that their derivatives cost next to nothing: every curvature o
 whatever the variant. Each takes one vector [P], or those of several networks [m, P].
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -74,6 +75,10 @@ class Asam(Sam):
     any_norm: ClassVar[bool] = False
     xi: float = 0.01
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.xi < math.inf):
+            raise SamattrError("xi of asam must be a finite number >= 0")
+
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
         """ê of ASAM."""
         T = omega.abs() + self.xi
@@ -91,6 +96,10 @@ class FisherSam(Sam):
     name: ClassVar[str] = "fisher-sam"
     any_norm: ClassVar[bool] = False
     eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.eta < math.inf):
+            raise SamattrError("eta of fisher-sam must be a finite number >= 0")
 
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
         """ê of Fisher-SAM."""
@@ -115,6 +124,10 @@ class FriendlySam(Sam):
     any_norm: ClassVar[bool] = False
     sigma: float = 1.0
     decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sigma) and 0 <= self.decay < 1):
+            raise SamattrError("sigma of friendly-sam must be finite, and decay lie in [0, 1)")
 
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
         """ê of Friendly-SAM."""
@@ -176,6 +189,10 @@ class Gsam(Sam):
 
     name: ClassVar[str] = "gsam"
     alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.alpha < math.inf):
+            raise SamattrError("alpha of gsam must be a finite number >= 0")
 
     def combine(self, g: Tensor, perturbed: Tensor) -> Tensor:
         """G of GSAM."""

@@ -24,6 +24,7 @@ from samattr_ref.data import (
 )
 from samattr_ref.device import device
 from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.kinds import Option
 from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
 from samattr_ref.objective import Objective
 from samattr_ref.precision import DEFAULT, precision
@@ -33,9 +34,6 @@ from samattr_ref.variants import SAM, VARIANTS, Rule, Sam, variant_named
 
 RUN_VERSION = 4
 """Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
-
-OPTIONAL = ("batch_size", "n_removed", "training_seed")
-"""Settings that may be None: all points at once, every point removed, the workload's seed."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -79,6 +77,8 @@ class SamRecipe:
             raise SamattrError(f"steps and batch_size must be at least 1, not {self.steps} and {self.batch_size}")
         if not (self.learning_rate > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
             raise SamattrError("learning_rate must be > 0, momentum in [0, 1) and weight_decay >= 0")
+        if self.warmup < 0:
+            raise SamattrError(f"warmup must be at least 0, not {self.warmup}")
         if self.schedule not in ("constant", "cosine", "linear"):
             raise unknown_name("schedule", self.schedule, ["constant", "cosine", "linear"])
         if self.sampling not in ("epochs", "replacement"):
@@ -225,30 +225,29 @@ class Workload:
 
 def _override(workload: Workload, name: str, value: Any) -> Workload:
     if name in ("dtype", "n_removed", "training_seed"):
-        return replace(workload, **{name: _of_kind(name, getattr(workload, name), value)})
+        return _with(workload, name, value)
     if name == "variant" and isinstance(value, str):
         value = variant_named(value)
     variant = workload.recipe.variant
     if name in (own := [f.name for f in fields(variant)]):
-        changed = replace(variant, **{name: _of_kind(name, getattr(variant, name), value)})
-        return replace(workload, recipe=replace(workload.recipe, variant=changed))
+        return replace(workload, recipe=replace(workload.recipe, variant=_with(variant, name, value)))
     parts = {part: getattr(workload, part) for part in ("recipe", "data", "model")}
     known: list[str] = []
     for part, old in parts.items():
         names = [f.name for f in fields(old)] if is_dataclass(old) else []
         if name in names:
-            return replace(workload, **{part: replace(old, **{name: _of_kind(name, getattr(old, name), value)})})
+            return replace(workload, **{part: _with(old, name, value)})
         known += names
     raise unknown_name("workload setting", name, ["dtype", "n_removed", "training_seed", *known, *own])
 
 
-def _of_kind(name: str, old: Any, new: Any) -> Any:
-    """The new value of a setting, if it is of the kind of the old one."""
-    kinds: dict[type, Any] = {int: int, float: int | float, str: str, tuple: tuple}
-    kind = kinds.get(type(old))
-    if kind is not None and not (new is None and name in OPTIONAL) and not isinstance(new, kind):
-        raise SamattrError(f"{name} cannot be {new!r}: it is {old!r} by default")
-    return new
+def _with(part: Any, name: str, value: Any) -> Any:
+    """A dataclass with another value of a field, if it is of the field's kind."""
+    old = getattr(part, name)
+    setting = Option.declared(old, next(f.type for f in fields(part) if f.name == name))
+    if not setting.takes(value):
+        raise SamattrError(f"{name} cannot be {value!r}: it takes {setting}, by default {old!r}")
+    return replace(part, **{name: value})
 
 
 @lru_cache(maxsize=4)

@@ -39,6 +39,8 @@ class Sizes:
     def __post_init__(self) -> None:
         if isinstance(self.noise, int | float):
             object.__setattr__(self, "noise", LabelNoise(self.noise))
+        elif not isinstance(self.noise, LabelNoise | None):
+            raise SamattrError(f"noise must be a fraction, a LabelNoise or None, not {self.noise!r}")
         for name in ("n_train", "n_query", "n_tuning", "n_validation"):
             if getattr(self, name) < 1:
                 raise SamattrError(f"{name} must be at least 1, not {getattr(self, name)}")

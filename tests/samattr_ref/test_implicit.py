@@ -150,8 +150,8 @@ def test_gauss_newton_and_hessian_are_the_same_for_a_linear_model(run):
         ({"dampening": 0.1}, "did you mean 'damping'"),
         ({"damping": "much"}, "cannot be 'much'"),
         ({"order": 0}, "order and max_iterations"),
-        ({"preconditioner_rank": -1}, "preconditioner_rank must be a whole number >= 0, not -1"),
-        ({"preconditioner_rank": 2.5}, "preconditioner_rank must be a whole number >= 0, not 2.5"),
+        ({"preconditioner_rank": -1}, "preconditioner_rank must be at least 0, not -1"),
+        ({"preconditioner_rank": 2.5}, "preconditioner_rank of sam-hif cannot be 2.5: it takes a whole number"),
         ({"preconditioner_rank": 650}, "preconditioner_rank must be less than the number of parameters, 650"),
     ],
 )

@@ -93,3 +93,12 @@ def test_groups_are_even_and_never_of_one_channel():
 def test_networks_for_images_refuse_other_inputs(recipe):
     with pytest.raises(sr.SamattrError, match="is for images"):
         recipe.build((30,), 2)
+
+
+def test_images_too_small_for_the_pooling_are_refused():
+    sr.CNN((4, 4)).build((1, 4, 4), 2)
+    with pytest.raises(sr.SamattrError, match="at least 8x8, not"):
+        sr.CNN((4, 4, 4)).build((1, 4, 4), 2)
+    for wrong in (lambda: sr.CNN((4, 0)), lambda: sr.ResNet9(width=0)):
+        with pytest.raises(sr.SamattrError, match=r"(channels|width) must be at least 1, not"):
+            wrong()

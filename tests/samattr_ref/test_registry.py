@@ -1,12 +1,16 @@
 """Methods and workloads found by name, by entry point, or in a user's own file; what they may return."""
 
 import importlib.metadata
+import inspect
+from typing import Literal, Optional
 
+import numpy
 import pytest
 import torch
 
 import samattr_ref as sr
 from samattr_ref import registry
+from samattr_ref.kinds import Option
 from tests.conftest import small
 
 OWN = '''
@@ -105,3 +109,40 @@ def test_parameter_change_is_refused_where_there_is_none():
         sr.parameter_change(run, "sam-gif", [[60]])
     with pytest.raises(sr.SamattrError, match="twice"):
         sr.parameter_change(run, "sam-gif", [[1, 1]])
+
+
+WRONG = {bool: 1, int: 2.5, float: "much", str: 3, type(None): "None"}
+"""A value of none of the kinds that are declared with each."""
+
+
+@pytest.mark.parametrize("name", sr.methods())
+def test_every_option_of_a_method_refuses_another_kind_of_value(name):
+    method = sr.methods()[name]
+    for key, option in method.options.items():
+        assert option.kinds, f"{key} of {name} takes anything"
+        method.check({key: option.default})
+        with pytest.raises(sr.SamattrError, match=rf"option {key} of {name} cannot be .*: it takes {option}"):
+            method.check({key: WRONG[option.kinds[0]]})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "taken", "refused"),
+    [
+        (int | None, None, [None, 3, numpy.int64(3)], [2.5, True, "3"]),
+        (Optional[int], None, [None, 3], [2.5]),  # noqa: UP045 — as users write it too
+        (float, 0.5, [1, 0.25, numpy.float32(1)], [None, False, "1"]),
+        (bool, False, [True], [1, None]),
+        (inspect.Parameter.empty, 3, [2.5], ["3", None]),
+        (inspect.Parameter.empty, "a", ["b"], [3]),
+        (inspect.Parameter.empty, None, [None, 3, "b"], []),
+        (inspect.Parameter.empty, inspect.Parameter.empty, [None, 3, "b"], []),
+        ("int", 3, [4], ["b"]),  # under `from __future__ import annotations`
+        (list[int], (), [[1], 3], []),
+        (tuple[int, ...], (32,), [(8, 4), ()], [(8.5,), 8, [8], None]),
+        (Literal["a", "b"], "a", ["b"], [3]),
+    ],
+)
+def test_an_option_takes_what_its_annotation_or_else_its_default_says(annotation, default, taken, refused):
+    option = Option.declared(default, annotation)
+    assert all(option.takes(value) for value in taken)
+    assert not any(option.takes(value) for value in refused)

@@ -281,3 +281,24 @@ def test_checkpoint_counts_out_of_range_are_refused(count):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(sr.SamattrError):
         sr.train(small(**settings))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"hidden": (0,)}, "hidden must be at least 1, not 0"),
+        ({"hidden": (8.5,)}, r"hidden cannot be \(8.5,\): it takes whole numbers, by default"),
+        ({"hidden": 8}, "hidden cannot be 8"),
+        ({"n_removed": 2.5}, "n_removed cannot be 2.5: it takes a whole number or None, by default"),
+        ({"training_seed": "x"}, "training_seed cannot be 'x'"),
+        ({"batch_size": 2.5}, "batch_size cannot be 2.5: it takes a whole number or None"),
+        ({"n_train": None}, "n_train cannot be None: it takes a whole number"),
+        ({"steps": True}, "steps cannot be True"),
+        ({"warmup": -1}, "warmup must be at least 0, not -1"),
+        ({"noise": "some"}, "noise must be a fraction, a LabelNoise or None, not 'some'"),
+        ({"weight_decay": "nan"}, "weight_decay cannot be 'nan': it takes a number, by default"),
+    ],
+)
+def test_settings_of_another_kind_are_one_line(setting, said):
+    with pytest.raises(sr.SamattrError, match=said):
+        small("digits-mlp", **setting)

@@ -1,5 +1,7 @@
 """Variants of SAM: their steps against another implementation, their derivatives against retraining and autograd."""
 
+import math
+
 import pytest
 import pytorch_optimizer
 import torch
@@ -174,8 +176,16 @@ def test_bad_variants_are_one_line():
         small(variant="asm")
     with pytest.raises(sr.SamattrError, match="norm of its own"):
         small(variant="asam", p=3.0)
-    with pytest.raises(sr.SamattrError, match="must lie in"):
-        sr.Esam(beta=0)
+    for name, constants in (
+        ("asam", {"xi": -1}),
+        ("fisher-sam", {"eta": math.inf}),
+        ("friendly-sam", {"decay": 1.0}),
+        ("friendly-sam", {"sigma": math.nan}),
+        ("esam", {"beta": 0}),
+        ("gsam", {"alpha": -0.1}),
+    ):
+        with pytest.raises(sr.SamattrError, match=f"of {name} must"):
+            small(variant=name, **constants)
     with pytest.raises(sr.SamattrError, match="as an object"):
         sr.SamRecipe(variant="asam")
     with pytest.raises(sr.SamattrError, match="for SAM itself"):
