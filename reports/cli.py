@@ -6,7 +6,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from baselines.retraining import Engine
 from baselines.truth import leave_one_out, save_values
 from baselines.validation import validate as run_validation
 from reports.job import Job, folder, run, seeds_of
-from reports.page import write
+from reports.page import check_folder, write
 from reports.results import get_profile
 from samattr_ref.errors import SamattrError
 from samattr_ref.registry import methods as all_methods
@@ -93,14 +93,12 @@ def truth(
     rho: Rho = None,
     p: Norm = None,
     settings: Settings = None,
-    engine: Annotated[
-        str | None, typer.Option(help="stacked, compiled, batched or loop; by default what is fastest.")
-    ] = None,
+    engine: Annotated[Engine | None, typer.Option(help="By default what is fastest.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make exact leave-one-out ground truth, or go on with it where it stopped."""
     chosen = _workload(workload, seed, rho, p, settings)
-    found = leave_one_out(train(chosen), cast(Engine | None, engine))
+    found = leave_one_out(train(chosen), engine)
     save_values(found)
     result = {
         "workload": chosen.name,
@@ -200,8 +198,10 @@ def _job(
 
 
 def _report(job: Job, jobs: int | None, out: Path, as_json: bool, compute: bool) -> None:
-    results, measured = run(job, jobs, compute)
     path = folder(job, out)
+    if compute:
+        check_folder(path)
+    results, measured = run(job, jobs, compute)
     tables = write(job, results, measured, path)
     failures = [*(results.failures if results else []), *(line for part in measured for line in part.failures)]
     if as_json:

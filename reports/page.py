@@ -1,6 +1,7 @@
 """The page: tables, figures and where they come from, written as files."""
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,19 @@ from samattr_ref.precision import DEFAULT
 
 LARGEST_TABLE = 45
 """More rows than this stand in a file of their own."""
+
+
+def check_folder(out: Path) -> None:
+    """Try the folder that a job writes into, or where it would be made, before minutes of work are begun for it.
+
+    Raises:
+        SamattrError: if it cannot be written into.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise _unwritable(out, error) from error
 
 
 def write(job: Job, results: Results | None, measured: Sequence[Measured], out: Path) -> str:
@@ -60,10 +74,12 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
         if not job.varied:
             _write_page(job, sections, _origin(job, results, measured), out)
     except OSError as error:
-        raise SamattrError(
-            f"{out} could not be written ({error.strerror}): choose another folder with --out"
-        ) from error
+        raise _unwritable(out, error) from error
     return "\n\n".join(tables)
+
+
+def _unwritable(out: Path, error: OSError) -> SamattrError:
+    return SamattrError(f"{out} could not be written ({error.strerror}): choose another folder with --out")
 
 
 def _write_page(job: Job, sections: dict[str, list[str]], origin: dict[str, Any], out: Path) -> None:

@@ -110,8 +110,10 @@ def test_a_users_own_method(samattr, tmp_path, monkeypatch):
         (["report", "tabel"], 1, "did you mean 'table'"),
         (["reproduce", "editing"], 1, "use --profile desk"),
         (["reproduce", "damping", "--profile", "desk", "--seeds", "a"], 1, "whole numbers"),
+        (["reproduce", "--out", "/dev/null/x"], 1, "could not be written (Not a directory): choose another folder"),
         (["report", "damping", "--profile", "desk", "--seeds", "77"], 1, "nothing was measured"),
         (["validate", "if", "--seed", "-1"], 2, "seed"),
+        (["truth", *SMALL[2:], "--engine", "lop"], 2, "'lop' is not one of"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

@@ -102,8 +102,16 @@ def test_effective_step_sizes_follow_the_buffer():
     torch.testing.assert_close(effective_step_sizes(run), torch.tensor(expected, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("count", [0, 41, 2.5, "many"])
-def test_checkpoint_counts_out_of_range_are_refused(count):
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "1 to the number of steps, 40"),
+        (41, "1 to the number of steps, 40"),
+        (2.5, "cannot be 2.5: it takes a whole number"),
+        ("many", "cannot be 'many': it takes a whole number"),
+    ],
+)
+def test_checkpoint_counts_out_of_range_are_refused(count, said):
     run = sr.train(small())
-    with pytest.raises(sr.SamattrError, match="1 to the number of steps, 40"):
+    with pytest.raises(sr.SamattrError, match=said):
         sr.attribute(run, "sam-gif", checkpoints=count)
