@@ -23,7 +23,7 @@ def train_plainly(run: Run) -> Tensor:
     if recipe.p != 2 or type(recipe.variant) is not Sam:
         raise SamattrError("plain training knows SAM with p = 2 alone")
     module = run.workload.build()[0].module
-    parameters: list[Tensor] = list(module.parameters())
+    parameters: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
     vector_to_parameters(run.checkpoints[0].clone(), parameters)
     velocity = [torch.zeros_like(parameter) for parameter in parameters]
     step_sizes = run.step_sizes.tolist()

@@ -30,8 +30,7 @@ from samattr_ref.chain import Chain
 from samattr_ref.chunking import chunks
 from samattr_ref.errors import SamattrError, unknown_name
 from samattr_ref.run import Run
-from samattr_ref.stacked import StackedBatch
-from samattr_ref.step import Batch, State, sam_step
+from samattr_ref.step import Batch, StackedBatch, State, sam_step
 from samattr_ref.trajectory import states
 from samattr_ref.variants import Draw, Rule
 
@@ -95,7 +94,7 @@ def plan_retraining(run: Run, n_groups: int, engine: Engine | None = None) -> Pl
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
     most = max(1, min(LARGEST_CHUNK, n_groups, _memory_budget(run) // _bytes_a_retraining(run)))
-    tried: list[Engine] = ["loop", "batched" if stacked_chain(run) is None else "stacked"]
+    tried: list[Engine] = ["loop", *_together(run)]
     if engine is not None:
         tried = ["stacked" if engine == "compiled" else engine]
     found = {name: _fastest(run, name, most) for name in tried}
@@ -174,12 +173,20 @@ def stacked_chain(run: Run) -> Chain | None:
     """What steps retrainings of the run together; None where `vmap` has to."""
     if run.workload.recipe.variant.selects:  # points by their losses, which differ from network to network
         return None
-    return run.objective.chain(run.parameters, run.train.x, run.train.y)
+    return run.objective.chain
 
 
 def workers(run: Run, engine: Engine) -> int:
     """How many threads of one core each an engine works with; 1 where its operations take all cores."""
-    return torch.get_num_threads() if engine in THREADED and not run.parameters.is_cuda else 1
+    by_threads = engine in THREADED and not run.parameters.is_cuda and run.objective.network.by_threads
+    return torch.get_num_threads() if by_threads else 1
+
+
+def _together(run: Run) -> list[Engine]:
+    """The engine that steps many networks together, if there is one for the network at hand."""
+    if stacked_chain(run) is not None:
+        return ["stacked"]
+    return ["batched"] if run.objective.tried.networks else []
 
 
 def _walk(run: Run, step: Step, weights: Tensor, steps: range) -> Tensor:
@@ -201,6 +208,8 @@ def _step_of(run: Run, engine: Engine) -> Step:
     if engine == "loop":
         return partial(_loop, rule)
     if engine == "batched":
+        if not run.objective.tried.networks:
+            raise SamattrError(f"torch.func.vmap cannot follow the network of {run.workload.name}: use the engine loop")
         return partial(_batched, rule)
     if chain is None:
         raise SamattrError(f"the network or the variant of {run.workload.name} does not stack: use the engine batched")

@@ -213,7 +213,7 @@ def _single_points(run: Run) -> list[Tensor]:
 
 
 def _folder(run: Run, groups: list[Tensor]) -> Path:
-    return store.folder("truth", json_digest([TRUTH_VERSION, run.workload.key(), [group.tolist() for group in groups]]))
+    return store.folder("truth", json_digest([TRUTH_VERSION, run.origin, [group.tolist() for group in groups]]))
 
 
 def _chunk_name(index: int) -> str:

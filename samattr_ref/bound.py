@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 
 def bind(module: nn.Module, tensors: Iterator[Tensor], bound: dict[int, nn.Module | Tensor]) -> nn.Module:
-    """The module with tensors in the place of its parameters, in the order of `module.parameters()`.
+    """The module with tensors in the place of its trained parameters, in the order of `Layout`.
 
-    A shallow copy, layer by layer, that shares all else. `torch.func.functional_call`, which costs more, lends the
-    module itself the tensors for as long as the call takes: two threads would then see each other's.
+    A shallow copy, layer by layer, that shares all else, frozen parameters among it. `torch.func.functional_call`,
+    which costs more, lends the module itself the tensors for as long as the call takes: two threads would then see each
+    other's.
 
     Args:
         module: The module, left as it is.
@@ -23,7 +24,7 @@ def bind(module: nn.Module, tensors: Iterator[Tensor], bound: dict[int, nn.Modul
         own.update(module.__dict__)
         own["_parameters"] = parameters = dict(module._parameters)
         for name, parameter in parameters.items():
-            if parameter is not None:
+            if parameter is not None and parameter.requires_grad:
                 if id(parameter) not in bound:
                     bound[id(parameter)] = next(tensors)
                 parameters[name] = cast(nn.Parameter, bound[id(parameter)])

@@ -105,7 +105,7 @@ class Chain:
 
     def __init__(self, module: nn.Module) -> None:
         self.layout = Layout(module)
-        layers = [layer for layer in module.modules() if type(layer) not in (nn.Sequential, nn.Flatten)]
+        layers = [layer for layer in _in_order(module) if type(layer) is not nn.Flatten]
         links: list[Link] = []
         for before, layer in zip([None, *layers], layers, strict=False):
             if type(layer) is nn.Linear:
@@ -114,6 +114,8 @@ class Chain:
                 links[-1] = Link(links[-1].bias, ACTIVATIONS[type(layer)])
             else:
                 raise TypeError("not a chain of linear layers, each with an activation as it is by default")
+        if any(own._forward_hooks or own._forward_pre_hooks or "forward" in vars(own) for own in module.modules()):
+            raise TypeError("not a chain, since a layer has a hook or a forward pass of its own")
         if type(module) is not nn.Sequential or not links or len(self.layout.names) != sum(1 + k.bias for k in links):
             raise TypeError("not a chain, or one that shares parameters")
         self.links = links
@@ -131,6 +133,13 @@ class Chain:
             if link.bias:
                 flat.append(by_output.sum(-1))
         return torch.cat(flat, dim=-1)
+
+
+def _in_order(module: nn.Module) -> list[nn.Module]:
+    """The layers of nested `Sequential`s in the order of their calls: one that is used twice stands there twice."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [layer for child in module._modules.values() if child is not None for layer in _in_order(child)]
 
 
 def _is_default(layer: nn.Module) -> bool:

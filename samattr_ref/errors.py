@@ -24,6 +24,16 @@ class StoreError(SamattrError):
     """An artefact on disk that is damaged or that could not be written."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception of a user's code says, in one line.
+
+    >>> first_line(ValueError("wrong"))
+    'ValueError: wrong'
+    """
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SamattrError:
     """The error for a name that is not registered, with the nearest one that is.
 

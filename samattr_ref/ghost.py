@@ -9,32 +9,29 @@ one a pixel for a convolution, whose a_s are image patches), has the per-sample 
 and one forward and one backward pass to the layers' outputs, with no gradient by any parameter, give all of them. For
 few positions the products on the left are cheaper, for many the small matrices Σ_s δ_s a_sᵀ: each layer takes what is
 cheaper for its shapes. Layers that scale and shift have few parameters, whose per-sample gradients are formed; all
-other parameters take `vmap(grad)`. Which layers are which is tried once on two samples, not believed: a layer that is
-used in another way than its type says (a tied weight, an operation in place after it) falls back too.
+other parameters take `vmap(grad)`. Which layers are which is tried, not believed (`samattr_ref.trial`): a layer that is
+used in another way than its type says (called twice, a tied weight, an operation in place after it) falls back too.
 
 Products with per-sample gradients from layer inputs and output gradients: Goodfellow, arXiv 1510.01799; for
 convolutions Rochette, Manoel & Tramel, arXiv 1912.06015; chosen layer by layer Bu, Mao & Xu, arXiv 2205.10683.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.nn.functional import group_norm, layer_norm, unfold
 from torch.nn.grad import conv2d_weight
 
-from samattr_ref.bound import bind
 from samattr_ref.chunking import chunk_bytes, chunk_length, chunks
-from samattr_ref.layout import Layout
 from samattr_ref.losses import cross_entropy, residuals
 from samattr_ref.matmul import matmul_t
-
-TRIED = 2
-"""How many samples a layer is tried on."""
+from samattr_ref.network import Network
 
 
 class LayerGradients(Protocol):
@@ -336,18 +333,14 @@ class GhostEngine:
     """Per-sample gradients of one network.
 
     Args:
-        module: Maps inputs [b, ...] to class logits [b, c], each sample by itself. Only its structure is used.
+        network: The network.
+        layers: The layers whose gradients are made of their inputs and output gradients, by name; none to begin with.
+        traced: Whether `vmap(grad)` gives the gradients of all others; else they are taken one sample at a time.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module, self.layout = module, Layout(module)
-        self._layers: dict[str, Made] | None = None
-
-    def gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
-        """∇ℓ_i(ω) of samples x [b, ...], y [b] at ω [P]: one forward and one backward pass."""
-        if self._layers is None:
-            self._layers = self._found(omega, x[:TRIED], y[:TRIED])
-        return self._gradients(omega, x, y, self._layers)
+    def __init__(self, network: Network, layers: Collection[str] = (), traced: bool = False) -> None:
+        self.network, self.layout, self.traced = network, network.layout, traced
+        self.layers = {name: how for name, how in known_layers(network.module).items() if name in layers}
 
     def bytes_a_sample(self, activations: int, columns: int, each: int) -> int:
         """About what the factors of one sample and their products with `columns` directions take.
@@ -361,71 +354,96 @@ class GhostEngine:
         """
         formed = [
             parameter.numel()
-            for layer in self.module.modules()
+            for layer in self.network.module.modules()
             if type(layer) not in (nn.Linear, nn.Embedding)
             for parameter in layer.parameters(recurse=False)
         ]
         return activations * (2 + columns) + sum(formed) * each
 
-    def _gradients(self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]) -> SampleGradients:
+    def gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
+        """∇ℓ_i(ω) of samples x [b, ...], y [b] at ω [P]: one forward and one backward pass.
+
+        Raises:
+            RuntimeError: if a layer is not used as its type says: not called just once, or changed in place after it.
+        """
         found: list[LayerGradients] = []
         spans: list[list[slice]] = []
         others = dict(self.layout.spans)
-        if layers:
-            seen, deltas = self._recorded(omega, x, y, layers)
-            for (name, (layer, inputs, _)), delta in zip(seen.items(), deltas, strict=True):
-                found.append(layers[name](layer, inputs, delta))
-                spans.append([others.pop(f"{name}.{own}" if name else own) for own in _own(layer)])
+        if self.layers:
+            for name, recorded, delta in self._recorded(omega, x, y):
+                found.append(self.layers[name](recorded.layer, recorded.x, delta))
+                spans.append([others.pop(f"{name}.{own}" if name else own) for own in _own(recorded.layer)])
         if others:
             found.append(Formed(self.formed(omega, x, y, others)))
             spans.append(list(others.values()))
         return SampleGradients(found, spans, len(omega), len(x))
 
-    def _recorded(
-        self, omega: Tensor, x: Tensor, y: Tensor, layers: Mapping[str, Made]
-    ) -> tuple[dict[str, tuple[nn.Module, Tensor, Tensor]], Sequence[Tensor]]:
-        """The layers in the order of their calls with their inputs and outputs, and the gradients by the outputs."""
-        seen: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
-        bound = bind(self.module, iter(self.layout.views(omega.detach())), {})
+    def _recorded(self, omega: Tensor, x: Tensor, y: Tensor) -> list[tuple[str, "Recorded", Tensor]]:
+        """The layers in the order of their calls with inputs and outputs, and the gradients by the outputs."""
+        seen: dict[str, Recorded] = {}
+        bound = self.network.bound(self.layout.views(omega.detach()))
         for name, layer in bound.named_modules():
-            if name in layers:
+            if name in self.layers:
                 layer.__dict__["forward"] = _recording(seen, name, layer)
-        with torch.enable_grad():
+        with torch.enable_grad(), self.network.kernels():
             logits = bound(x)
-        outputs = [output for _, _, output in seen.values()]
-        return seen, torch.autograd.grad(logits, outputs, residuals(logits.detach(), y))
+        if len(seen) < len(self.layers) or any(recorded.changed for recorded in seen.values()):
+            raise RuntimeError("a layer was not called, or its input or output was changed in place")
+        outputs = [recorded.output for recorded in seen.values()]
+        deltas = torch.autograd.grad(logits, outputs, residuals(logits.detach(), y))
+        return list(zip(seen, seen.values(), deltas, strict=True))
 
     def formed(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str] | None = None) -> Tensor:
-        """∂ℓ_i by all parameters or by the named ones, by `vmap(grad)`, whatever the network: [b, k]."""
-        parameters = self.layout.named(omega.detach())
+        """∂ℓ_i by all parameters or by the named ones, whatever the network: [b, k]."""
         names = self.layout.names if names is None else names
+        rows = self._traced(omega, x, y, names) if self.traced else self._one_by_one(omega, x, y, names)
+        return torch.cat([part.flatten(1) for part in rows], dim=1)
+
+    def _traced(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str]) -> list[Tensor]:
+        parameters = self.layout.named(omega.detach())
 
         def loss(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return cross_entropy(functional_call(self.module, parameters | chosen, (x[None],)), y[None])[0]
+            return cross_entropy(self.network(list((parameters | chosen).values()), x[None]), y[None])[0]
 
         rows = vmap(grad(loss), in_dims=(None, 0, 0))({name: parameters[name] for name in names}, x, y)
-        return torch.cat([rows[name].flatten(1) for name in names], dim=1)
+        return [rows[name] for name in names]
 
-    def _found(self, omega: Tensor, x: Tensor, y: Tensor) -> dict[str, Made]:
-        """The layers whose gradients, made from inputs and output gradients, are those of `vmap(grad)`."""
-        made = {
-            name: MADE[type(layer)]
-            for name, layer in self.module.named_modules()
-            if type(layer) in MADE and _own(layer) and not isinstance(getattr(layer, "padding", 0), str)
-        }
-        true = self.formed(omega, x, y)
-        tolerance = torch.finfo(true.dtype).eps ** 0.5
+    def _one_by_one(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str]) -> list[Tensor]:
+        leaves = {name: part.requires_grad_() for name, part in self.layout.named(omega.detach()).items()}
+        chosen = [leaves[name] for name in names]
+        rows = []
+        with torch.enable_grad():
+            for i in range(len(x)):
+                loss = cross_entropy(self.network(list(leaves.values()), x[i : i + 1]), y[i : i + 1]).sum()
+                rows.append(torch.autograd.grad(loss, chosen, allow_unused=True, materialize_grads=True))
+        return [torch.stack(parts) for parts in zip(*rows, strict=True)]
 
-        def right(layers: Mapping[str, Made]) -> bool:
-            try:
-                found = self._gradients(omega, x, y, layers).dense()
-            except (RuntimeError, TypeError, KeyError):  # used in another way: other shapes, changed in place, twice
-                return False
-            # each parameter by its own size: a small gradient that is wrong must not hide behind a large one
-            blocks = zip(found.split(self.layout.sizes, 1), true.split(self.layout.sizes, 1), strict=True)
-            return all(torch.allclose(a, b, rtol=0, atol=tolerance * float(b.abs().max())) for a, b in blocks)
 
-        return made if right(made) else {name: how for name, how in made.items() if right({name: how})}
+def known_layers(module: nn.Module) -> dict[str, Made]:
+    """The layers whose gradients could be made of their inputs and output gradients, by what is written on them.
+
+    Not those with a frozen or a shared parameter, nor with a hook or a forward pass of their own.
+    """
+    uses = Counter(
+        id(parameter) for layer in module.modules() for parameter in layer._parameters.values() if parameter is not None
+    )
+
+    def plain(layer: nn.Module) -> bool:
+        own = [layer._parameters[name] for name in _own(layer)]
+        hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+        whole = all(parameter is not None and parameter.requires_grad and uses[id(parameter)] == 1 for parameter in own)
+        return bool(own) and whole and not any(hooks) and "forward" not in layer.__dict__
+
+    return {
+        name: MADE[type(layer)]
+        for name, layer in module.named_modules()
+        if type(layer) in MADE and plain(layer) and _pads_with_zeros(layer)
+    }
+
+
+def _pads_with_zeros(layer: nn.Module) -> bool:
+    """Whether a layer, where it is a convolution, pads by numbers and with zeros: other patches are not made here."""
+    return not isinstance(layer, nn.Conv2d) or (not isinstance(layer.padding, str) and layer.padding_mode == "zeros")
 
 
 def _own(layer: nn.Module) -> list[str]:
@@ -433,10 +451,27 @@ def _own(layer: nn.Module) -> list[str]:
     return [name for name, parameter in layer._parameters.items() if parameter is not None]
 
 
-def _recording(seen: dict[str, tuple[nn.Module, Tensor, Tensor]], name: str, layer: nn.Module) -> Callable[..., Tensor]:
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A layer's call: its input and output, and how often each had been changed in place by then."""
+
+    layer: nn.Module
+    x: Tensor
+    output: Tensor
+    versions: tuple[int, int]
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was changed in place since."""
+        return (self.x._version, self.output._version) != self.versions
+
+
+def _recording(seen: dict[str, Recorded], name: str, layer: nn.Module) -> Callable[..., Tensor]:
     """The layer's forward pass, its input and output written down."""
 
     def forward(x: Tensor) -> Tensor:
+        if name in seen:
+            raise RuntimeError(f"the layer '{name}' was called twice")
         if type(layer) is nn.Linear and x.ndim == 2 and not x.requires_grad:  # the first layer: nothing goes through it
             output = matmul_t(x, layer.weight)
             if layer.bias is not None:
@@ -445,7 +480,7 @@ def _recording(seen: dict[str, tuple[nn.Module, Tensor, Tensor]], name: str, lay
             output = type(layer).forward(layer, x)
         if not output.requires_grad:
             output.requires_grad_()
-        seen[name] = (layer, x.detach(), output)
+        seen[name] = Recorded(layer, x.detach(), output, (x._version, output._version))
         return output
 
     return forward

@@ -1,4 +1,4 @@
-"""Where each parameter of a network stands in the flat vector ω."""
+"""Where each trained parameter of a network stands in the flat vector ω."""
 
 import itertools
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Layout:
-    """The parameters of a module in the order of ω.
+    """The parameters of a module that are trained, in the order of ω: frozen ones (`requires_grad=False`) are no part.
 
     Args:
         module: The module.
@@ -20,7 +20,7 @@ class Layout:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        named = dict(module.named_parameters())
+        named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.names = list(named)
         self.shapes = [parameter.shape for parameter in named.values()]
         self.sizes = [parameter.numel() for parameter in named.values()]
@@ -33,7 +33,7 @@ class Layout:
     def views(self, omega: Tensor) -> list[Tensor]:
         """The parameters of ω [P], or of several [m, P] with m in front."""
         lead = omega.shape[:-1]
-        return [part.view(*lead, *s) for part, s in zip(omega.split(self.sizes, dim=-1), self.shapes, strict=True)]
+        return [part.view(lead + s) for part, s in zip(omega.split(self.sizes, dim=-1), self.shapes, strict=True)]
 
     def named(self, omega: Tensor) -> dict[str, Tensor]:
         """The same by name."""

@@ -6,22 +6,24 @@ with cross-entropy ℓ_i. The divisor stays |b| when points are removed (w_i = 0
 curvatures as λI, in closed form.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad, jvp, vjp, vmap
+from torch.utils._pytree import tree_leaves
 
-from samattr_ref.bound import bind
 from samattr_ref.chain import Chain, ChainLinearised
 from samattr_ref.chunking import chunk_bytes, chunk_length, in_chunks
-from samattr_ref.errors import SamattrError
-from samattr_ref.ghost import TRIED, GhostEngine, SampleGradients
-from samattr_ref.layout import Layout
-from samattr_ref.losses import cross_entropy, residuals
-from samattr_ref.pooling import with_sliced_pooling
+from samattr_ref.ghost import SampleGradients
+from samattr_ref.linearised import Linearised, flat, gradients
+from samattr_ref.losses import cross_entropy
+from samattr_ref.losses import residuals as loss_residuals
+from samattr_ref.network import Network
+from samattr_ref.trial import Trial
+from samattr_ref.tried import Tried
 
 FORWARD_COLUMNS = 4
 """Up to this many directions, one forward-mode pass each beats making per-sample gradients."""
@@ -29,43 +31,35 @@ FORWARD_COLUMNS = 4
 CURVATURE_COLUMNS = 16
 """Chunks of samples leave room for this many directions in a curvature product."""
 
+Products = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From inputs, labels and directions v [P, m] to a curvature's products with them, summed over the samples."""
+
 
 class Objective:
     """L(ω; w) of a module, on flat parameter vectors ω of shape [P].
 
-    Args:
-        module: Maps inputs [b, ...] to class logits [b, c], each sample by itself. Only its structure is used.
-        weight_decay: λ >= 0 of the L2 term.
+    What is fast is used once it has been tried (`try_at`) and found right, until then what is plain.
 
-    Raises:
-        SamattrError: if a layer is random or mixes samples (dropout, train-mode batch norm): removing a point would
-            then change more than the point, and no same-run ground truth exists. `train` also tries what a network
-            does, whatever its layers are called. Also for an embedding whose derivatives torch's two modes disagree on.
+    Args:
+        module: Maps inputs [b, ...] to class logits [b, c], each sample by itself. Its trained parameters are ω.
+        weight_decay: λ >= 0 of the L2 term.
     """
 
     def __init__(self, module: nn.Module, weight_decay: float = 0.0) -> None:
-        for name, layer in module.named_modules():
-            if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
-                raise SamattrError(f"layer '{name}' is dropout: a random layer has no same-run ground truth; remove it")
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training:
-                raise SamattrError(
-                    f"layer '{name}' is train-mode batch norm, which mixes samples; samattr_ref.group_norm converts it"
-                )
-            if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
-                raise SamattrError(
-                    f"layer '{name}' has a padding_idx, whose row backward mode holds still and forward mode moves; "
-                    "leave it out and mask the padding in the network"
-                )
         self.module = module
-        self._network = with_sliced_pooling(module)
-        self._convolves = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
+        self.network = Network(module)
         self.weight_decay = weight_decay
-        self.layout = Layout(module)
+        self.layout = self.network.layout
         self.n_parameters = self.layout.size
+        self.tried = Tried(self, None)
+
+    def try_at(self, trial: Trial) -> None:
+        """Use whatever is found right at the points and parameters of a trial, each when it is first asked for."""
+        self.tried = Tried(self, trial)
 
     def flatten(self) -> Tensor:
-        """The module's own parameters as one vector [P]."""
-        return torch.cat([parameter.detach().reshape(-1) for parameter in self.module.parameters()])
+        """The module's own trained parameters as one vector [P]."""
+        return torch.cat([parameter.detach().reshape(-1) for parameter in self.network.trained])
 
     def unflatten(self, omega: Tensor) -> dict[str, Tensor]:
         """The vector ω [P] as named parameter tensors (views)."""
@@ -73,7 +67,7 @@ class Objective:
 
     def logits(self, omega: Tensor, x: Tensor) -> Tensor:
         """Class logits [b, c] of inputs x [b, ...]."""
-        return bind(self._network, iter(self.layout.views(omega)), {})(x)
+        return self.network(self.layout.views(omega), x)
 
     def all_logits(self, omega: Tensor, x: Tensor) -> Tensor:
         """`logits` of any number of inputs, in chunks, without a graph."""
@@ -117,13 +111,9 @@ class Objective:
 
         return self._summed(part, torch.zeros_like(omega), x, count)
 
-    @cached_property
-    def _ghost(self) -> GhostEngine:
-        return GhostEngine(self._network)
-
     def factored_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
         """∇ℓ_i(ω) of each sample, without the L2 term, in factors that products are taken from, never formed."""
-        return self._ghost.gradients(omega, x, y)
+        return self.tried.engine.gradients(omega, x, y)
 
     def sample_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """∇ℓ_i(ω) of each sample [b, P], without the L2 term."""
@@ -155,19 +145,16 @@ class Objective:
             xs, ys = _taken(x, y, rows, points)
             if isinstance(directions, SampleGradients):
                 return self.factored_gradients(omega, xs, ys).dot(directions)
-            if directions.shape[1] > FORWARD_COLUMNS:
+            chain = self.chain
+            if directions.shape[1] > FORWARD_COLUMNS or (chain is None and not self.tried.forward):
                 return self.factored_gradients(omega, xs, ys).along(directions)
-
-            if (chain := self.chain(omega, xs, ys)) is not None:
+            if chain is not None:
                 return ChainLinearised(chain, 0.0, omega, xs, ys).sample_products(directions.T).T
 
-            def losses(w: Tensor) -> Tensor:
-                return self.sample_losses(w, xs, ys)
-
-            return torch.stack([jvp(losses, (omega,), (v,))[1] for v in directions.T.contiguous()], dim=1)
+            return self.forward_products(omega, xs, ys, directions)
 
         columns, found = (1, len(directions)) if isinstance(directions, SampleGradients) else (directions.shape[1], 0)
-        each = self._ghost.bytes_a_sample(self.activation_bytes(x), columns, omega.element_size())
+        each = self.tried.engine.bytes_a_sample(self.activation_bytes(x), columns, omega.element_size())
         size = chunk_length(each + 4 * found * omega.element_size())
         return in_chunks(products, len(x) if points is None else len(points), size)
 
@@ -183,78 +170,46 @@ class Objective:
 
             def few(rows: slice) -> Tensor:
                 xs, ys = _taken(x, y, rows, points)
-                leaves = self._leaves(omega)
-                logits, by_logits = self._residuals(leaves, xs, ys, None)
+                leaves = self.leaves(omega)
+                logits, by_logits = self.residuals(leaves, xs, ys, None)
                 found = omega.new_empty(len(weights), len(omega))
                 for row, a in zip(found, weights[:, rows] * len(xs), strict=True):
-                    data = torch.autograd.grad(logits, leaves, a[:, None] * by_logits, retain_graph=True)
+                    data = gradients(logits, leaves, a[:, None] * by_logits, retain_graph=True)
                     torch.cat([part.reshape(-1) for part in data], out=row)
                 return found
 
             return self._summed(few, omega.new_zeros(len(weights), len(omega)), x, count)
 
-        def gradients(rows: slice) -> Tensor:
+        def dense(rows: slice) -> Tensor:
             return self.sample_gradients(omega, *_taken(x, y, rows, points))
 
-        each = self._ghost.bytes_a_sample(self.activation_bytes(x), 1, omega.element_size())
+        each = self.tried.engine.bytes_a_sample(self.activation_bytes(x), 1, omega.element_size())
         change = omega.new_zeros(len(weights), len(omega))
         size = chunk_length(each + 2 * self.n_parameters * omega.element_size())
-        for part, found in in_chunks(gradients, count, size):
+        for part, found in in_chunks(dense, count, size):
             change.addmm_(weights[:, part], found)
         return change
 
     def query_bytes(self, x: Tensor, y: Tensor) -> int:
         """What the factors of one sample take as a query, and what is kept of it for products with many others."""
-        return self.factored_gradients(self.flatten(), x[:TRIED], y[:TRIED]).query_bytes()
+        return self.factored_gradients(self.flatten(), x[:2], y[:2]).query_bytes()
 
-    def chain(self, omega: Tensor, x: Tensor, y: Tensor) -> Chain | None:
-        """The network as a chain of linear layers, whose derivatives are written out; None where it is none.
-
-        What its layers' types say is tried once, at ω [P] on two of the samples, and not believed.
-        """
-        if not hasattr(self, "_chain"):
-            self._chain = self._tried_chain(omega.detach(), x[:2], y[:2])
-        return self._chain
+    @property
+    def chain(self) -> Chain | None:
+        """The network as a chain of linear layers, whose derivatives are written out; None where it is none."""
+        return self.tried.chain
 
     def linearise(
         self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None
-    ) -> "Linearised | ChainLinearised":
+    ) -> Linearised | ChainLinearised:
         """∇L(ω; w) of a batch, ready to be differentiated: written out for a chain, else with the graph it took."""
-        if (chain := self.chain(omega, x, y)) is not None:
+        if (chain := self.chain) is not None:
             return ChainLinearised(chain, self.weight_decay, omega, x, y, weights)
         return Linearised(self, omega, x, y, weights)
 
-    def _tried_chain(self, omega: Tensor, x: Tensor, y: Tensor) -> Chain | None:
-        omega = omega + 0.01  # away from zero, where wrong derivatives could look right
-        try:
-            chain = Chain(self.module)
-            found = ChainLinearised(chain, self.weight_decay, omega, x, y)
-            (product, products), gradient = found.along(omega[None]), found.gradient
-        except (TypeError, RuntimeError):  # other layers, or other shapes than these give
-            return None
-        true = Linearised(self, omega, x, y, None)
-        pairs = zip((gradient, product, products), (true.gradient, *true.along(omega[None])), strict=True)
-        tolerance = torch.finfo(omega.dtype).eps ** 0.5
-        right = all(torch.allclose(a, b, rtol=0, atol=tolerance * float(b.abs().max())) for a, b in pairs)
-        return chain if right else None
-
     def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """∇²L(ω) v for directions v [P, m], the λI included; forward over reverse (Pearlmutter 1994)."""
-        chain = self.chain(omega, x, y)
-
-        def products(xs: Tensor, ys: Tensor, v: Tensor) -> Tensor:
-            if chain is not None:
-                return ChainLinearised(chain, 0.0, omega, xs, ys).along(v.T)[0].T * len(xs)
-
-            def total(w: Tensor) -> Tensor:
-                return self.sample_losses(w, xs, ys).sum()
-
-            def product(column: Tensor) -> Tensor:
-                return jvp(grad(total), (omega,), (column,))[1]
-
-            return vmap(product, in_dims=1, out_dims=1)(v)
-
-        return self._curvature_product(products, x, y, v)
+        """∇²L(ω) v for directions v [P, m], the λI included."""
+        return self._curvature_product(self._hessian_of(omega), x, y, v)
 
     def gauss_newton_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """The generalised Gauss-Newton (1/n) Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i + λI times v [P, m].
@@ -262,44 +217,87 @@ class Objective:
         J_i are the logits' Jacobians, π_i the softmax probabilities (Schraudolph 2002): the Hessian without the
         network's own second derivative, so never indefinite.
         """
-        chain = self.chain(omega, x, y)
+        return self._curvature_product(self._gauss_newton_of(omega), x, y, v)
 
-        def products(xs: Tensor, ys: Tensor, v: Tensor) -> Tensor:
-            if chain is not None:
-                return ChainLinearised(chain, 0.0, omega, xs, ys).gauss_newton(v.T).T * len(xs)
+    def _hessian_of(self, omega: Tensor) -> Products:
+        if (chain := self.chain) is not None:
+            return lambda x, y, v: ChainLinearised(chain, 0.0, omega, x, y).along(v.T)[0].T * len(x)
+        product = self.forward_hessian if self.tried.forward else self.backward_hessian
+        return partial(product, omega)
 
-            def logits(w: Tensor) -> Tensor:
-                return self.logits(w, xs)
+    def _gauss_newton_of(self, omega: Tensor) -> Products:
+        if (chain := self.chain) is not None:
+            return lambda x, y, v: ChainLinearised(chain, 0.0, omega, x, y).gauss_newton(v.T).T * len(x)
+        product = self.forward_gauss_newton if self.tried.forward else self.backward_gauss_newton
+        return partial(product, omega)
 
-            def product(column: Tensor) -> Tensor:
-                z, change = cast(tuple[Tensor, Tensor], jvp(logits, (omega,), (column,)))
-                probability = z.softmax(-1)
-                weighted = probability * change
-                outer = weighted - probability * weighted.sum(-1, keepdim=True)
-                (back,) = cast(Callable[[Tensor], tuple[Tensor]], vjp(logits, omega)[1])(outer)
-                return back
+    def forward_products(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """⟨∇ℓ_i(ω), v_j⟩ for directions v [P, m], by a forward-mode pass each: [b, m]."""
 
-            return vmap(product, in_dims=1, out_dims=1)(v)
+        def losses(w: Tensor) -> Tensor:
+            return self.sample_losses(w, x, y)
 
-        return self._curvature_product(products, x, y, v)
+        return torch.stack([jvp(losses, (omega,), (column,))[1] for column in v.T.contiguous()], dim=1)
 
-    def _leaves(self, omega: Tensor) -> list[Tensor]:
+    def forward_hessian(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Σ_i ∇²ℓ_i(ω) v for directions v [P, m], forward over reverse (Pearlmutter 1994)."""
+
+        def total(w: Tensor) -> Tensor:
+            return self.sample_losses(w, x, y).sum()
+
+        def product(column: Tensor) -> Tensor:
+            return jvp(grad(total), (omega,), (column,))[1]
+
+        return vmap(product, in_dims=1, out_dims=1)(v)
+
+    def forward_gauss_newton(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i v for directions v [P, m], by a forward and a backward pass each."""
+
+        def logits(w: Tensor) -> Tensor:
+            return self.logits(w, x)
+
+        def product(column: Tensor) -> Tensor:
+            z, change = cast(tuple[Tensor, Tensor], jvp(logits, (omega,), (column,)))
+            (back,) = cast(Callable[[Tensor], tuple[Tensor]], vjp(logits, omega)[1])(_output_curvature(z, change))
+            return back
+
+        return vmap(product, in_dims=1, out_dims=1)(v)
+
+    def backward_hessian(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Σ_i ∇²ℓ_i(ω) v for directions v [P, m], by autograd through the gradient's own graph."""
+        product, _ = Linearised(self, omega, x, y, None).along(v.T.contiguous())
+        return (product.T - self.weight_decay * v) * len(x)
+
+    def backward_gauss_newton(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i v for directions v [P, m], by backward passes alone.
+
+        Jᵀ u is linear in u, so that its derivative by u along v is J v.
+        """
+        leaves = self.leaves(omega)
+        z, _ = self.residuals(leaves, x, y, None)
+        u = torch.zeros_like(z, requires_grad=True)
+        back = gradients(z, leaves, u, create_graph=True)
+        columns = []
+        for column in v.T:
+            (change,) = gradients(back, [u], self.layout.views(column.contiguous()), retain_graph=True)
+            columns.append(flat(gradients(z, leaves, _output_curvature(z.detach(), change), retain_graph=True)))
+        return torch.stack(columns, dim=1)
+
+    def leaves(self, omega: Tensor) -> list[Tensor]:
         """The parameters as tensors of their own that autograd can differentiate by; they share ω's memory."""
         return [part.requires_grad_() for part in self.layout.views(omega.detach())]
 
-    def _residuals(self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    def residuals(self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits z [b, c] and the loss's gradient by them, w_i (π_i − onehot(y_i))/|b|: backward begins there."""
-        if self._convolves and x.dim() == 4 and x.device.type == "cpu":  # in which it convolves without rearranging
-            x = x.contiguous(memory_format=torch.channels_last)
-        logits = bind(self._network, iter(leaves), {})(x)
-        by_logits = residuals(logits, y) / len(x)
+        logits = self.network(leaves, self.network.images(x))
+        by_logits = loss_residuals(logits, y) / len(x)
         return logits, by_logits if weights is None else by_logits * weights[:, None]
 
     def _eager_data_gradient(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """(1/b) Σ_i w_i ∇ℓ_i(ω), [P]."""
-        leaves = self._leaves(omega)
-        logits, residuals = self._residuals(leaves, x, y, weights)
-        return _flat(torch.autograd.grad(logits, leaves, residuals))
+        leaves = self.leaves(omega)
+        logits, residuals = self.residuals(leaves, x, y, weights)
+        return flat(gradients(logits, leaves, residuals))
 
     def _summed(self, part: Callable[[slice], Tensor], total: Tensor, x: Tensor, count: int) -> Tensor:
         """A total with what backward passes over chunks of samples give added to it."""
@@ -311,9 +309,7 @@ class Objective:
         losses = self.sample_losses(omega, x, y)
         return (losses if weights is None else weights * losses).sum() / len(x)
 
-    def _curvature_product(
-        self, products: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, y: Tensor, v: Tensor
-    ) -> Tensor:
+    def _curvature_product(self, products: Products, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """The mean over samples of what `products` sums over some of them, for some columns, and λ v: [P, m]."""
         width = self.activation_bytes(x) * 4
         rows = min(len(x), chunk_length(width))
@@ -339,59 +335,24 @@ class Objective:
         """Bytes of one sample's activations, at least those of its input."""
         if not hasattr(self, "_activations"):
             counted: list[int] = []
-            hooks = [
-                layer.register_forward_hook(lambda _layer, _inputs, output: counted.append(output[0].numel()))
-                for layer in self.module.modules()
-            ]
-            with torch.no_grad():
-                self.module(x[:1].to(next(self.module.parameters()).dtype) if x.is_floating_point() else x[:1])
+
+            def count(_layer: nn.Module, _inputs: object, output: object) -> None:
+                counted.extend(part.numel() for part in tree_leaves(output) if isinstance(part, Tensor))
+
+            hooks = [layer.register_forward_hook(count) for layer in self.module.modules()]
+            with torch.no_grad(), self.network.kernels():
+                self.module(x[:1].to(self.network.trained[0].dtype) if x.is_floating_point() else x[:1])
             for hook in hooks:
                 hook.remove()
             self._activations = sum(counted)
         return (self._activations + x[0].numel()) * x.element_size()
 
 
-class Linearised:
-    """∇L(ω; w) of a batch, and its derivatives along many directions from the one graph that it took.
-
-    Args:
-        objective: The training loss.
-        omega: ω, shape [P].
-        x: Inputs of the batch, [b, ...].
-        y: Their labels, [b].
-        weights: w, shape [b]; 1 where it is None.
-    """
-
-    def __init__(self, objective: Objective, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None) -> None:
-        self.objective, self.omega = objective, omega
-        leaves = objective._leaves(omega)
-        logits, residuals = objective._residuals(leaves, x, y, weights)
-        self._data = torch.autograd.grad(logits, leaves, residuals, create_graph=True)
-        self._inputs, self._samples = (*leaves, residuals), len(x) * residuals.detach()
-
-    @property
-    def gradient(self) -> Tensor:
-        """∇L(ω; w), shape [P]."""
-        return torch.add(_flat(self._data).detach(), self.omega, alpha=self.objective.weight_decay)
-
-    def along(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """∇²L(ω; w) u [m, P], the λI included, and w_i ⟨∇ℓ_i(ω), u⟩ [m, b] for directions u [m, P].
-
-        They are the derivatives of ⟨∇L, u⟩ by ω and by the residuals, which ⟨∇L, u⟩ is linear in, by plain autograd
-        through the gradient's own graph, once for each direction or for all of them together.
-        """
-        single = len(u) == 1
-        along = self.objective.layout.views(u[0] if single else u)
-        *h, d_logits = torch.autograd.grad(
-            self._data, self._inputs, along, retain_graph=True, is_grads_batched=not single
-        )
-        flat = _flat(h) if single else torch.cat([part.flatten(1) for part in h], dim=1)
-        products = (d_logits * self._samples).sum(-1)
-        return torch.add(flat, u, alpha=self.objective.weight_decay), products[None] if single else products
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+def _output_curvature(z: Tensor, change: Tensor) -> Tensor:
+    """(diag π_i − π_i π_iᵀ) times the change of each sample's logits, [b, c]."""
+    pi = z.softmax(-1)
+    weighted = pi * change
+    return weighted - pi * weighted.sum(-1, keepdim=True)
 
 
 def _taken(x: Tensor, y: Tensor, rows: slice, points: Tensor | None) -> tuple[Tensor, Tensor]:

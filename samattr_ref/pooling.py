@@ -28,7 +28,7 @@ class SlicedAvgPool2d(nn.AvgPool2d):
 
 def with_sliced_pooling(module: nn.Module) -> nn.Module:
     """The module with `SlicedAvgPool2d` for its `AvgPool2d`: a copy, layer by layer, over the same parameters."""
-    copied = bind(module, module.parameters(), {})
+    copied = bind(module, (p for p in module.parameters() if p.requires_grad), {})
     for layer in copied.modules():
         if type(layer) is nn.AvgPool2d:
             layer.__class__ = SlicedAvgPool2d

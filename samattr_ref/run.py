@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples, Splits
+from samattr_ref.errors import SamattrError
+from samattr_ref.fingerprint import fingerprint
 from samattr_ref.ghost import SampleGradients
 from samattr_ref.losses import cross_entropy
+from samattr_ref.network import Ways
 from samattr_ref.objective import Objective
 from samattr_ref.step import State
+from samattr_ref.trial import Trial, noisy, spread
 from samattr_ref.variants import Draw
 from samattr_ref.workload import Workload
 
@@ -31,6 +35,9 @@ class Run:
         velocities: The momentum buffers beside them, shape [C, P]; [C, 0] without momentum.
         memories: The memories of a variant that has one beside them, shape [C, P]; else [C, 0].
         environment: Versions and hardware it was trained with, and the seconds it took.
+        origin: The workload's key when it was trained: what is made of the run is found again by it.
+        network: The digest of its network, as it was built.
+        ways: How its network was called, as was proved right at its start and its end.
         cache: What methods computed about the run and may use again; `dataclasses.replace(run)` starts an empty one.
     """
 
@@ -44,6 +51,9 @@ class Run:
     velocities: Tensor
     memories: Tensor
     environment: dict[str, Any]
+    origin: str
+    network: str
+    ways: Ways
     cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -68,8 +78,22 @@ class Run:
 
     @cached_property
     def objective(self) -> Objective:
-        """The training loss on flat parameters."""
-        return self.workload.build()[0]
+        """The training loss on flat parameters.
+
+        Raises:
+            SamattrError: if the workload's model is no longer the one that was trained.
+        """
+        objective, initial = self.workload.build()
+        built = fingerprint(objective.module)
+        if not built.unkeyed and built.digest != self.network:
+            raise SamattrError(
+                f"the model of {self.workload.name} builds another network than the one that was trained: train again"
+            )
+        objective.network.ways = self.ways
+        points = spread(self.train.x, self.train.y)
+        omegas = noisy(objective.layout, initial), self.parameters
+        objective.try_at(Trial(objective.network, self.train.x[points], self.train.y[points], omegas))
+        return objective
 
     def kept_state(self, i: int) -> State:
         """The state at the i-th step that is kept."""

@@ -3,10 +3,15 @@
 import hashlib
 import importlib.util
 import json
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +32,29 @@ def stream_seed(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
+_seeding = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, *names: str | int) -> Iterator[None]:
+    """Within the block, the global generators of torch, NumPy and `random` start from the stream of that name.
+
+    What a user's code draws from them is then the same every time. They are put back afterwards; one thread at a time,
+    since all threads share them.
+    """
+    number = stream_seed(seed, *names)
+    with _seeding, torch.random.fork_rng(devices=[]):
+        numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002 — the global one is what users draw from
+        torch.default_generator.manual_seed(number)
+        np.random.seed(number % 2**32)  # noqa: NPY002
+        random.seed(number)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy)  # noqa: NPY002
+            random.setstate(python)
+
+
 def tensor_digest(*tensors: Tensor) -> str:
     """SHA-256 of the tensors' dtypes, shapes and values, in hexadecimal."""
     digest = hashlib.sha256()
@@ -42,9 +70,14 @@ def values_digest(tensor: Tensor) -> str:
     return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
+UNKEYED = "unkeyed-"
+"""How the digest of what cannot be keyed begins, and of all that depends on it: nothing is found again by it."""
+
+
 def json_digest(value: Any) -> str:
     """A short digest (24 hexadecimal digits) of a value that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
+    text = json.dumps(value, sort_keys=True)
+    return (UNKEYED if UNKEYED in text else "") + hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 @cache

@@ -11,14 +11,11 @@ For networks j = 1..m that are chains (`samattr_ref.chain`), on b points, with a
 That is two to three times faster than `torch.func.vmap` over one network.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from samattr_ref.chain import Chain, first_product, product, times
 from samattr_ref.matmul import matmul_t
-from samattr_ref.step import Batch
 
 
 def stacked_gradients(chain: Chain, omegas: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
@@ -53,20 +50,3 @@ def stacked_gradients(chain: Chain, omegas: Tensor, x: Tensor, y: Tensor, weight
         delta = times(torch.bmm(W[i].mT, delta), slopes[i - 1])
     parts.append((matmul_t(delta.reshape(-1, len(x)), x.T).view(*delta.shape[:2], -1), delta))
     return chain.joined(parts[::-1])
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StackedBatch(Batch):
-    """The same points for many networks at once: weights [m, b], vectors [m, P].
-
-    Attributes:
-        chain: Their structure.
-    """
-
-    chain: Chain
-
-    def gradient(self, omega: Tensor, keep: Tensor | None = None) -> Tensor:
-        """∇L_b(ω_j; w_j) of each network, [m, P]."""
-        assert self.weights is not None and keep is None
-        data = stacked_gradients(self.chain, omega, self.x, self.y, self.weights)
-        return data + self.objective.weight_decay * omega

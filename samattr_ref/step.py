@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from samattr_ref.chain import Chain
 from samattr_ref.objective import Objective
+from samattr_ref.stacked import stacked_gradients
 from samattr_ref.variants import Draw, Rule
 
 
@@ -61,6 +63,23 @@ class Batch:
         return rule.variant.keep(
             increase if self.weights is None else torch.where(self.weights > 0, increase, -torch.inf)
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StackedBatch(Batch):
+    """The same points for many networks at once: weights [m, b], vectors [m, P].
+
+    Attributes:
+        chain: Their structure.
+    """
+
+    chain: Chain
+
+    def gradient(self, omega: Tensor, keep: Tensor | None = None) -> Tensor:
+        """∇L_b(ω_j; w_j) of each network, [m, P]."""
+        assert self.weights is not None and keep is None
+        data = stacked_gradients(self.chain, omega, self.x, self.y, self.weights)
+        return data + self.objective.weight_decay * omega
 
 
 def sam_step(batch: Batch, state: State, eta: float | Tensor, rule: Rule, draw: Draw) -> State:

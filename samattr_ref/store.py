@@ -5,12 +5,16 @@ file is written to a temporary name, flushed and renamed; the JSON comes last an
 an artefact exists exactly when its JSON does. Nothing is ever executed from a file.
 """
 
+import atexit
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from samattr_ref.errors import StoreError
+from samattr_ref.seeds import UNKEYED
 
 UNFINISHED = ".unfinished-"
 """How the name of a file begins that is still being written."""
@@ -32,8 +37,15 @@ def root() -> Path:
 
 
 def folder(kind: str, key: str) -> Path:
-    """The folder of one artefact, for example `runs/3f2a…`."""
-    return root() / kind / key
+    """The folder of one artefact, for example `runs/3f2a…`; of what cannot be keyed, one that ends with the process."""
+    return (_passing() if key.startswith(UNKEYED) else root()) / kind / key
+
+
+@cache
+def _passing() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="samattr-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Training: a Workload becomes a Run, found again on disk, resumed where it stopped."""
 
 import itertools
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,16 +12,20 @@ import torch
 from torch import Tensor
 
 from samattr_ref import store
-from samattr_ref.determinism import check_deterministic
 from samattr_ref.device import device
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError, UnstableError
+from samattr_ref.fingerprint import Fingerprint, fingerprint
+from samattr_ref.network import Ways
 from samattr_ref.objective import Objective
 from samattr_ref.progress import track
+from samattr_ref.proof import prove, prove_again
 from samattr_ref.run import Run, as_device
 from samattr_ref.seeds import json_digest
 from samattr_ref.step import Batch, State, first_state, sam_step
 from samattr_ref.workload import SamRecipe, Workload
+
+log = logging.getLogger("samattr")
 
 SAVE_SECONDS = 30.0
 """How often a long training run writes down where it is."""
@@ -43,26 +48,52 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
 
     Raises:
         UnstableError: if training diverges.
-        SamattrError: if C is larger than the number of steps, the network is random or mixes samples, or the store
-            cannot be used.
+        SamattrError: if C is larger than the number of steps, the network breaks a rule (`samattr_ref.proof`), or the
+            store cannot be used.
     """
     objective, initial = workload.build()
+    network = fingerprint(objective.module)
     keep = steps_to_keep(checkpoints, workload.recipe, initial)
-    key = json_digest([workload.key(), keep.tolist()])
+    origin = workload.key_of(network)
+    if network.unkeyed:
+        parts = ", ".join(network.unkeyed)
+        log.warning("the network of %s holds what nothing can be found again by (%s): not stored", workload.name, parts)
+    key = json_digest([origin, keep.tolist()])
     path = store.folder("runs", key)
     with store.lock(path):
         stored = store.load(path, "run")
         meta: dict[str, Any]
         if stored is None:
+            _check_build(workload, network, initial)
             tensors, seconds = _train(workload, objective, initial, keep, path)
             meta = {"workload": _describe(workload), "environment": environment(), "seconds": seconds}
+            meta["ways"] = asdict(objective.network.ways)
             store.save(path, "run", meta, tensors)
             for name in _partials(path):
                 store.delete(path, name)
         else:
             meta, tensors = stored
     record: dict[str, Any] = {**meta["environment"], "seconds": meta["seconds"]}
-    return Run(workload=workload, key=key, environment=record, **as_device(tensors, device()))
+    return Run(
+        workload=workload,
+        key=key,
+        environment=record,
+        origin=origin,
+        network=network.digest,
+        ways=Ways(**meta["ways"]),
+        **as_device(tensors, device()),
+    )
+
+
+def _check_build(workload: Workload, network: Fingerprint, initial: Tensor) -> None:
+    """Refuse a model that builds another network the second time: attribution builds it again."""
+    second, parameters = workload.build()
+    same = torch.equal(initial, parameters) if network.unkeyed else fingerprint(second.module).digest == network.digest
+    if not same:
+        raise SamattrError(
+            f"the model of {workload.name} builds another network the second time: draw from torch's, NumPy's or "
+            "Python's global generator, which are seeded for it, and keep no state between builds"
+        )
 
 
 def steps_to_keep(checkpoints: str | int, recipe: SamRecipe, initial: Tensor) -> Tensor:
@@ -130,9 +161,8 @@ def _train(
     recipe = workload.recipe
     batches = recipe.batches(len(workload.splits.train), workload.drawn_by)
     step_sizes = recipe.step_sizes()
-    if int(workload.splits.train.y.max()) >= workload.splits.n_classes:
-        raise SamattrError(f"a label is outside the {workload.splits.n_classes} classes")
-    check_deterministic(objective, initial, workload.splits.train.x)
+    train, n_classes = workload.splits.train, workload.splits.n_classes
+    prove(objective, train.x, train.y, n_classes, recipe.batch_size, initial)
     trainer = _Trainer(objective, workload, batches, step_sizes)
     kept = set(keep.tolist())
     state, first, seconds = first_state(initial, recipe.rule), 0, 0.0
@@ -158,6 +188,7 @@ def _train(
         state = trainer.step(t, state)
     if not bool(torch.isfinite(state.omega).all()):
         raise UnstableError(f"training of {workload.name} diverged: lower the learning rate or rho")
+    prove_again(objective, train.x, train.y, recipe.batch_size, state.omega)
     tensors = {
         "parameters": state.omega,
         "batches": batches,

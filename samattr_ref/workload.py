@@ -1,10 +1,12 @@
 """Workloads: data, model, SAM recipe and seed, frozen and named. Everything else is derived from one of them."""
 
-import inspect
 import math
+import threading
+import uuid
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,16 +25,19 @@ from samattr_ref.data import (
     TorchvisionDigits,
 )
 from samattr_ref.device import device
-from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.errors import SamattrError, first_line, unknown_name
+from samattr_ref.fingerprint import Fingerprint, fingerprint
 from samattr_ref.kinds import Option
 from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
+from samattr_ref.network import prepared
 from samattr_ref.objective import Objective
 from samattr_ref.precision import DEFAULT, precision
+from samattr_ref.proof import refuse_layers
 from samattr_ref.references import load_reference
-from samattr_ref.seeds import json_digest, stream, stream_seed, tensor_digest
+from samattr_ref.seeds import UNKEYED, json_digest, seeded, stream
 from samattr_ref.variants import SAM, VARIANTS, Rule, Sam, variant_named
 
-RUN_VERSION = 4
+RUN_VERSION = 5
 """Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -176,30 +181,50 @@ class Workload:
         return getattr(self.model, "note", "")
 
     def build(self) -> tuple[Objective, torch.Tensor]:
-        """Its objective and its initial parameters ω_0 [P]."""
-        splits = self.splits
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(self.drawn_by, "initial parameters"))
-            module = self.model.build(tuple(splits.train.x.shape[1:]), splits.n_classes)
-        module = module.to(device(), DTYPES[self.dtype])
+        """Its objective and its initial parameters ω_0 [P], the same every time.
+
+        Raises:
+            SamattrError: if the model cannot be built, or has nothing to train, or layers that break a rule.
+        """
+        train, n_classes = self.splits.train, self.splits.n_classes
+        with seeded(self.drawn_by, "initial parameters"):
+            try:
+                module = self.model.build(tuple(train.x.shape[1:]), n_classes)
+                if not isinstance(module, torch.nn.Module):
+                    kind = type(module).__name__
+                    raise SamattrError(f"the model's build must return a torch.nn.Module, not a {kind}")
+                module = prepared(module, train.x[:1].cpu(), DTYPES[self.dtype]).to(device())
+            except SamattrError:
+                raise
+            except Exception as error:  # whatever a user's model raises
+                raise SamattrError(f"the model cannot be built: {first_line(error)}") from error
+        refuse_layers(module)
         objective = Objective(module, self.recipe.weight_decay)
+        if not objective.n_parameters:
+            raise SamattrError("the network has no parameters to train: all are frozen, or it has none")
         return objective, objective.flatten()
 
     def key(self) -> str:
         """The hash of all that a run of it depends on: its points, start, network, recipe, torch, device, precision.
 
+        What cannot be keyed has another key every time, which nothing is found again by.
+
         Raises:
-            SamattrError: for an unknown precision.
+            SamattrError: for an unknown precision, or a network that cannot be built.
         """
-        objective, initial = self.build()
+        return self.key_of(fingerprint(self.build()[0].module))
+
+    def key_of(self, network: Fingerprint) -> str:
+        """`key`, where its network is built already."""
+        if network.unkeyed:
+            return f"{UNKEYED}{uuid.uuid4().hex}"
         recipe = {f.name: str(getattr(self.recipe, f.name)) for f in fields(self.recipe)}
         own = {} if precision() == DEFAULT else {"precision": precision()}
         return json_digest(
             {
                 "version": RUN_VERSION,
                 "data": self.splits.digest,
-                "initial": tensor_digest(initial),
-                "network": _source(objective.module),
+                "network": network.digest,
                 "recipe": recipe,
                 "seed": self.drawn_by,
                 "torch": torch.__version__,
@@ -207,6 +232,11 @@ class Workload:
                 **own,
             }
         )
+
+    @cached_property
+    def _sets(self) -> tuple[Any, ...]:
+        """What tells its sets from those of others within a process."""
+        return type(self.data), fingerprint(dict(vars(self.data))).digest, self.seed, self.dtype, device()
 
     def override(self, **settings: Any) -> "Workload":
         """The same workload with fields of it, its recipe, data or model replaced, found by their names.
@@ -250,15 +280,48 @@ def _with(part: Any, name: str, value: Any) -> Any:
     return replace(part, **{name: value})
 
 
-@lru_cache(maxsize=4)
+_loaded: OrderedDict[tuple[Any, ...], Splits] = OrderedDict()
+_loading = threading.RLock()
+
+LOADED = 4
+"""The sets of so many workloads are held."""
+
+
 def _splits(workload: Workload) -> Splits:
-    return workload.data.load(workload.seed).to(device(), DTYPES[workload.dtype])
+    """The sets of a workload, held as long as others were not asked for since."""
+    key = workload._sets
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = _load(workload).to(device(), DTYPES[workload.dtype])
+            if len(_loaded) > LOADED:
+                _loaded.popitem(last=False)
+        _loaded.move_to_end(key)
+        return _loaded[key]
 
 
-def _source(module: torch.nn.Module) -> str:
-    """The module's structure, and the source text of every class in it that torch does not ship."""
-    own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
-    return repr(module) + "".join(inspect.getsource(cls) for cls in sorted(own, key=lambda cls: cls.__qualname__))
+def _load(workload: Workload) -> Splits:
+    """A data source's sets; a user's own source is asked twice, since what differs from call to call is no data set."""
+
+    def once() -> Splits:
+        with seeded(workload.seed, "data"):
+            try:
+                splits = workload.data.load(workload.seed)
+            except SamattrError:
+                raise
+            except Exception as error:  # whatever a user's data source raises
+                raise SamattrError(f"the data of {workload.name} cannot be loaded: {first_line(error)}") from error
+        if not isinstance(splits, Splits):
+            raise SamattrError(f"the data's load must return samattr_ref.Splits, not a {type(splits).__name__}")
+        return splits
+
+    splits = once()
+    own = type(workload.data).__module__.startswith("samattr_ref.")
+    if not own and once().whole_digest != splits.whole_digest:
+        raise SamattrError(
+            f"the data of {workload.name} differs from call to call: draw from torch's, NumPy's or Python's global "
+            "generator, which are seeded for it, or from one seeded by load's argument"
+        )
+    return splits
 
 
 DIGITS_LOGREG = SamRecipe(rho=0.2, steps=1000, batch_size=50, learning_rate=0.5, weight_decay=0.01, schedule="cosine")

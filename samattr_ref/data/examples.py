@@ -116,6 +116,13 @@ class Splits:
         """SHA-256 of what training depends on: the training points and the number of classes."""
         return tensor_digest(self.train.x, self.train.y, torch.tensor(self.n_classes))
 
+    @property
+    def whole_digest(self) -> str:
+        """SHA-256 of all sets and labels."""
+        sets = (self.train, self.queries, self.tuning, self.validation)
+        clean = () if self.clean is None else (self.clean,)
+        return tensor_digest(*(tensor for part in sets for tensor in (part.x, part.y)), self.noisy, *clean)
+
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Splits":
         """The sets on a device, the inputs in that dtype."""
         sets = {name: getattr(self, name).to(device, dtype) for name in ("train", "queries", "tuning", "validation")}

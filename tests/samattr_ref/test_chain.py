@@ -6,8 +6,9 @@ from torch import nn
 from torch.func import functional_call, hessian, jacrev
 
 from samattr_ref.chain import ACTIVATIONS, ChainLinearised
-from samattr_ref.objective import Linearised, Objective
+from samattr_ref.linearised import Linearised
 from samattr_ref.stacked import stacked_gradients
+from tests.conftest import tried
 
 X, Y = torch.randn(7, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), torch.arange(7) % 3
 WEIGHTS = torch.linspace(0, 2, 7, dtype=torch.float64)
@@ -25,7 +26,7 @@ CHAINS = [*([kind()] for kind in ACTIVATIONS), [nn.Tanh(), nn.Linear(5, 5, bias=
 @pytest.mark.parametrize("layers", CHAINS)
 @pytest.mark.parametrize("m", [1, 4])
 def test_derivatives_equal_those_of_autograd(layers, m):
-    objective = Objective(chain(*layers), weight_decay=0.1)
+    objective = tried(chain(*layers), X, Y, weight_decay=0.1)
     omega = objective.flatten()
     u = torch.randn(m, len(omega), dtype=torch.float64)
     found = objective.linearise(omega, X, Y, WEIGHTS)
@@ -39,7 +40,7 @@ def test_derivatives_equal_those_of_autograd(layers, m):
 
 @pytest.mark.parametrize("layers", CHAINS[-2:])
 def test_curvatures_equal_whole_matrices(layers):
-    objective = Objective(chain(*layers), weight_decay=0.1)
+    objective = tried(chain(*layers), X, Y, weight_decay=0.1)
     omega = objective.flatten()
     v = torch.randn(len(omega), 5, dtype=torch.float64)
     H = hessian(lambda w: objective.loss(w, X, Y))(omega)
@@ -53,10 +54,10 @@ def test_curvatures_equal_whole_matrices(layers):
 
 @pytest.mark.parametrize("layers", CHAINS)
 def test_stacked_gradients_equal_autograd_a_network_at_a_time(layers):
-    objective = Objective(chain(*layers))
+    objective = tried(chain(*layers), X, Y)
     omegas = torch.randn(4, objective.n_parameters, dtype=torch.float64)
     weights = torch.rand(4, 7, dtype=torch.float64)
-    found = stacked_gradients(objective.chain(omegas[0], X, Y), omegas, X, Y, weights)
+    found = stacked_gradients(objective.chain, omegas, X, Y, weights)
     true = [objective.eager_gradient(omega, X, Y, row) for omega, row in zip(omegas, weights, strict=True)]
     torch.testing.assert_close(found, torch.stack(true), **EXACT)
 
@@ -95,9 +96,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_a_chain_is_refused(name):
-    objective = Objective(REFUSED[name]().double())
+    objective = tried(REFUSED[name]().double(), X, Y)
     omega = objective.flatten()
-    assert objective.chain(omega, X, Y) is None
+    assert objective.chain is None
     u = torch.randn(2, len(omega), dtype=torch.float64)
     assert type(objective.linearise(omega, X, Y)) is Linearised
     H = hessian(lambda w: objective.loss(w, X, Y))(omega) if name != "in place" else None

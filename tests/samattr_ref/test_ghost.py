@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from samattr_ref import chunking
-from samattr_ref.ghost import Affine, Convolution, Formed, GhostEngine, Lookup
+from samattr_ref.ghost import Affine, Convolution, Formed, Lookup
 from samattr_ref.objective import FORWARD_COLUMNS, Objective
+from tests.conftest import tried
 from tests.samattr_ref.networks import Squares, Tied, Tokens, convolutions
 
 IMAGES, VECTORS, TEXT = torch.randn(6, 3, 8, 8), torch.randn(6, 4), torch.randint(7, (6, 9))
@@ -53,7 +54,7 @@ def test_products_equal_those_of_gradients_taken_one_by_one(name):
     module = module.double()
     x = x.double() if x.is_floating_point() else x
     y = torch.tensor([0, 1, 2, 0, 1, 2])
-    objective = Objective(module, weight_decay=0.1)
+    objective = tried(module, x, y, weight_decay=0.1)
     omega = objective.flatten()
     rows = plain(module, x, y)
     exact = {"rtol": 1e-10, "atol": 1e-12}
@@ -72,8 +73,9 @@ def test_products_equal_those_of_gradients_taken_one_by_one(name):
 def test_chunks_do_not_matter(name, monkeypatch):
     module, x, _ = CASES[name]
     x = x.double() if x.is_floating_point() else x
-    objective = Objective(module.double())
-    omega, y = objective.flatten(), torch.tensor([0, 1, 2, 0, 1, 2])
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    objective = tried(module.double(), x, y)
+    omega = objective.flatten()
     others = objective.factored_gradients(omega, x[:4], y[:4])
     whole = objective.gradient_products(omega, x, y, others)
     monkeypatch.setattr(chunking, "DEFAULT_BYTES", 16_000)
@@ -84,16 +86,19 @@ def test_chunks_do_not_matter(name, monkeypatch):
 
 def test_gradients_at_other_parameters():
     module, x, _ = CASES["mlp"]
-    objective = Objective(module.double())
-    omega, y = objective.flatten(), torch.tensor([0, 1, 2, 0, 1, 2])
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    x = x.double()
+    objective = tried(module.double(), x, y)
+    omega = objective.flatten()
     there = omega + torch.randn_like(omega)
-    here, others = objective.sample_gradients(omega, x.double(), y), objective.sample_gradients(there, x.double(), y)
-    products = objective.gradient_products(omega, x.double(), y, objective.factored_gradients(there, x.double(), y))
+    here, others = objective.sample_gradients(omega, x, y), objective.sample_gradients(there, x, y)
+    products = objective.gradient_products(omega, x, y, objective.factored_gradients(there, x, y))
     torch.testing.assert_close(products, here @ others.T)
 
 
-def test_the_tried_layers_are_remembered():
-    engine = GhostEngine(CASES["mlp"][0].double())
-    omega = Objective(engine.module).flatten()
-    engine.gradients(omega, VECTORS.double(), torch.zeros(6, dtype=torch.int64))
-    assert list(engine._layers) == ["0", "2"]
+def test_without_a_trial_nothing_is_believed():
+    objective = Objective(CASES["mlp"][0].double())
+    x, y = VECTORS.double(), torch.tensor([0, 1, 2, 0, 1, 2])
+    found = objective.factored_gradients(objective.flatten(), x, y)
+    assert [type(layer) for layer in found.layers] == [Formed]
+    torch.testing.assert_close(found.dense(), plain(objective.module, x, y), rtol=1e-10, atol=1e-12)

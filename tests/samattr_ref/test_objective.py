@@ -11,7 +11,9 @@ from torch.nn.functional import cross_entropy
 
 import samattr_ref as sr
 from samattr_ref import objective as objective_module
+from samattr_ref.network import Ways
 from samattr_ref.objective import Objective
+from samattr_ref.proof import refuse_layers
 from tests.conftest import small, small_cnn
 
 
@@ -75,7 +77,7 @@ def test_curvature_agrees_with_curvlinops(make, operator, product):
 def test_layers_without_ground_truth_are_refused():
     for layer in (nn.Dropout(0.5), nn.BatchNorm1d(4), nn.Embedding(4, 4, padding_idx=0)):
         with pytest.raises(sr.SamattrError, match=r"dropout|batch norm|padding_idx"):
-            Objective(nn.Sequential(nn.Linear(4, 4), layer))
+            refuse_layers(nn.Sequential(nn.Linear(4, 4), layer))
 
 
 class Waiting(nn.Linear):
@@ -93,6 +95,7 @@ def test_threads_do_not_see_each_others_parameters():
     """Retrainings one after another share a network between threads, to which `functional_call` lends parameters."""
     module = Waiting(5, 3).double()
     objective = Objective(module)
+    objective.network.ways = Ways(call="bound")
     x, y = torch.randn(7, 5, dtype=torch.float64), torch.arange(7) % 3
     both = [torch.randn(objective.n_parameters, dtype=torch.float64) for _ in range(2)]
     expected = [objective.sample_losses(omega, x, y) for omega in both]

@@ -1,0 +1,409 @@
+"""One proof of a network, before anything is paid for: the network in use is the one that is differentiated.
+
+Same-run ground truth and every derivative of it rest on rules that a module may break without a word: its output is a
+function of ω and of the point alone; a forward pass leaves it as it was; its parameters are where it says they are;
+its gradient is the derivative of its loss, and torch can differentiate it once more. Each is tried on points spread
+over the data, at the initial parameters, at these with noise, and at the final ones, against the module itself as plain
+PyTorch would train it. What is wrong only on a faster way means a slower one (`samattr_ref.network`); what is wrong on
+the plainest is refused, in one line that names the rule.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.overrides import TorchFunctionMode
+
+from samattr_ref.errors import SamattrError
+from samattr_ref.fingerprint import fingerprint
+from samattr_ref.linearised import Linearised
+from samattr_ref.network import CALLS, Network, Ways
+from samattr_ref.objective import Objective
+from samattr_ref.seeds import stream
+from samattr_ref.trial import Trial, differing, noisy, spread
+
+ALONE = 64
+"""Of a network whose forward pass reads values, so many points are compared alone and in company."""
+
+COMPANY = 256
+"""A batch is taken to be no larger than this."""
+
+FEW = 4
+"""So many points are enough for derivatives."""
+
+
+def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size: int | None, omega: Tensor) -> Ways:
+    """The fastest ways in which the network may be called, tried before it is trained.
+
+    Args:
+        objective: The training loss; its network is called in these ways from then on.
+        x: Training inputs, [n, ...].
+        y: Their labels, [n].
+        n_classes: The number of classes.
+        batch_size: Points a step; None for all.
+        omega: Initial parameters ω_0, [P].
+
+    Raises:
+        SamattrError: if the network breaks a rule, saying which.
+    """
+    network = objective.network
+    points = spread(x, y)
+    trial = Trial(network, x[points], y[points], (omega, noisy(network.layout, omega)))
+    _check_output(network, trial, n_classes)
+    branches = _reads_values(network, trial)
+    others = spread(x, y, ALONE) if branches else points
+    for at in trial.omegas:
+        _check_behaviour(network, at, x[others], x[: batch_size or len(x)][:COMPANY])
+    network.ways = Ways(branches=branches)
+    network.ways = _fastest_call(objective, trial)
+    network.ways = _differentiable(objective, trial, trial.omegas[1])
+    return network.ways
+
+
+def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | None, omega: Tensor) -> None:
+    """Try the ways in which a network was trained once more, at its final parameters ω_T [P].
+
+    Raises:
+        SamattrError: if the network breaks a rule there, saying which.
+    """
+    network, points = objective.network, spread(x, y)
+    trial = Trial(network, x[points], y[points], (omega,))
+    _check_behaviour(network, omega, trial.x, x[: batch_size or len(x)][:COMPANY])
+    if _wrong_parameters(objective, trial):
+        raise SamattrError(
+            "the network came to be computed in another way while it was trained: its gradient is no longer that of "
+            "plain PyTorch; keep its forward pass free of switches"
+        )
+    _differentiable(objective, trial, omega)
+
+
+def _check_output(network: Network, trial: Trial, n_classes: int) -> None:
+    shape, dtype = list(trial.x.shape[1:]), str(trial.x.dtype).removeprefix("torch.")
+    try:
+        with torch.no_grad(), network.holding(trial.omegas[0]) as module:
+            z = module(trial.x)
+    except Exception as error:  # whatever a user's forward pass raises
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SamattrError(
+            f"the network cannot read inputs of shape {shape} ({dtype}): {type(error).__name__}: {said}"
+        ) from error
+    if not isinstance(z, Tensor) or not z.is_floating_point():
+        what = str(z.dtype) if isinstance(z, Tensor) else type(z).__name__
+        raise SamattrError(f"the network returns a {what}: it must return class logits, a floating tensor [b, c]")
+    if z.dim() != 2 or len(z) != len(trial.x):
+        raise SamattrError(
+            f"the network returns shape {list(z.shape)} for {len(trial.x)} points: it must return class logits [b, c]"
+        )
+    if z.shape[1] < max(2, n_classes):
+        one = " (a binary network needs two, one a class)" if z.shape[1] == 1 else ""
+        raise SamattrError(f"the network has {z.shape[1]} outputs, fewer than the {n_classes} classes{one}")
+    if not bool(torch.isfinite(z).all()):
+        raise SamattrError("the network's outputs are NaN or infinite at its initial parameters")
+
+
+def _check_behaviour(network: Network, omega: Tensor, x: Tensor, batch: Tensor) -> None:
+    """Refuse a network that a forward pass changes, that is random, or that mixes samples."""
+    with torch.no_grad(), network.holding(omega) as module:
+        before = _State.of(module)
+        drawn = _generators(omega)
+        first = module(x)
+        if (changed := before.changed(module)) is not None:
+            raise SamattrError(
+                f"a forward pass changes {changed}: a network must leave itself as it was, since retraining and "
+                "attribution call it in another order; keep nothing in it (running statistics, counters, caches)"
+            )
+        if _generators(omega) != drawn or not _equal(first, module(x)):
+            raise SamattrError(
+                "the network is random: its outputs for the same input differ from call to call, so no same-run ground "
+                "truth exists; remove what draws random numbers (dropout, stochastic depth, augmentation)"
+            )
+        alone = torch.cat([module(point[None]) for point in x])
+        half = len(x) // 2 or 1
+        companies = [first, torch.cat([module(x[:half]), module(x[half:])]) if len(x) > 1 else first]
+        companies += [module(x.flip(0)).flip(0), module(torch.cat([batch, x]))[len(batch) :]]
+    if not all(_equal(alone, together) for together in companies):
+        raise SamattrError(
+            "the network mixes samples: its output for a point depends on the others of the batch, so no same-run "
+            "ground truth exists; remove what it computes over the batch (batch statistics, contrast between samples)"
+        )
+
+
+def _fastest_call(objective: Objective, trial: Trial) -> Ways:
+    """The fastest way to call the network that gives the gradients of plain PyTorch."""
+    network = objective.network
+    found: set[str] = set()
+    for call in CALLS if network.pools else CALLS[1:]:
+        network.ways = replace(network.ways, call=call)
+        if not (found := _wrong_parameters(objective, trial)):
+            break
+    else:
+        names = ", ".join(f"'{name}'" for name in sorted(found)[:3])
+        raise SamattrError(
+            f"the network holds its parameters apart from its layers ({names}): a closure, a view or a tensor hook "
+            "made when it was built keeps the old ones; reach them as attributes in the forward pass"
+        )
+    if network.could_be_channels_last(trial.x):
+        slower = network.ways
+        network.ways = replace(slower, channels_last=True)
+        if _wrong_parameters(objective, trial):
+            network.ways = slower
+    return network.ways
+
+
+def _wrong_parameters(objective: Objective, trial: Trial) -> set[str]:
+    """The parameters whose gradient, as the network is called now, is not that of plain PyTorch."""
+    for omega in trial.omegas:
+        true = trial.gradient(omega)
+        try:
+            mine = objective.eager_gradient(omega, trial.x, trial.y) - objective.weight_decay * omega
+        except Exception:  # whatever a user's network raises where it is called in another way than its own
+            return set(objective.layout.names)
+        if wrong := differing(objective.layout, mine, true):
+            return wrong
+    return set()
+
+
+def _differentiable(objective: Objective, trial: Trial, omega: Tensor) -> Ways:
+    """The ways of the network with the kernels in which its derivatives are right."""
+    network, last = objective.network, ""
+    for plain in (False, True):
+        if network.ways.plain and not plain:
+            continue
+        network.ways = replace(network.ways, plain=plain)
+        if not (last := _wrong_derivative(objective, trial, omega)):
+            if plain and _wrong_parameters(objective, trial):
+                break
+            return network.ways
+    raise SamattrError(last or "the network is another one without torch's fused kernels")
+
+
+def _wrong_derivative(objective: Objective, trial: Trial, omega: Tensor) -> str:
+    """What is wrong with the network's derivatives at ω, against differences of its loss and gradient; or nothing."""
+    network, x, y = objective.network, trial.x[:FEW], trial.y[:FEW]
+    if omega.dtype == torch.float64:
+        return _against_differences(objective, omega, x, y, FINE)
+    wide: Tensor | None = x.double() if x.is_floating_point() else x
+    with network.in_double():
+        try:
+            with torch.no_grad():
+                network.module(wide)
+        except Exception:  # a forward pass that names float32 itself
+            wide = None
+        if wide is not None:
+            if wrong := _against_differences(objective, omega.double(), wide, y, FINE):
+                return wrong
+            d = _direction(network, omega, 0)
+            true = _curvature(objective, omega.double(), wide, y, d)
+    if wide is None:
+        return _against_differences(objective, omega, x, y, COARSE)
+    try:
+        own = _curvature(objective, omega, x, y, d.to(omega))
+    except Exception as error:  # float32 has kernels of its own
+        return _second(error)
+    near = float((own.double() - true).norm()) <= COARSE.tolerance * float(true.norm())
+    return "" if near else _second(None)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How derivatives are held against differences.
+
+    Attributes:
+        steps: Step lengths, tried one after another: a shorter one crosses fewer kinks.
+        tolerance: What error counts as right, relative to a parameter's largest entry.
+        least: What is not told from zero, relative to the largest entry of all.
+    """
+
+    steps: tuple[float, ...]
+    tolerance: float
+    least: float
+
+
+FINE = Differences((1e-5, 1e-6, 1e-7), 1e-4, 1e-5)
+COARSE = Differences((3e-2, 1e-2, 3e-3), 5e-2, 2e-2)
+
+
+def _against_differences(objective: Objective, omega: Tensor, x: Tensor, y: Tensor, how: Differences) -> str:
+    wrong = ""
+    for attempt, h in enumerate(how.steps):
+        d = _direction(objective.network, omega, attempt)
+        (loss, g), (loss_after, after), (loss_before, before) = (
+            _loss_and_gradient(objective.network, at, x, y) for at in (omega, omega + h * d, omega - h * d)
+        )
+        rounding = 10 * torch.finfo(omega.dtype).eps / h
+        slope, size = (loss_after - loss_before) / (2 * h), float((g * d).norm())
+        if not abs(slope - float(g @ d)) <= how.tolerance * size + rounding * abs(loss):
+            wrong = (
+                "the network's gradient is not the derivative of its loss (a detach, a rounding, a hook that changes "
+                "gradients, a wrong backward pass): attribution would follow another loss"
+            )
+            continue
+        difference = (after - before) / (2 * h)
+        try:
+            product = _curvature(objective, omega, x, y, d)
+        except Exception as error:  # whatever torch or a user's backward pass raises
+            return _second(error)
+        least = how.least * float(difference.abs().max()) + rounding * float(g.abs().max())
+        blocks = [(product[span], difference[span]) for span in objective.layout.spans.values()]
+        if all(float((a - b).abs().max()) <= how.tolerance * float(b.abs().max()) + least for a, b in blocks):
+            return ""
+        wrong = _second(None)
+    return wrong
+
+
+def _second(error: Exception | None) -> str:
+    said = "wrong" if error is None else f"not there ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
+    return (
+        f"the network's second derivatives, as torch computes them, are {said}: the derivative of a training run and "
+        "every influence function need them"
+    )
+
+
+def _curvature(objective: Objective, omega: Tensor, x: Tensor, y: Tensor, d: Tensor) -> Tensor:
+    """∇²ℓ(ω) d [P] of the mean loss, as the network is called now."""
+    product, _ = Linearised(objective, omega, x, y, None).along(d[None])
+    return product[0] - objective.weight_decay * d
+
+
+def _loss_and_gradient(network: Network, omega: Tensor, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
+    """The mean loss and its gradient [P] by the module itself."""
+    with network.holding(omega) as module, torch.enable_grad():
+        loss = cross_entropy(module(x), y)
+        parts = torch.autograd.grad(loss, network.trained, allow_unused=True, materialize_grads=True)
+    return float(loss.detach()), torch.cat([part.reshape(-1) for part in parts])
+
+
+def _direction(network: Network, omega: Tensor, number: int) -> Tensor:
+    """A direction [P] of the size of ω."""
+    noise = torch.randn(len(omega), generator=stream(0, "direction", number), dtype=torch.float64).to(omega)
+    return noise * float(omega.double().square().mean().sqrt().clamp(min=1e-3))
+
+
+READS = {"item", "tolist", "numpy", "nonzero", "equal", "allclose", "is_nonzero", "unique"} | {
+    f"__{name}__" for name in ("bool", "int", "float", "index", "array", "contains")
+}
+"""Functions of tensors that take values out of them, by which Python can branch."""
+
+
+class _ReadsValues(TorchFunctionMode):
+    """Notes whether a value is taken out of a tensor."""
+
+    found = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found |= getattr(func, "__name__", "") in READS
+        return func(*args, **(kwargs or {}))
+
+
+def _reads_values(network: Network, trial: Trial) -> bool:
+    """Whether a forward pass takes its course by the values that it meets."""
+    with torch.no_grad(), network.holding(trial.omegas[1]) as module, _ReadsValues() as mode:
+        module(trial.x)
+    return mode.found
+
+
+@dataclass(frozen=True)
+class _State:
+    """A module as it was.
+
+    Attributes:
+        digest: Of all that it holds.
+        tensors: Its parameters and buffers, copied.
+        attributes: What else its layers hold, by layer.
+    """
+
+    digest: str
+    tensors: dict[str, Tensor]
+    attributes: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "_State":
+        tensors = {name: tensor.detach().clone() for name, tensor in _tensors(module)}
+        attributes = {name: dict(vars(layer)) for name, layer in module.named_modules()}
+        return cls(fingerprint(module).digest, tensors, attributes)
+
+    def changed(self, module: nn.Module) -> str | None:
+        """What is another now; None if nothing is."""
+        if fingerprint(module).digest == self.digest:
+            return None
+        for name, tensor in _tensors(module):
+            if name in self.tensors and not torch.equal(tensor, self.tensors[name]):
+                return f"the parameter or buffer '{name}'"
+        for name, layer in module.named_modules():
+            for own, value in vars(layer).items():
+                if value is not self.attributes.get(name, {}).get(own, self):
+                    return f"the attribute '{own}' of " + (f"layer '{name}'" if name else "the network")
+        return "what it holds"
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
+
+
+def _generators(omega: Tensor) -> tuple[Any, ...]:
+    """The states of the global generators that a network there can draw from."""
+    own = np.random.get_state()  # noqa: NPY002 — the global one is what a network draws from
+    numpy = (own[1].tobytes(), own[2]) if isinstance(own, tuple) else ()
+    device = torch.cuda.get_rng_state(omega.device).numpy().tobytes() if omega.is_cuda else b""
+    return torch.get_rng_state().numpy().tobytes(), device, numpy, random.getstate()
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether outputs agree but for rounding, which grows with depth and differs between batch sizes."""
+    if a.shape != b.shape:
+        return False
+    tolerance = 10 * torch.finfo(a.dtype).eps ** 0.5
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance * float(a.abs().max()), equal_nan=True)
+
+
+def refuse_layers(module: nn.Module) -> None:
+    """Refuse layers that are known by their types to break a rule, with what to do about it.
+
+    Raises:
+        SamattrError: naming the first of them.
+    """
+    for name, layer in module.named_modules():
+        for kinds, breaks, said in RULES:
+            if isinstance(layer, kinds) and breaks(layer):
+                raise SamattrError(f"layer '{name}' {said}")
+
+
+Rule = tuple[tuple[type[nn.Module], ...], Callable[[Any], bool], str]
+
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+RULES: tuple[Rule, ...] = (
+    (
+        (nn.modules.dropout._DropoutNd,),
+        lambda layer: layer.training and layer.p > 0,
+        "is dropout: a random layer has no same-run ground truth; remove it",
+    ),
+    (
+        (nn.modules.batchnorm._BatchNorm,),
+        lambda layer: layer.training or layer.running_mean is None,
+        "is batch norm by the statistics of the batch, which mixes samples; samattr_ref.group_norm converts it, and in "
+        "eval mode it takes running statistics",
+    ),
+    (
+        EMBEDDINGS,
+        lambda layer: layer.padding_idx is not None,
+        "has a padding_idx, whose row backward mode holds still and forward mode moves; leave it out and mask the "
+        "padding in the network",
+    ),
+    (
+        EMBEDDINGS,
+        lambda layer: layer.max_norm is not None,
+        "has a max_norm, which changes its parameters in the forward pass; leave it out",
+    ),
+    (
+        EMBEDDINGS,
+        lambda layer: layer.scale_grad_by_freq,
+        "has scale_grad_by_freq, which makes a point's gradient depend on the others of the batch; leave it out",
+    ),
+)
+"""Types of layers, when they break a rule, and what is said."""
