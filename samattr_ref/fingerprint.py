@@ -4,9 +4,10 @@ A value is walked as a graph. Every object in it is described once, in the order
 place in that order from then on: cycles end, and what is shared differs from equal copies. Only a code object's own
 digest is remembered between calls; the values that code reaches are read anew, since they may have changed.
 
-Libraries (torch, NumPy, the standard library) are keyed by name and version, all other code by its instructions: file
-names, line numbers, comments and docstrings change nothing. Known limits: attributes that are looked up by a computed
-name in a module, modules that a function imports before they are loaded, and torch's own global state are not seen.
+Libraries (torch, NumPy, the standard library, this package but for its models) are keyed by name and version, all other
+code by its instructions: file names, line numbers, comments and docstrings change nothing. Known limits: attributes
+that are looked up by a computed name in a module, modules that a function imports before they are loaded, and torch's
+own global state are not seen; compiled code of other packages is often unkeyed.
 """
 
 import collections

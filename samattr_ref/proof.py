@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
-from samattr_ref.errors import SamattrError
+from samattr_ref.errors import SamattrError, first_line
 from samattr_ref.fingerprint import fingerprint
 from samattr_ref.linearised import Linearised
 from samattr_ref.network import CALLS, Network, Ways
@@ -59,6 +59,10 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     others = spread(x, y, ALONE) if branches else points
     for at in trial.omegas:
         _check_behaviour(network, at, x[others], x[: batch_size or len(x)][:COMPANY])
+    try:
+        trial.gradient(omega)
+    except Exception as error:  # whatever autograd or a user's backward pass raises
+        raise SamattrError(f"plain PyTorch cannot differentiate the network: {first_line(error)}") from error
     network.ways = Ways(branches=branches)
     network.ways = _fastest_call(objective, trial)
     network.ways = _differentiable(objective, trial, trial.omegas[1])
@@ -88,10 +92,7 @@ def _check_output(network: Network, trial: Trial, n_classes: int) -> None:
         with torch.no_grad(), network.holding(trial.omegas[0]) as module:
             z = module(trial.x)
     except Exception as error:  # whatever a user's forward pass raises
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SamattrError(
-            f"the network cannot read inputs of shape {shape} ({dtype}): {type(error).__name__}: {said}"
-        ) from error
+        raise SamattrError(f"the network cannot read inputs of shape {shape} ({dtype}): {first_line(error)}") from error
     if not isinstance(z, Tensor) or not z.is_floating_point():
         what = str(z.dtype) if isinstance(z, Tensor) else type(z).__name__
         raise SamattrError(f"the network returns a {what}: it must return class logits, a floating tensor [b, c]")
@@ -117,20 +118,30 @@ def _check_behaviour(network: Network, omega: Tensor, x: Tensor, batch: Tensor) 
                 f"a forward pass changes {changed}: a network must leave itself as it was, since retraining and "
                 "attribution call it in another order; keep nothing in it (running statistics, counters, caches)"
             )
-        if _generators(omega) != drawn or not _equal(first, module(x)):
+        random = _generators(omega) != drawn or not _equal(first, module(x))
+        mixes = not random and _mixes(module, x, batch, first)
+        if random or (mixes and not _equal(first, module(x))):  # mixing is not to be told from drawing a new
             raise SamattrError(
                 "the network is random: its outputs for the same input differ from call to call, so no same-run ground "
                 "truth exists; remove what draws random numbers (dropout, stochastic depth, augmentation)"
             )
-        alone = torch.cat([module(point[None]) for point in x])
-        half = len(x) // 2 or 1
-        companies = [first, torch.cat([module(x[:half]), module(x[half:])]) if len(x) > 1 else first]
-        companies += [module(x.flip(0)).flip(0), module(torch.cat([batch, x]))[len(batch) :]]
-    if not all(_equal(alone, together) for together in companies):
+    if mixes:
         raise SamattrError(
             "the network mixes samples: its output for a point depends on the others of the batch, so no same-run "
             "ground truth exists; remove what it computes over the batch (batch statistics, contrast between samples)"
         )
+
+
+def _mixes(module: nn.Module, x: Tensor, batch: Tensor, first: Tensor) -> bool:
+    """Whether outputs of points alone, in halves, in another order and behind a batch are not those of all together."""
+    half = len(x) // 2 or 1
+    try:
+        outputs = [torch.cat([module(point[None]) for point in x])]
+        outputs += [torch.cat([module(part) for part in (x[:half], x[half:]) if len(part)])]
+        outputs += [module(x.flip(0)).flip(0), module(torch.cat([batch, x]))[len(batch) :]]
+    except Exception:  # a forward pass that asks for a batch of some size
+        return True
+    return not all(_equal(first, other) for other in outputs)
 
 
 def _fastest_call(objective: Objective, trial: Trial) -> Ways:
@@ -257,7 +268,7 @@ def _against_differences(objective: Objective, omega: Tensor, x: Tensor, y: Tens
 
 
 def _second(error: Exception | None) -> str:
-    said = "wrong" if error is None else f"not there ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
+    said = "wrong" if error is None else f"not there ({first_line(error)})"
     return (
         f"the network's second derivatives, as torch computes them, are {said}: the derivative of a training run and "
         "every influence function need them"
@@ -324,21 +335,34 @@ class _State:
     @classmethod
     def of(cls, module: nn.Module) -> "_State":
         tensors = {name: tensor.detach().clone() for name, tensor in _tensors(module)}
-        attributes = {name: dict(vars(layer)) for name, layer in module.named_modules()}
-        return cls(fingerprint(module).digest, tensors, attributes)
+        attributes = {name: _attributes(layer) for name, layer in module.named_modules()}
+        return cls(fingerprint([tensors, attributes]).digest, tensors, attributes)
 
     def changed(self, module: nn.Module) -> str | None:
         """What is another now; None if nothing is."""
-        if fingerprint(module).digest == self.digest:
+        now = _State.of(module)
+        if now.digest == self.digest:
             return None
-        for name, tensor in _tensors(module):
+        for name, tensor in now.tensors.items():
             if name in self.tensors and not torch.equal(tensor, self.tensors[name]):
                 return f"the parameter or buffer '{name}'"
-        for name, layer in module.named_modules():
-            for own, value in vars(layer).items():
+        for name, attributes in now.attributes.items():
+            for own, value in attributes.items():
                 if value is not self.attributes.get(name, {}).get(own, self):
                     return f"the attribute '{own}' of " + (f"layer '{name}'" if name else "the network")
         return "what it holds"
+
+
+def _attributes(layer: nn.Module) -> dict[str, Any]:
+    """What a layer holds beside parameters, buffers and layers.
+
+    Not the tensors of a layer with a hook before its forward pass: there stands what the hook makes of parameters anew
+    each time (weight norm and pruning before they were parametrisations).
+    """
+    own = {name: value for name, value in vars(layer).items() if name not in ("_parameters", "_buffers", "_modules")}
+    if layer._forward_pre_hooks:
+        own = {name: value for name, value in own.items() if not isinstance(value, Tensor)}
+    return own
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
