@@ -58,7 +58,8 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     branches = _reads_values(network, trial)
     others = spread(x, y, ALONE) if branches else points
     for at in trial.omegas:
-        _check_behaviour(network, at, x[others], x[: batch_size or len(x)][:COMPANY])
+        with network.holding(at) as module:
+            check_behaviour(module, x[others], x[: batch_size or len(x)][:COMPANY])
     try:
         trial.gradient(omega)
     except Exception as error:  # whatever autograd or a user's backward pass raises
@@ -77,7 +78,8 @@ def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | No
     """
     network, points = objective.network, spread(x, y)
     trial = Trial(network, x[points], y[points], (omega,))
-    _check_behaviour(network, omega, trial.x, x[: batch_size or len(x)][:COMPANY])
+    with network.holding(omega) as module:
+        check_behaviour(module, trial.x, x[: batch_size or len(x)][:COMPANY])
     if _wrong_parameters(objective, trial):
         raise SamattrError(
             "the network came to be computed in another way while it was trained: its gradient is no longer that of "
@@ -107,20 +109,28 @@ def _check_output(network: Network, trial: Trial, n_classes: int) -> None:
         raise SamattrError("the network's outputs are NaN or infinite at its initial parameters")
 
 
-def _check_behaviour(network: Network, omega: Tensor, x: Tensor, batch: Tensor) -> None:
-    """Refuse a network that a forward pass changes, that is random, or that mixes samples."""
-    with torch.no_grad(), network.holding(omega) as module:
-        before = _State.of(module)
-        drawn = _generators(omega)
+def check_behaviour(module: nn.Module, x: Tensor, batch: Tensor) -> None:
+    """Refuse a module that a forward pass changes, that is random, or that mixes samples.
+
+    Args:
+        module: Maps inputs [b, ...] to outputs [b, ...].
+        x: Inputs that are tried alone and in company.
+        batch: Inputs that are company to them.
+
+    Raises:
+        SamattrError: saying which.
+    """
+    with torch.no_grad():
+        before, drawn = _State.of(module), _generators(x)
         first = module(x)
         if (changed := before.changed(module)) is not None:
             raise SamattrError(
                 f"a forward pass changes {changed}: a network must leave itself as it was, since retraining and "
                 "attribution call it in another order; keep nothing in it (running statistics, counters, caches)"
             )
-        random = _generators(omega) != drawn or not _equal(first, module(x))
-        mixes = not random and _mixes(module, x, batch, first)
-        if random or (mixes and not _equal(first, module(x))):  # mixing is not to be told from drawing a new
+        draws = _generators(x) != drawn or not _equal(first, module(x))
+        mixes = not draws and _mixes(module, x, batch, first)
+        if draws or (mixes and not _equal(first, module(x))):  # mixing is not to be told from drawing a new
             raise SamattrError(
                 "the network is random: its outputs for the same input differ from call to call, so no same-run ground "
                 "truth exists; remove what draws random numbers (dropout, stochastic depth, augmentation)"
@@ -369,11 +379,11 @@ def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def _generators(omega: Tensor) -> tuple[Any, ...]:
-    """The states of the global generators that a network there can draw from."""
+def _generators(x: Tensor) -> tuple[Any, ...]:
+    """The states of the global generators that a network can draw from where x is."""
     own = np.random.get_state()  # noqa: NPY002 — the global one is what a network draws from
     numpy = (own[1].tobytes(), own[2]) if isinstance(own, tuple) else ()
-    device = torch.cuda.get_rng_state(omega.device).numpy().tobytes() if omega.is_cuda else b""
+    device = torch.cuda.get_rng_state(x.device).numpy().tobytes() if x.is_cuda else b""
     return torch.get_rng_state().numpy().tobytes(), device, numpy, random.getstate()
 
 

@@ -20,6 +20,7 @@ from samattr_ref.data import (
     Digits,
     Docstrings,
     Examples,
+    Features,
     MiniImageNet,
     Splits,
     TorchvisionDigits,
@@ -254,6 +255,9 @@ class Workload:
 
 
 def _override(workload: Workload, name: str, value: Any) -> Workload:
+    if isinstance(workload.data, Features):  # what has a name is beneath it
+        beneath = _override(replace(workload, data=workload.data.source), name, value)
+        return replace(beneath, data=replace(workload.data, source=beneath.data))
     if name in ("dtype", "n_removed", "training_seed"):
         return _with(workload, name, value)
     if name == "variant" and isinstance(value, str):
@@ -315,7 +319,8 @@ def _load(workload: Workload) -> Splits:
         return splits
 
     splits = once()
-    own = type(workload.data).__module__.startswith("samattr_ref.")
+    source = workload.data.source if isinstance(workload.data, Features) else workload.data
+    own = type(source).__module__.startswith("samattr_ref.")
     if not own and once().whole_digest != splits.whole_digest:
         raise SamattrError(
             f"the data of {workload.name} differs from call to call: draw from torch's, NumPy's or Python's global "

@@ -3,6 +3,7 @@
 from samattr_ref.data.cifar10n import CIFAR10N
 from samattr_ref.data.digits import Digits
 from samattr_ref.data.examples import Examples, LabelNoise, Splits
+from samattr_ref.data.features import Features
 from samattr_ref.data.folder import data_folder
 from samattr_ref.data.images import CIFAR10, CIFAR100, TorchvisionDigits
 from samattr_ref.data.mini_imagenet import MiniImageNet
@@ -19,6 +20,7 @@ __all__ = [
     "Digits",
     "Docstrings",
     "Examples",
+    "Features",
     "LabelNoise",
     "MiniImageNet",
     "Sizes",
