@@ -4,10 +4,10 @@ A value is walked as a graph. Every object in it is described once, in the order
 place in that order from then on: cycles end, and what is shared differs from equal copies. Only a code object's own
 digest is remembered between calls; the values that code reaches are read anew, since they may have changed.
 
-Libraries (torch, NumPy, the standard library, this package but for its models) are keyed by name and version, all other
-code by its instructions: file names, line numbers, comments and docstrings change nothing. Known limits: attributes
-that are looked up by a computed name in a module, modules that a function imports before they are loaded, and torch's
-own global state are not seen; compiled code of other packages is often unkeyed.
+Libraries (torch, NumPy, the standard library, this package but for its models) are keyed by name and version, and so is
+what an installed package has beside networks; all other code by its instructions: file names, line numbers, comments
+and docstrings change nothing. Known limits: attributes that are looked up by a computed name in a module, modules that
+a function imports before they are loaded, and torch's own global state are not seen.
 """
 
 import collections
@@ -231,8 +231,6 @@ class _Walk:
             self.state(value, path)
 
     def mapping(self, value: Mapping[Any, Any], path: _Path | None) -> None:
-        if _is(value, collections.defaultdict):
-            self.ref(value.default_factory, path)  # type: ignore[attr-defined]
         kinds: list[Any] = [collections.OrderedDict, dict, types.MappingProxyType]
         items = next(kind for kind in kinds if _is(value, kind)).items(value)
         self.parts.append(b"%d:" % len(items))
@@ -448,6 +446,8 @@ def _library_name(value: Any) -> str | None:
     """The name and version of a class or function of a library, if that is where it is found: not of a local one."""
     module = value.__module__
     release = _library(module) if type(module) is str else None
+    if release is None and type(module) is str and not (_is(value, type) and nn.Module in value.__mro__):
+        release = _release(module) or None  # an installed package's networks are read, what they call has its version
     if release is None:
         return None
     if _is(value, type) and not value.__flags__ & HEAP_TYPE:
@@ -486,7 +486,13 @@ def _values(tensor: Tensor) -> list[Any]:
     if tensor.is_meta:
         return []
     if tensor.is_quantized:
-        return _values(tensor.int_repr()) + _values(tensor.dequantize())
+        held = [tensor.int_repr()]
+        if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+            held.append(torch.tensor([tensor.q_scale(), tensor.q_zero_point()], dtype=torch.float64))
+        else:
+            held += [tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()]
+            held.append(torch.tensor(tensor.q_per_channel_axis()))
+        return [part for each in held for part in _values(each)]
     if tensor.layout in _LAYOUTS:
         return [part for name in _LAYOUTS[tensor.layout] for part in _values(getattr(tensor, name)())]
     plain = tensor.cpu().resolve_conj().resolve_neg().contiguous()

@@ -28,13 +28,13 @@ from samattr_ref.seeds import stream
 from samattr_ref.trial import Trial, differing, noisy, spread
 
 ALONE = 64
-"""Of a network whose forward pass reads values, so many points are compared alone and in company."""
+"""Of a network whose forward pass reads values, so many points are compared alone and in company; else `FEW`."""
 
 COMPANY = 256
 """A batch is taken to be no larger than this."""
 
 FEW = 4
-"""So many points are enough for derivatives."""
+"""So many points are enough where every point takes the same operations."""
 
 
 def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size: int | None, omega: Tensor) -> Ways:
@@ -56,12 +56,11 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     trial = Trial(network, x[points], y[points], (omega, noisy(network.layout, omega)))
     _check_output(network, trial, n_classes)
     branches = _reads_values(network, trial)
-    others = spread(x, y, ALONE) if branches else points
-    for at in trial.omegas:
-        with network.holding(at) as module:
-            check_behaviour(module, x[others], x[: batch_size or len(x)][:COMPANY])
+    others = spread(x, y, ALONE if branches else FEW)
+    with network.holding(trial.omegas[1]) as module:
+        check_behaviour(module, x[others], _company(x, batch_size, len(others)))
     try:
-        trial.gradient(omega)
+        assert trial.gradients
     except Exception as error:  # whatever autograd or a user's backward pass raises
         raise SamattrError(f"plain PyTorch cannot differentiate the network: {first_line(error)}") from error
     network.ways = Ways(branches=branches)
@@ -78,14 +77,16 @@ def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | No
     """
     network, points = objective.network, spread(x, y)
     trial = Trial(network, x[points], y[points], (omega,))
+    others = spread(x, y, ALONE if network.ways.branches else FEW)
     with network.holding(omega) as module:
-        check_behaviour(module, trial.x, x[: batch_size or len(x)][:COMPANY])
+        check_behaviour(module, x[others], _company(x, batch_size, len(others)))
     if _wrong_parameters(objective, trial):
         raise SamattrError(
             "the network came to be computed in another way while it was trained: its gradient is no longer that of "
             "plain PyTorch; keep its forward pass free of switches"
         )
-    _differentiable(objective, trial, omega)
+    if network.ways.branches:  # else its derivatives are those of the same operations as before
+        _differentiable(objective, trial, omega)
 
 
 def _check_output(network: Network, trial: Trial, n_classes: int) -> None:
@@ -142,6 +143,11 @@ def check_behaviour(module: nn.Module, x: Tensor, batch: Tensor) -> None:
         )
 
 
+def _company(x: Tensor, batch_size: int | None, count: int) -> Tensor:
+    """What makes so many points a batch of the run."""
+    return x[: max(1, min(batch_size or len(x), COMPANY) - count)]
+
+
 def _mixes(module: nn.Module, x: Tensor, batch: Tensor, first: Tensor) -> bool:
     """Whether outputs of points alone, in halves, in another order and behind a batch are not those of all together."""
     half = len(x) // 2 or 1
@@ -178,8 +184,7 @@ def _fastest_call(objective: Objective, trial: Trial) -> Ways:
 
 def _wrong_parameters(objective: Objective, trial: Trial) -> set[str]:
     """The parameters whose gradient, as the network is called now, is not that of plain PyTorch."""
-    for omega in trial.omegas:
-        true = trial.gradient(omega)
+    for omega, true in zip(trial.omegas, trial.gradients, strict=True):
         try:
             mine = objective.eager_gradient(omega, trial.x, trial.y) - objective.weight_decay * omega
         except Exception:  # whatever a user's network raises where it is called in another way than its own
@@ -207,23 +212,23 @@ def _wrong_derivative(objective: Objective, trial: Trial, omega: Tensor) -> str:
     """What is wrong with the network's derivatives at ω, against differences of its loss and gradient; or nothing."""
     network, x, y = objective.network, trial.x[:FEW], trial.y[:FEW]
     if omega.dtype == torch.float64:
-        return _against_differences(objective, omega, x, y, FINE)
-    wide: Tensor | None = x.double() if x.is_floating_point() else x
+        return _against_differences(objective, omega, x, y, FINE)[0]
     with network.in_double():
+        wide = x.double() if x.is_floating_point() else x
         try:
             with torch.no_grad():
                 network.module(wide)
         except Exception:  # a forward pass that names float32 itself
-            wide = None
-        if wide is not None:
-            if wrong := _against_differences(objective, omega.double(), wide, y, FINE):
-                return wrong
-            d = _direction(network, omega, 0)
-            true = _curvature(objective, omega.double(), wide, y, d)
-    if wide is None:
-        return _against_differences(objective, omega, x, y, COARSE)
+            fine = False
+        else:
+            fine = True
+            wrong, d, true = _against_differences(objective, omega.double(), wide, y, FINE)
+    if not fine:
+        return _against_differences(objective, omega, x, y, COARSE)[0]
+    if wrong:
+        return wrong
     try:
-        own = _curvature(objective, omega, x, y, d.to(omega))
+        own = _curvature(objective, omega, x, y, d.to(omega))[1]
     except Exception as error:  # float32 has kernels of its own
         return _second(error)
     near = float((own.double() - true).norm()) <= COARSE.tolerance * float(true.norm())
@@ -249,32 +254,35 @@ FINE = Differences((1e-5, 1e-6, 1e-7), 1e-4, 1e-5)
 COARSE = Differences((3e-2, 1e-2, 3e-3), 5e-2, 2e-2)
 
 
-def _against_differences(objective: Objective, omega: Tensor, x: Tensor, y: Tensor, how: Differences) -> str:
-    wrong = ""
+def _against_differences(
+    objective: Objective, omega: Tensor, x: Tensor, y: Tensor, how: Differences
+) -> tuple[str, Tensor, Tensor]:
+    """What is wrong, if anything, with a direction [P] and ∇²ℓ along it [P]."""
+    wrong, d, product = "", omega, omega
     for attempt, h in enumerate(how.steps):
         d = _direction(objective.network, omega, attempt)
-        (loss, g), (loss_after, after), (loss_before, before) = (
-            _loss_and_gradient(objective.network, at, x, y) for at in (omega, omega + h * d, omega - h * d)
+        (loss_after, after), (loss_before, before) = (
+            _loss_and_gradient(objective.network, at, x, y) for at in (omega + h * d, omega - h * d)
         )
+        try:
+            g, product = _curvature(objective, omega, x, y, d)
+        except Exception as error:  # whatever torch or a user's backward pass raises
+            return _second(error), d, product
         rounding = 10 * torch.finfo(omega.dtype).eps / h
         slope, size = (loss_after - loss_before) / (2 * h), float((g * d).norm())
-        if not abs(slope - float(g @ d)) <= how.tolerance * size + rounding * abs(loss):
+        if not abs(slope - float(g @ d)) <= how.tolerance * size + rounding * abs(loss_after):
             wrong = (
                 "the network's gradient is not the derivative of its loss (a detach, a rounding, a hook that changes "
                 "gradients, a wrong backward pass): attribution would follow another loss"
             )
             continue
         difference = (after - before) / (2 * h)
-        try:
-            product = _curvature(objective, omega, x, y, d)
-        except Exception as error:  # whatever torch or a user's backward pass raises
-            return _second(error)
         least = how.least * float(difference.abs().max()) + rounding * float(g.abs().max())
         blocks = [(product[span], difference[span]) for span in objective.layout.spans.values()]
         if all(float((a - b).abs().max()) <= how.tolerance * float(b.abs().max()) + least for a, b in blocks):
-            return ""
+            return "", d, product
         wrong = _second(None)
-    return wrong
+    return wrong, d, product
 
 
 def _second(error: Exception | None) -> str:
@@ -285,10 +293,11 @@ def _second(error: Exception | None) -> str:
     )
 
 
-def _curvature(objective: Objective, omega: Tensor, x: Tensor, y: Tensor, d: Tensor) -> Tensor:
-    """∇²ℓ(ω) d [P] of the mean loss, as the network is called now."""
-    product, _ = Linearised(objective, omega, x, y, None).along(d[None])
-    return product[0] - objective.weight_decay * d
+def _curvature(objective: Objective, omega: Tensor, x: Tensor, y: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """∇ℓ(ω) and ∇²ℓ(ω) d [P] of the mean loss, as the network is called now."""
+    linearised = Linearised(objective, omega, x, y, None)
+    product, decay = linearised.along(d[None])[0][0], objective.weight_decay
+    return linearised.gradient - decay * omega, product - decay * d
 
 
 def _loss_and_gradient(network: Network, omega: Tensor, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
@@ -333,34 +342,47 @@ class _State:
     """A module as it was.
 
     Attributes:
-        digest: Of all that it holds.
         tensors: Its parameters and buffers, copied.
         attributes: What else its layers hold, by layer.
+        digest: Of what can change and stay the same object: containers, objects, the classes that are a user's own.
     """
 
-    digest: str
     tensors: dict[str, Tensor]
     attributes: dict[str, dict[str, Any]]
+    digest: str
 
     @classmethod
     def of(cls, module: nn.Module) -> "_State":
         tensors = {name: tensor.detach().clone() for name, tensor in _tensors(module)}
-        attributes = {name: _attributes(layer) for name, layer in module.named_modules()}
-        return cls(fingerprint([tensors, attributes]).digest, tensors, attributes)
+        layers = dict(module.named_modules())
+        attributes = {name: _attributes(layer) for name, layer in layers.items()}
+        held: list[Any] = [value for own in attributes.values() for value in own.values() if not _constant(value)]
+        held += {type(layer) for layer in layers.values() if not type(layer).__module__.startswith("torch.nn.")}
+        return cls(tensors, attributes, fingerprint(held).digest if held else "")
 
     def changed(self, module: nn.Module) -> str | None:
         """What is another now; None if nothing is."""
         now = _State.of(module)
-        if now.digest == self.digest:
-            return None
         for name, tensor in now.tensors.items():
-            if name in self.tensors and not torch.equal(tensor, self.tensors[name]):
+            if name not in self.tensors or not torch.equal(tensor, self.tensors[name]):
                 return f"the parameter or buffer '{name}'"
         for name, attributes in now.attributes.items():
+            before = self.attributes.get(name, {})
             for own, value in attributes.items():
-                if value is not self.attributes.get(name, {}).get(own, self):
+                same = own in before and (value is before[own] or (_constant(value) and value == before[own]))
+                if not same and (now.digest != self.digest or _constant(value)):
                     return f"the attribute '{own}' of " + (f"layer '{name}'" if name else "the network")
-        return "what it holds"
+        return None if now.digest == self.digest else "what it holds"
+
+
+CONSTANTS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+
+
+def _constant(value: Any) -> bool:
+    """Whether a value is what it is as long as it is the same object."""
+    if isinstance(value, tuple):
+        return all(_constant(item) for item in value)
+    return isinstance(value, CONSTANTS) or (isinstance(value, dict) and not value)
 
 
 def _attributes(layer: nn.Module) -> dict[str, Any]:

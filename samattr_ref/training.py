@@ -4,7 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -213,4 +213,4 @@ def _partials(path: Path) -> list[str]:
 
 
 def _describe(workload: Workload) -> dict[str, str]:
-    return {name: repr(value) for name, value in asdict(workload).items()}
+    return {f.name: repr(getattr(workload, f.name)) for f in fields(workload)}

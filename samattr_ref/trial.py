@@ -50,6 +50,11 @@ class Trial:
         points = [slice(i, i + 1) for i in range(len(self.x))]
         return [torch.stack([self.gradient(omega, point) for point in points]) for omega in self.omegas]
 
+    @cached_property
+    def gradients(self) -> list[Tensor]:
+        """The gradient of the mean loss of all points, at each ω: [P]."""
+        return [self.gradient(omega) for omega in self.omegas]
+
     def gradient(self, omega: Tensor, points: slice = slice(None)) -> Tensor:
         """The gradient of the mean loss of some of the points by the module's own parameters, [P]."""
         with self.network.holding(omega) as module, torch.enable_grad():

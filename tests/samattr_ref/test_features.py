@@ -98,7 +98,8 @@ class Centred(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("dropout", "is dropout"), ("draws", "another network the second time"), ("mixes", "mixes samples")]
+    ("how", "said"),
+    [("dropout", "is dropout"), ("draws", "another network the second time"), ("mixes", "mixes samples")],
 )
 def test_what_is_no_backbone_is_refused(how, said):
     with pytest.raises(sr.SamattrError, match=said):

@@ -318,6 +318,21 @@ def from_inner_module(body):
     return made("def net(x):\n    return package.sub.scale(x)", package=package)
 
 
+def nested(expression, constant):
+    """A function whose inner function does it all."""
+    helpers = types.ModuleType("helpers")
+    helpers.scale = helper = cell(constant)
+    return made(f"def net(x):\n    return [(lambda: {expression})() for _ in x]", helpers=helpers, helper=helper)
+
+
+def marked(mark):
+    def function():
+        return None
+
+    function.mark = mark
+    return function
+
+
 def cell(value):
     def read():
         return value
@@ -411,8 +426,20 @@ DIFFERENT = {
     "no dimensions": (lambda: torch.tensor(1.0), lambda: torch.tensor([1.0])),
     "no storage": (lambda: torch.empty(1, device="meta"), lambda: torch.empty(2, device="meta")),
     "quantised": (
-        lambda: torch.quantize_per_tensor(torch.ones(1), 0.1, 0, torch.qint8),
-        lambda: torch.quantize_per_tensor(torch.ones(1), 0.2, 0, torch.qint8),
+        lambda: torch.quantize_per_tensor(torch.zeros(1), 0.1, 0, torch.qint8),
+        lambda: torch.quantize_per_tensor(torch.zeros(1), 0.2, 0, torch.qint8),
+    ),
+    "quantised by channel": (
+        lambda: torch.quantize_per_channel(torch.ones(2, 2), torch.ones(2), torch.zeros(2), 0, torch.qint8),
+        lambda: torch.quantize_per_channel(torch.ones(2, 2), torch.ones(2), torch.zeros(2), 1, torch.qint8),
+    ),
+    "same bytes": (lambda: torch.ones(1, dtype=torch.int8), lambda: torch.ones(1, dtype=torch.uint8)),
+    "attribute of a function": (lambda: marked(1), lambda: marked(2)),
+    "what inner code reaches": (lambda: nested("helpers.scale", 1), lambda: nested("helpers.scale", 2)),
+    "what inner code names": (lambda: nested("helper", 1), lambda: nested("helper", 2)),
+    "what is taken by a computed name": (
+        lambda: nested("getattr(helpers, 'sca' + 'le')", 1),
+        lambda: nested("getattr(helpers, 'sca' + 'le')", 2),
     ),
     "array of a data class": (lambda: Data(np.ones(2), [1]), lambda: Data(np.zeros(2), [1])),
     "list of a data class": (lambda: Data(np.ones(2), [1]), lambda: Data(np.ones(2), [2])),
@@ -468,6 +495,7 @@ def test_a_closure_is_read_anew():
         "from .helped import scale",
         "from . import helped",
         "from ..helped import scale",
+        "def inner():\n        import package.helped",
     ],
 )
 def test_what_a_function_imports_itself_counts(monkeypatch, statement):
