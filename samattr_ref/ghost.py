@@ -397,7 +397,7 @@ class GhostEngine:
         """∂ℓ_i by all parameters or by the named ones, whatever the network: [b, k]."""
         names = self.layout.names if names is None else names
         rows = self._traced(omega, x, y, names) if self.traced else self._one_by_one(omega, x, y, names)
-        return torch.cat([part.flatten(1) for part in rows], dim=1)
+        return torch.cat([part.reshape(len(x), -1) for part in rows], dim=1)
 
     def _traced(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str]) -> list[Tensor]:
         parameters = self.layout.named(omega.detach())

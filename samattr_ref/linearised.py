@@ -50,7 +50,7 @@ class Linearised:
         """The same for all directions in one pass."""
         along = self.objective.layout.views(u)
         *h, by_residuals = gradients(self._data, self._inputs, along, batched=True, retain_graph=True)
-        found = torch.cat([part.flatten(1) for part in h], dim=1)
+        found = torch.cat([part.reshape(len(u), -1) for part in h], dim=1)
         return torch.add(found, u, alpha=self.objective.weight_decay), (by_residuals * self._samples).sum(-1)
 
     def _single(self, u: Tensor) -> tuple[Tensor, Tensor]:
