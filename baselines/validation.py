@@ -16,6 +16,7 @@ from samattr_ref import store
 from samattr_ref.chunking import memory_bound
 from samattr_ref.environment import environment
 from samattr_ref.errors import SamattrError
+from samattr_ref.implicit import warm_starts
 from samattr_ref.registry import Method, attribute, get_method, influence_score, parameter_change
 from samattr_ref.run import Run
 from samattr_ref.seeds import json_digest, source_digest, tensor_digest
@@ -162,13 +163,14 @@ def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[st
     true = truth.effects(queries).double().cpu().numpy()
     tried: list[tuple[float, dict[str, Any]]] = []
     failures: list[SamattrError] = []
-    for values in itertools.product(*axes.values()):
-        candidate = options | dict(zip(axes, values, strict=True))
-        try:
-            scores = _on_removed(attribute(run, method.function, queries, **candidate).values, truth)
-            tried.append((float(metrics.spearman_per_query(scores, true).mean()), candidate))
-        except SamattrError as error:
-            failures.append(error)
+    with warm_starts():
+        for values in itertools.product(*axes.values()):
+            candidate = options | dict(zip(axes, values, strict=True))
+            try:
+                scores = _on_removed(attribute(run, method.function, queries, **candidate).values, truth)
+                tried.append((float(metrics.spearman_per_query(scores, true).mean()), candidate))
+            except SamattrError as error:
+                failures.append(error)
     if not tried:
         raise failures[-1]
     best, chosen = max(tried, key=lambda pair: pair[0])

@@ -47,6 +47,11 @@ def memory_bound(memory_bytes: int | None) -> Iterator[None]:
         _given.reset(token)
 
 
+def given_bytes() -> int | None:
+    """The bound that was given, if one was: rounding follows the lengths of parts, which follow it."""
+    return _given.get()
+
+
 def chunk_bytes() -> int:
     """What a chunk of training points may take."""
     return _bound() // CHUNK

@@ -1,11 +1,12 @@
 """Curvature at ω*: of the full training set, or of each of the run's last batches with a perturbation of its own."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from samattr_ref.chunking import check_fits
+from samattr_ref.chunking import check_fits, given_bytes
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
@@ -23,10 +24,12 @@ class Curvature:
         self._dense: Tensor | None = None
 
     def product(self, v: Tensor) -> Tensor:
-        """The product with v [P, m]."""
-        if self._dense is not None:
-            return (self._dense @ v.double()).to(v)
+        """The product with v [P, m], never by the matrix: whether that was made before changes no bit."""
         return self._product(self.omega, self.examples.x, self.examples.y, v)
+
+    def matrix_product(self, v: Tensor) -> Tensor:
+        """The product with v [P, m], by the matrix."""
+        return (self.dense() @ v.double()).to(v)
 
     def dense(self) -> Tensor:
         """The matrix itself, float64 [P, P], computed once."""
@@ -59,6 +62,18 @@ class Part:
     at_perturbed: Curvature
 
 
+def kept(run: Run) -> dict[Any, Any]:
+    """What was computed about a run's curvature under the bound on memory that now holds, to be used again.
+
+    Sums are cut by that bound: what another bound left differs in its last bits, and may not fit.
+    """
+    bound, found = run.cache.get("curvature", (None, None))
+    if found is None or bound != given_bytes():
+        found = {}
+        run.cache["curvature"] = (given_bytes(), found)
+    return found
+
+
 def parts(run: Run, kind: str, batches: int | None = None) -> list[Part]:
     """The full training set as one part, computed once a run, or the run's last batches.
 
@@ -71,9 +86,10 @@ def parts(run: Run, kind: str, batches: int | None = None) -> list[Part]:
         SamattrError: if the run has fewer batches.
     """
     if batches is None:
-        if (key := ("part", kind)) not in run.cache:
-            run.cache[key] = _part(run, torch.arange(run.n_train), run.train, 1.0, kind)
-        return [run.cache[key]]
+        cache = kept(run)
+        if (key := ("part", kind)) not in cache:
+            cache[key] = _part(run, torch.arange(run.n_train), run.train, 1.0, kind)
+        return [cache[key]]
     if not 1 <= batches <= run.n_steps:
         raise SamattrError(f"batches must be a whole number from 1 to the number of steps, {run.n_steps}")
     found = []

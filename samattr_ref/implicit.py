@@ -22,13 +22,18 @@ A variant of SAM has its own E, and D = ∂ê/∂ω at fixed g where ê depends 
 randomness is averaged over (ESAM's mask) or left out (ESAM's choice of points, GSAM's turn of the direction), and
 Friendly-SAM's memory is what it is a moving average of, the full gradient.
 
+Scores are a function of the run and the options alone, bit for bit, whatever was computed about the run before: what is
+kept with it is what would be computed again, and iterations begin at an earlier solution in `warm_starts` alone.
+
 Damping δ is added to the whole matrix. Scores are linear in the query, s[k, q] = ⟨∇ℓ_q(ω*), Δ_k⟩, and take one solve
 a query with the transposed matrix, whatever n is; a group of removed points takes one solve for its Δ.
 """
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,15 +41,16 @@ import torch
 from torch import Tensor
 
 from samattr_ref.chunking import chunk_bytes
-from samattr_ref.curvature import Curvature, Part, parts
+from samattr_ref.curvature import Curvature, Part, kept, parts
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.kinds import checked
 from samattr_ref.preconditioner import LowRank, top_eigenvectors
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.seeds import tensor_digest
-from samattr_ref.solvers import Factors, Solution, Transposed, solve
+from samattr_ref.solvers import Factors, Solution, Transposed, resolved, solve
 from samattr_ref.variants import Point
 
 
@@ -63,6 +69,7 @@ class Form:
     removal: bool
 
 
+@checked
 @dataclass(frozen=True)
 class ImplicitOptions:
     """Options of the methods of this family.
@@ -120,6 +127,8 @@ class ImplicitSystem:
         self.moves_memory = self.rule.variant.remembers and options.batches is None
         self.symmetric = not self.coupled
         self.size = len(run.parameters)
+        self.solver = resolved(options.solver, self.size, self.symmetric)
+        self.by_matrix = self.solver == "dense" and options.batches is None
 
     def at(self, part: Part) -> Tensor:
         """Where the form evaluates training gradients, [P]."""
@@ -149,7 +158,10 @@ class ImplicitSystem:
 
     def product(self, v: Tensor) -> Tensor:
         """A v = H (v + D v + E H₀ v) + δ v."""
-        total = self.damping * v
+        return self._product(v, self.damping)
+
+    def _product(self, v: Tensor, damping: float) -> Tensor:
+        total = damping * v
         for part in self.parts:
             inner = v + self.push(part, v, part.at_omega.product(v)) if self.coupled else v
             total = total + part.share * self.H(part).product(inner)
@@ -174,11 +186,11 @@ class ImplicitSystem:
 
     def factors(self) -> Factors:
         """A's factors; those of the run's latest dense solve are kept."""
-        key = (self.key, self.damping)
-        if self.run.cache.get("factors", (None,))[0] != key:
-            self.run.cache.pop("factors", None)  # its memory is free before as much is taken again
-            self.run.cache["factors"] = (key, Factors.of(self.dense()))
-        return self.run.cache["factors"][1]
+        key, cache = (self.key, self.damping), kept(self.run)
+        if cache.get("factors", (None,))[0] != key:
+            cache.pop("factors", None)  # its memory is free before as much is taken again
+            cache["factors"] = (key, Factors.of(self.dense()))
+        return cache["factors"][1]
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -186,44 +198,59 @@ class ImplicitSystem:
         return self.form.perturbed, self.coupled, self.options.curvature, self.options.batches
 
     def preconditioner(self) -> LowRank | None:
-        """From the curvature's leading eigenvectors, computed once a run as far as dampings share it."""
+        """From the curvature's leading eigenvectors, computed once a run as far as dampings share it.
+
+        None for solvers that take none.
+
+        Raises:
+            SamattrError: if there are not so many.
+        """
         rank = self.options.preconditioner_rank
         if rank == 0:
             return None
         if rank >= self.size:
             raise SamattrError(f"preconditioner_rank must be less than the number of parameters, {self.size}")
-        if (key := ("leading", self.key, rank)) not in self.run.cache:
+        if self.solver not in ("cg", "gmres"):
+            return None
+        cache = kept(self.run)
+        if (key := ("leading", self.key, rank)) not in cache:
             U = self._leading(rank)
-            self.run.cache[key] = U, (U.T @ (self.product(U) - self.damping * U)).double()
-        U, along = self.run.cache[key]
+            cache[key] = U, (U.T @ self._product(U, 0.0)).double()
+        U, along = cache[key]
         damping = self.damping * torch.eye(rank).to(along)
         inverse = torch.linalg.inv_ex(along + damping).inverse
         return LowRank(U, inverse.to(U), float(along.diagonal().abs().min()) + self.damping)
 
     def _leading(self, rank: int) -> Tensor:
         """The leading eigenvectors of the mean of H over parts, [P, rank]: coupled systems take those too."""
-        if (key := ("eigenvectors", self.key[0], *self.key[2:], rank)) not in self.run.cache:
+        cache = kept(self.run)
+        if (key := ("eigenvectors", self.key[0], *self.key[2:], rank)) not in cache:
 
             def product(v: Tensor) -> Tensor:
                 return torch.stack([part.share * self.H(part).product(v) for part in self.parts]).sum(0)
 
-            self.run.cache[key] = top_eigenvectors(product, self.run.parameters, rank)
-        return self.run.cache[key]
+            cache[key] = top_eigenvectors(product, self.run.parameters, rank)
+        return cache[key]
 
     def _undamped(self) -> Tensor:
         """A without δI, computed once a run: dampings share it."""
         if not self.coupled and self.options.batches is None:
             return self.H(self.parts[0]).dense()
-        key = ("undamped", self.key)
-        if key not in self.run.cache:
+        cache = kept(self.run)
+        if (key := ("undamped", self.key)) not in cache:
             total = self.run.parameters.new_zeros(self.size, self.size, dtype=torch.float64)
             for part in self.parts:
                 H = self.H(part).dense()
                 if self.coupled:
                     H = H + H @ self.push(part, torch.eye(self.size).to(H), part.at_omega.dense())
                 total += part.share * H
-            self.run.cache[key] = total
-        return self.run.cache[key]
+            cache[key] = total
+        return cache[key]
+
+    def _beside(self, part: Part, v: Tensor) -> Tensor:
+        """H v outside of the solve: by the matrix where the solve makes it."""
+        H = self.H(part)
+        return H.matrix_product(v) if self.by_matrix else H.product(v)
 
     def through_removal(self, x: Tensor) -> Tensor:
         """⟨x, n r_k⟩ for every training point k, the right-hand side r_k without its 1/n, [n, m] from x [P, m]."""
@@ -232,7 +259,7 @@ class ImplicitSystem:
         for part in self.parts:
             terms = [(self.at(part), x)]
             if self.form.removal:
-                inner = self.pull(part, self.H(part).product(x))[1]
+                inner = self.pull(part, self._beside(part, x))[1]
                 terms.append((part.point.omega, inner.contiguous()))
             for omega, direction in terms:
                 for rows, found in products(omega, train.x, train.y, direction, part.points):
@@ -251,7 +278,7 @@ class ImplicitSystem:
             if self.form.removal:
                 through = self._gradient(part.point.omega, there)[:, None]
                 inner = self.push(part, torch.zeros_like(through), through)
-                right = right + self.H(part).product(inner)[:, 0]
+                right = right + self._beside(part, inner)[:, 0]
             total = total + part.share / len(part.points) * right
         return total
 
@@ -347,17 +374,34 @@ def _as(point: Point, like: Tensor) -> Point:
     return Point(omega, g, memory, g_perturbed)
 
 
-def _solve(system: ImplicitSystem, b: Tensor, transposed: bool = False) -> Solution:
-    """A⁻¹ B, or A⁻ᵀ B; iterations begin at the run's latest solution where only the damping was another.
+_latest: ContextVar[list[tuple[Run, Any, Tensor]] | None] = ContextVar("warm starts", default=None)
+"""The latest solution with the run and the system that it is of, at most one; None outside of `warm_starts`."""
 
-    Solutions too large for a chunk are not kept.
+
+@contextmanager
+def warm_starts() -> Iterator[None]:
+    """Within the block, iterations begin at the latest solution where only the damping was another.
+
+    That saves steps where one damping is chosen of many, and leaves scores that depend on the order they were made in,
+    within the solver's tolerance.
+    """
+    token = _latest.set([])
+    try:
+        yield
+    finally:
+        _latest.reset(token)
+
+
+def _solve(system: ImplicitSystem, b: Tensor, transposed: bool = False) -> Solution:
+    """A⁻¹ B, or A⁻ᵀ B.
 
     Raises:
         SolverError: if the system was not solved.
     """
-    options, cache, preconditioner = system.options, system.run.cache, system.preconditioner()
-    key = (system.key, transposed, tensor_digest(b)) if b.nbytes <= chunk_bytes() else None
-    known, start = cache.get("start", (None, None))
+    options, preconditioner, latest = system.options, system.preconditioner(), _latest.get()
+    if b.nbytes > chunk_bytes():  # solutions too large for a chunk are not kept
+        latest = None
+    key = None if latest is None else (system.key, transposed, tensor_digest(b))
     solution = solve(
         Transposed(system) if transposed else system,
         b,
@@ -366,9 +410,9 @@ def _solve(system: ImplicitSystem, b: Tensor, transposed: bool = False) -> Solut
         max_iterations=options.max_iterations,
         order=options.order,
         scale=options.scale,
-        start=start if key is not None and known == key else None,
+        start=next((x for run, known, x in latest or [] if run is system.run and known == key), None),
         preconditioner=preconditioner.T if preconditioner and transposed else preconditioner,
     ).require()
-    if key is not None and solution.solver in ("cg", "gmres"):
-        cache["start"] = (key, solution.x)
+    if latest is not None and solution.solver in ("cg", "gmres"):
+        latest[:] = [(system.run, key, solution.x)]
     return solution

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.kinds import checked
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -44,6 +45,7 @@ class ModelRecipe(Protocol):
         """A module from inputs [b, *input_shape] to logits [b, n_classes], drawn from torch's global generator."""
 
 
+@checked
 @dataclass(frozen=True)
 class LogisticRegression:
     """Multinomial logistic regression."""
@@ -53,6 +55,7 @@ class LogisticRegression:
         return nn.Sequential(nn.Flatten(), nn.Linear(_size(input_shape), n_classes))
 
 
+@checked
 @dataclass(frozen=True)
 class MLP:
     """A multilayer perceptron.
@@ -77,6 +80,7 @@ class MLP:
         return nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
 
 
+@checked
 @dataclass(frozen=True)
 class CNN:
     """A small convolutional network: 3x3 convolutions with 2x2 average pooling after each, then a linear layer.
@@ -102,6 +106,7 @@ class CNN:
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * width, n_classes))
 
 
+@checked
 @dataclass(frozen=True)
 class ResNet9:
     """The residual network with nine layers of DAWNBench (Page, How to Train Your ResNet, 2018), made smooth.
@@ -158,6 +163,7 @@ class Residual(nn.Module):
         return x + self.branch(x)
 
 
+@checked
 @dataclass(frozen=True)
 class ResNet18:
     """torchvision's ResNet-18 (He et al. 2016), untrained, with its batch norm converted to GroupNorm.

@@ -414,7 +414,7 @@ def _generators(x: Tensor) -> tuple[Any, ...]:
 
 
 def _repeated(a: Tensor, b: Tensor) -> bool:
-    """Whether outputs of the same batch are the same: to the bit, but on a CUDA device, where sums change their order."""
+    """Whether outputs of the same batch are the same: to the bit, but on a CUDA device, where sums change order."""
     return _equal(a, b) if a.is_cuda else torch.equal(a, b)
 
 

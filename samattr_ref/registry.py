@@ -229,6 +229,7 @@ def influence_score(run: Run, method: str | Callable[..., Any], validation: Exam
 
     The options are those of `attribute`, `memory_bytes` among them.
     """
+    _check_examples(validation, "the validation set")
     queries = validation.pool() if as_method(method).linear else validation
     return attribute(run, method, queries, **options).values.mean(1)
 
@@ -298,11 +299,23 @@ def check_queries(run: Run, queries: Examples) -> None:
     Raises:
         SamattrError: saying what was expected.
     """
+    _check_examples(queries, "queries")
     want, got = list(run.train.x.shape[1:]), list(queries.x.shape[1:])
     if want != got:
         raise SamattrError(f"queries have inputs of shape {got}, the network of {run.workload.name} reads {want}")
+    read, given = ((x.dtype, str(x.device)) for x in (run.train.x, queries.x))
+    if read != given:
+        raise SamattrError(
+            f"queries are {given[0]} on {given[1]}, the network of {run.workload.name} reads {read[0]} on {read[1]}: "
+            f"give queries.to('{read[1]}', {read[0]})"
+        )
     if int(queries.y.max()) >= run.splits.n_classes:
         raise SamattrError(f"a query's label is outside the {run.splits.n_classes} classes")
+
+
+def _check_examples(given: Any, what: str) -> None:
+    if not isinstance(given, Examples):
+        raise SamattrError(f"{what} must be Examples (inputs with labels), not {type(given).__name__}")
 
 
 def _plain(name: str, function: Callable[..., Any]) -> Method:

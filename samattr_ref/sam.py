@@ -28,6 +28,38 @@ def check_radius(rho: float, p: float) -> None:
         raise SamattrError(f"p must lie in [1, inf], not {p}")
 
 
+SCALES = {
+    torch.float16: (2.0**-10, 2.0**15, 2.0**-12, 2.0**9),
+    torch.float32: (2.0**-50, 2.0**62, 2.0**-112, 2.0**96),
+    torch.float64: (2.0**-450, 2.0**500, 2.0**-806, 2.0**768),
+}
+"""Norms from the first to the second number lack no square that counts. Divided by the third, vectors so short that all
+their squares vanish come to lie around 1, and by the fourth those so long that squares overflow. bfloat16 has the range
+of float32."""
+
+
+def square_scale(v: Tensor) -> Tensor:
+    """What to divide vectors by before their entries are squared: 1, but for those whose squares vanish or overflow.
+
+    A constant for derivatives, and a tensor's own choice, so that `torch.func` and `torch.compile` go through.
+
+    Args:
+        v: Vectors, shape [..., P].
+
+    Returns:
+        Scales, shape [..., 1].
+    """
+    low, high, least, most = SCALES.get(v.dtype, SCALES[torch.float32])
+    norm = torch.linalg.vector_norm(v.detach(), dim=-1, keepdim=True)
+    return (norm / norm.clamp(low, high)).clamp(least, most)
+
+
+def _inverse_norm(v: Tensor) -> Tensor:
+    """1/‖v‖ of vectors [..., P] that `square_scale` has scaled, [..., 1]; 0 where v is zero, and so its derivative."""
+    norm = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    return norm.sign() / norm.clamp(min=torch.finfo(v.dtype).tiny)  # which only zero is shorter than
+
+
 def perturbation(g: Tensor, rho: float, p: float = 2.0) -> Tensor:
     """The SAM perturbation ê = ρ sign(g) |g|^(q−1) / (‖g‖_q^q)^(1/p) (Foret et al. 2021, Eq. 2).
 
@@ -46,12 +78,12 @@ def perturbation(g: Tensor, rho: float, p: float = 2.0) -> Tensor:
     tensor([ 0.5000, -0.5000])
     """
     if p == 2:
-        norm = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
-        return g * (rho / (norm + (norm == 0)))
+        scaled = g / square_scale(g)  # ê does not depend on the scale of g
+        return scaled * (_inverse_norm(scaled) * rho)
     if math.isinf(p):
         return rho * torch.sign(g)
     top = g.detach().abs().amax(-1, keepdim=True)
-    scaled = g / torch.where(top > 0, top, 1.0)  # ê does not depend on the scale of g, and powers of it overflow
+    scaled = g / torch.where(top > 0, top, 1.0)  # powers of g itself would overflow
     if p == 1:
         largest = (scaled.detach().abs() >= 1).to(g.dtype)
         return rho * torch.sign(g) * largest / largest.sum(-1, keepdim=True).clamp(min=1)
@@ -85,15 +117,19 @@ def perturbation_derivative(g: Tensor, v: Tensor, rho: float, p: float = 2.0) ->
     if math.isinf(p) or p == 1:
         return torch.zeros_like(v)
     if p == 2:
-        length = torch.linalg.vector_norm(g)
-        inverse = (1 / length).nan_to_num(posinf=0.0)
-        unit = g * inverse
+        scale = square_scale(g)
+        scaled = g / scale
+        inverse = _inverse_norm(scaled)
+        unit = scaled * inverse
         along = unit @ v
-        return (rho * inverse) * (v - (unit * along if v.ndim == 1 else torch.outer(unit, along)))
+        product = (rho * inverse) * (v - (unit * along if v.ndim == 1 else torch.outer(unit, along)))
+        return product.div_(scale)  # at the end: ρ/‖g‖ alone may be larger than any number
     columns = v if v.ndim == 2 else v[:, None]
     q = p / (p - 1)
     top = g.abs().amax()
     scale = torch.where(top > 0, top, 1.0)
+    low, high, _, _ = SCALES.get(g.dtype, SCALES[torch.float32])
+    ordinary = scale.clamp(low, high)  # what is left of the scale comes at the end, as for p = 2
     a = (g / scale).abs()
     norm = torch.linalg.vector_norm(a, q)  # ‖g‖_q = scale · norm
     norm = torch.where(norm > 0, norm, 1.0)
@@ -101,5 +137,6 @@ def perturbation_derivative(g: Tensor, v: Tensor, rho: float, p: float = 2.0) ->
     ratio = torch.where(nonzero, a / norm, 1.0)
     d = torch.where(nonzero, ratio ** (q - 2), 0.0)
     u = torch.where(nonzero, torch.sign(g) * ratio ** (q - 1), 0.0)
-    product = (rho * (q - 1) / (scale * norm)) * (d[:, None] * columns - torch.outer(u, u @ columns))
+    product = (rho * (q - 1) / (ordinary * norm)) * (d[:, None] * columns - torch.outer(u, u @ columns))
+    product.div_(scale / ordinary)
     return product if v.ndim == 2 else product[:, 0]

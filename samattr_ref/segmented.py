@@ -17,10 +17,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from samattr_ref.chunking import fits
 from samattr_ref.implicit import Form, ImplicitOptions, ImplicitSystem
 from samattr_ref.run import Run
-from samattr_ref.solvers import DENSE_LIMIT, dense_bytes
 from samattr_ref.training import segment_bounds
 from samattr_ref.trajectory import effective_step_sizes, segments
 
@@ -55,7 +53,7 @@ def reverse_segments(run: Run, directions: Tensor, checkpoints: int, curvature: 
 def _powers(system: ImplicitSystem, a: Tensor, eta: float, steps: int) -> tuple[Tensor, Tensor]:
     """(I − η Aᵀ)^K a and η Σ_{j<K} (I − η Aᵀ)^j a, [P, m] each, a product a step."""
     product = system.transpose_product
-    if system.size <= DENSE_LIMIT and fits(dense_bytes(system.size)):
+    if system.by_matrix:
         transposed = system.dense().T.to(a)
 
         def product(v: Tensor) -> Tensor:

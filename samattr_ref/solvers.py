@@ -203,9 +203,7 @@ def solve(
     Raises:
         SolverError: if there is no solver of that name.
     """
-    if solver == "auto":
-        small = system.size <= DENSE_LIMIT and fits(dense_bytes(system.size))
-        solver = "dense" if small else "cg" if system.symmetric else "gmres"
+    solver = resolved(solver, system.size, system.symmetric)
     tolerance = TOLERANCE[b.dtype] if tolerance is None else tolerance
     preconditioner = preconditioner or _Identity()
     if solver == "dense":
@@ -217,6 +215,15 @@ def solve(
     if solver == "neumann":
         return _neumann(system, b, tolerance, order, scale)
     raise SolverError(str(unknown_name("solver", solver, ["auto", "dense", "cg", "gmres", "neumann"])))
+
+
+def resolved(solver: str, size: int, symmetric: bool) -> str:
+    """The solver that is meant for a matrix of that size, by its own name where it is not `auto`, see `solve`."""
+    if solver != "auto":
+        return solver
+    if size <= DENSE_LIMIT and fits(dense_bytes(size)):
+        return "dense"
+    return "cg" if symmetric else "gmres"
 
 
 def relative_residual(product: Callable[[Tensor], Tensor], x: Tensor, b: Tensor) -> float:

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from samattr_ref.errors import SamattrError, unknown_name
-from samattr_ref.sam import check_radius, perturbation, perturbation_derivative
+from samattr_ref.kinds import checked
+from samattr_ref.sam import check_radius, perturbation, perturbation_derivative, square_scale
 from samattr_ref.seeds import stream
 
 
@@ -30,6 +31,7 @@ class Draw(NamedTuple):
 NOTHING = Draw()
 
 
+@checked
 @dataclass(frozen=True)
 class Sam:
     """SAM itself (Foret et al. 2021): ê of the p-norm, G = g̃."""
@@ -63,6 +65,7 @@ class Sam:
 SAM = Sam()
 
 
+@checked
 @dataclass(frozen=True)
 class Asam(Sam):
     """ASAM (Kwon et al. 2021, Eq. 6): ê = ρ T² g/‖T g‖ with T = |ω| + ξ, a radius in units of the parameters' size.
@@ -82,9 +85,10 @@ class Asam(Sam):
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
         """ê of ASAM."""
         T = omega.abs() + self.xi
-        return T * perturbation(T * g, rho)
+        return T * perturbation(T * (g / square_scale(g)), rho)
 
 
+@checked
 @dataclass(frozen=True)
 class FisherSam(Sam):
     """Fisher-SAM (Kim et al. 2022, Eq. 8): ê = ρ F⁻¹ g/√(gᵀ F⁻¹ g) with the diagonal F = 1 + η g² of the batch.
@@ -103,10 +107,19 @@ class FisherSam(Sam):
 
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
         """ê of Fisher-SAM."""
-        root = (1 + self.eta * g * g).rsqrt()
+        root = self._inverse_root(g)
         return root * perturbation(root * g, rho)
 
+    def _inverse_root(self, g: Tensor) -> Tensor:
+        """1/√F; where g² would overflow, F is η g² to rounding, and 1/√F falls as 1/|g| does."""
+        most = torch.finfo(g.dtype).max
+        largest = min(most, most**0.375 / math.sqrt(self.eta)) if self.eta else most
+        near = g.clamp(-largest, largest)
+        far = g.abs().clamp(min=largest)
+        return (1 + self.eta * near * near).rsqrt() * (far.clamp(max=largest) / far)
 
+
+@checked
 @dataclass(frozen=True)
 class FriendlySam(Sam):
     """Friendly-SAM (Li et al. 2024, Algorithm 1): ê along g − σ m, the batch's own part of the gradient.
@@ -131,13 +144,15 @@ class FriendlySam(Sam):
 
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
         """ê of Friendly-SAM."""
-        return perturbation(g - self.sigma * memory, rho)
+        scale = square_scale(torch.maximum(g.abs(), memory.abs()))  # σ m may round to nothing, or overflow
+        return perturbation(g / scale - self.sigma * (memory / scale), rho)
 
     def remember(self, memory: Tensor, g: Tensor, draw: Draw) -> Tensor:
         """The moving average with g in it."""
         return g if draw.first else self.decay * memory + (1 - self.decay) * g
 
 
+@checked
 @dataclass(frozen=True)
 class Esam(Sam):
     """ESAM (Du et al. 2022): ê on a random part of the parameters, g̃ of the points whose loss it raises most.
@@ -179,6 +194,7 @@ class Esam(Sam):
         return chosen * (size / count)
 
 
+@checked
 @dataclass(frozen=True)
 class Gsam(Sam):
     """GSAM (Zhuang et al. 2022, Algorithm 1): G = g̃ − α g_⊥, g_⊥ the part of g that is orthogonal to g̃.
@@ -196,9 +212,11 @@ class Gsam(Sam):
 
     def combine(self, g: Tensor, perturbed: Tensor) -> Tensor:
         """G of GSAM."""
-        square = (perturbed * perturbed).sum(-1, keepdim=True)
-        along = (g * perturbed).sum(-1, keepdim=True) / torch.where(square > 0, square, 1.0)
-        return perturbed - self.alpha * (g - along * perturbed)
+        scale, other = square_scale(g), square_scale(perturbed)
+        line = perturbed / other
+        square = (line * line).sum(-1, keepdim=True)
+        along = (g / scale * line).sum(-1, keepdim=True) / torch.where(square > 0, square, 1.0)
+        return perturbed - self.alpha * (g - scale * (along * line))
 
 
 VARIANTS: dict[str, type[Sam]] = {v.name: v for v in (Sam, Asam, FisherSam, FriendlySam, Esam, Gsam)}

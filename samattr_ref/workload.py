@@ -28,7 +28,7 @@ from samattr_ref.data import (
 from samattr_ref.device import device
 from samattr_ref.errors import SamattrError, first_line, unknown_name
 from samattr_ref.fingerprint import Fingerprint, fingerprint
-from samattr_ref.kinds import Option
+from samattr_ref.kinds import Option, checked, unknown_setting
 from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
 from samattr_ref.network import prepared
 from samattr_ref.objective import Objective
@@ -44,6 +44,7 @@ RUN_VERSION = 5
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+@checked
 @dataclass(frozen=True)
 class SamRecipe:
     """How a network is trained: SAM with SGD.
@@ -81,8 +82,8 @@ class SamRecipe:
         Rule(self.rho, self.p, self.momentum, self.variant)
         if self.steps < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise SamattrError(f"steps and batch_size must be at least 1, not {self.steps} and {self.batch_size}")
-        if not (self.learning_rate > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
-            raise SamattrError("learning_rate must be > 0, momentum in [0, 1) and weight_decay >= 0")
+        if not (0 < self.learning_rate < math.inf and 0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
+            raise SamattrError("learning_rate must be > 0, momentum in [0, 1) and weight_decay >= 0, and all finite")
         if self.warmup < 0:
             raise SamattrError(f"warmup must be at least 0, not {self.warmup}")
         if self.schedule not in ("constant", "cosine", "linear"):
@@ -131,6 +132,7 @@ class SamRecipe:
             yield torch.nn.functional.pad(row, (0, size - len(row)), value=-1)
 
 
+@checked
 @dataclass(frozen=True)
 class Workload:
     """A named attribution problem: which training points made this network what it is?
@@ -156,6 +158,10 @@ class Workload:
     training_seed: int | None = None
 
     def __post_init__(self) -> None:
+        _check_part("data", self.data, "load", "load(seed) that returns sr.Splits, such as sr.Digits()")
+        _check_part("model", self.model, "build", "build(input_shape, n_classes), such as sr.MLP()")
+        if not isinstance(self.recipe, SamRecipe):
+            raise SamattrError(f"recipe must be a SamRecipe, such as sr.SamRecipe(), not {type(self.recipe).__name__}")
         if self.dtype not in DTYPES:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.n_removed is not None and self.n_removed < 2:
@@ -254,6 +260,17 @@ class Workload:
         return workload
 
 
+def _check_part(name: str, part: Any, method: str, wanted: str) -> None:
+    """Refuse what is no data source or model recipe, before its first use says so in a traceback."""
+    if isinstance(part, type):
+        raise SamattrError(f"{name} must be an instance, not the class {part.__name__}: give {part.__name__}(...)")
+    if not callable(getattr(part, method, None)):
+        module = isinstance(part, torch.nn.Module)
+        what = "a module itself" if module else type(part).__name__
+        hint = ": wrap it in a frozen dataclass whose build returns a fresh one" if module else ""
+        raise SamattrError(f"{name} must have a method {wanted}; {what} has none{hint}")
+
+
 def _override(workload: Workload, name: str, value: Any) -> Workload:
     if isinstance(workload.data, Features):  # what has a name is beneath it
         beneath = _override(replace(workload, data=workload.data.source), name, value)
@@ -272,15 +289,13 @@ def _override(workload: Workload, name: str, value: Any) -> Workload:
         if name in names:
             return replace(workload, **{part: _with(old, name, value)})
         known += names
-    raise unknown_name("workload setting", name, ["dtype", "n_removed", "training_seed", *known, *own])
+    raise unknown_setting("workload setting", name, ["dtype", "n_removed", "training_seed", *known, *own])
 
 
 def _with(part: Any, name: str, value: Any) -> Any:
     """A dataclass with another value of a field, if it is of the field's kind."""
     old = getattr(part, name)
-    setting = Option.declared(old, next(f.type for f in fields(part) if f.name == name))
-    if not setting.takes(value):
-        raise SamattrError(f"{name} cannot be {value!r}: it takes {setting}, by default {old!r}")
+    Option.declared(old, next(f.type for f in fields(part) if f.name == name)).check(name, value)
     return replace(part, **{name: value})
 
 

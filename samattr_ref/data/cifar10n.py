@@ -12,6 +12,7 @@ from samattr_ref.data.image_set import ImageSet
 from samattr_ref.data.images import open_cifar10
 from samattr_ref.data.sizes import Sizes, make_splits
 from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.kinds import checked
 
 TABLE, ORIGINAL = "cifar10n.csv", "CIFAR-10_human.pt"
 
@@ -26,6 +27,7 @@ LABELS = {
 """Our names of the label sets, and those of the original file."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class CIFAR10N(Sizes):
     """CIFAR-10 with human labels on the training points: real label noise in place of a synthetic one.

@@ -6,8 +6,10 @@ import torch
 
 from samattr_ref.data.examples import Examples, Splits
 from samattr_ref.data.sizes import Sizes, make_splits
+from samattr_ref.kinds import checked
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Digits(Sizes):
     """The 1,797 8x8 handwritten digits that scikit-learn ships, scaled to [0, 1]."""

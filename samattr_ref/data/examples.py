@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from samattr_ref.errors import SamattrError
+from samattr_ref.errors import SamattrError, first_line
+from samattr_ref.kinds import checked
 from samattr_ref.seeds import stream, tensor_digest
 
 
@@ -14,13 +17,17 @@ from samattr_ref.seeds import stream, tensor_digest
 class Examples:
     """Labelled examples; as queries, one query each, or pooled into a single one.
 
+    Arrays and lists are made tensors.
+
     Attributes:
-        x: Inputs [b, ...], floating point and finite.
-        y: Class indices [b], int64.
+        x: Inputs [b, ...]: floating point and finite; pixels as uint8 or bool, which `to` makes floating point; or
+            other whole numbers, as int64, which stay what they are for networks that embed them.
+        y: Class indices [b], as int64 whatever integers or bools they are given as.
         pooled: Whether the examples stand for one query whose loss is the mean of theirs.
 
     Raises:
-        SamattrError: if the shapes do not go together, the set is empty, or an input is not finite.
+        SamattrError: if the shapes do not go together, the set is empty, an input is not finite, or labels are other
+            than class indices.
     """
 
     x: Tensor
@@ -28,12 +35,14 @@ class Examples:
     pooled: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "x", _inputs(self.x))
+        object.__setattr__(self, "y", _labels(self.y))
         if self.x.ndim < 2 or self.y.ndim != 1 or len(self.x) != len(self.y):
             shapes = f"{list(self.x.shape)} and {list(self.y.shape)}"
             raise SamattrError(f"examples need inputs [b, ...] and labels [b], not shapes {shapes}")
         if len(self.x) == 0:
             raise SamattrError("the set of examples is empty")
-        if self.y.is_floating_point() or int(self.y.min()) < 0:
+        if int(self.y.min()) < 0:
             raise SamattrError("labels must be class indices: whole numbers >= 0")
         bad = (~torch.isfinite(self.x)).flatten(1).any(1).nonzero()
         if len(bad):
@@ -54,10 +63,45 @@ class Examples:
         return Examples(self.x[indices], self.y[indices])
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Examples":
-        """The examples on a device, the inputs in that dtype."""
-        return Examples(self.x.to(device, dtype), self.y.to(device), self.pooled)
+        """The examples on a device, the inputs in that dtype unless they are whole numbers to embed."""
+        x = self.x.to(device) if self.x.dtype == torch.int64 else self.x.to(device, dtype)
+        return Examples(x, self.y.to(device), self.pooled)
 
 
+def _tensor(values: Any, what: str) -> Tensor:
+    """What a user gives as a dense tensor of numbers."""
+    try:
+        tensor = torch.as_tensor(values)
+    except Exception as error:  # whatever objects that are no numbers raise
+        raise SamattrError(f"{what} must be a tensor, an array or lists of numbers: {first_line(error)}") from error
+    if tensor.layout != torch.strided or tensor.is_nested:
+        raise SamattrError(f"{what} must be one dense tensor: call to_dense() on a sparse one")
+    if tensor.is_complex():
+        raise SamattrError(f"{what} must be real numbers, not {_described(tensor)}")
+    return tensor
+
+
+def _inputs(values: Any) -> Tensor:
+    """Inputs in a dtype that computations take: pixels as they are, other whole numbers as int64."""
+    x = _tensor(values, "inputs")
+    return x if x.is_floating_point() or x.dtype in (torch.uint8, torch.bool) else x.to(torch.int64)
+
+
+def _labels(values: Any) -> Tensor:
+    """Class indices as int64."""
+    y = _tensor(values, "labels")
+    if y.is_floating_point() or y.ndim == 2:
+        raise SamattrError(
+            f"labels are {_described(y)}: soft and multi-label targets are not supported, class indices [b] are"
+        )
+    return y.to(torch.int64)
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+@checked
 @dataclass(frozen=True)
 class LabelNoise:
     """Wrong labels for some training points, each drawn evenly from the other classes.
@@ -77,16 +121,30 @@ class LabelNoise:
             raise SamattrError(f"the label noise fraction must lie in [0, 1], not {self.fraction}")
 
     def apply(self, labels: Tensor, n_classes: int, seed: int) -> tuple[Tensor, Tensor]:
-        """The noisy labels [n] and the mask [n] of the points whose label is wrong."""
+        """The noisy labels [n] and the mask [n] of the points whose label is wrong.
+
+        Raises:
+            SamattrError: if a point is named that is not there, or there is no other class.
+        """
+        if n_classes < 2:
+            raise SamattrError(
+                f"label noise needs another class to draw from, and there is {n_classes}: set noise to None"
+            )
         generator = stream(seed if self.seed is None else self.seed, "label noise")
         order = torch.randperm(len(labels), generator=generator)
-        chosen = order[: round(self.fraction * len(labels))] if self.indices is None else torch.tensor(self.indices)
+        chosen = order[: round(self.fraction * len(labels))]
+        if self.indices is not None:
+            chosen = torch.tensor(self.indices, dtype=torch.int64)
         if len(chosen) and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(labels)):
             raise SamattrError(f"label noise names a training point outside 0..{len(labels) - 1}")
         shift = torch.randint(1, n_classes, (len(labels),), generator=generator)
         mask = torch.zeros(len(labels), dtype=torch.bool)
         mask[chosen] = True
         return torch.where(mask, (labels + shift) % n_classes, labels), mask
+
+
+SETS = ("train", "queries", "tuning", "validation")
+"""The sets of a workload, in this order wherever they are listed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +157,12 @@ class Splits:
         tuning: Held-out queries: damping and the like are chosen on them, never on `queries`.
         validation: The set that Influence Scores average over.
         noisy: Mask [n_train] of the training points with a wrong label.
-        n_classes: Number of classes.
+        n_classes: Number of classes, at least 2.
         clean: The right labels [n_train] of the training points, where they are known.
+
+    Raises:
+        SamattrError: if a set is none, a label is outside the classes, or the mask or the right labels are not one a
+            training point.
     """
 
     train: Examples
@@ -110,6 +172,26 @@ class Splits:
     noisy: Tensor
     n_classes: int
     clean: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.n_classes, Integral) and not isinstance(self.n_classes, bool)
+        if not whole or self.n_classes < 2:
+            raise SamattrError(f"n_classes must be a whole number of at least 2, not {self.n_classes!r}")
+        for name in SETS:
+            part = getattr(self, name)
+            if not isinstance(part, Examples):
+                raise SamattrError(f"the set '{name}' must be Examples, not {type(part).__name__}")
+            if (label := int(part.y.max())) >= self.n_classes:
+                raise SamattrError(f"the set '{name}' has a label {label}, outside the {self.n_classes} classes")
+        n = len(self.train.x)
+        noisy = _tensor(self.noisy, "the mask 'noisy'")
+        if noisy.dtype != torch.bool or list(noisy.shape) != [n]:
+            raise SamattrError(f"'noisy' must be a mask of the training points, bool [{n}], not {_described(noisy)}")
+        object.__setattr__(self, "noisy", noisy)
+        if self.clean is not None:
+            object.__setattr__(self, "clean", _labels(self.clean))
+            if len(self.clean) != n:
+                raise SamattrError(f"'clean' must be the labels [{n}] of the training points, not of {len(self.clean)}")
 
     @cached_property
     def digest(self) -> str:
@@ -125,5 +207,5 @@ class Splits:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Splits":
         """The sets on a device, the inputs in that dtype."""
-        sets = {name: getattr(self, name).to(device, dtype) for name in ("train", "queries", "tuning", "validation")}
+        sets = {name: getattr(self, name).to(device, dtype) for name in SETS}
         return replace(self, **sets)

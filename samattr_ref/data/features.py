@@ -11,6 +11,7 @@ from samattr_ref.data.sizes import DataSource
 from samattr_ref.device import device
 from samattr_ref.errors import SamattrError
 from samattr_ref.fingerprint import fingerprint
+from samattr_ref.kinds import checked
 from samattr_ref.models import ModelRecipe
 from samattr_ref.proof import check_behaviour, refuse_layers
 from samattr_ref.seeds import seeded
@@ -20,6 +21,7 @@ TOGETHER = 256
 """So many points go through the backbone at once."""
 
 
+@checked
 @dataclass(frozen=True)
 class Features:
     """Another data source's sets as the outputs of a frozen network, computed once for each point.

@@ -12,10 +12,12 @@ from samattr_ref.data.folder import class_files, image_folder, open_torchvision
 from samattr_ref.data.image_set import SUFFIXES, ImageSet, from_arrays, from_files
 from samattr_ref.data.sizes import Sizes, make_splits
 from samattr_ref.errors import unknown_name
+from samattr_ref.kinds import checked
 
 DIGITS = ("MNIST", "FashionMNIST")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionDigits(Sizes):
     """MNIST or Fashion-MNIST as torchvision reads them, a seeded subset, scaled to [0, 1].
@@ -43,6 +45,7 @@ class TorchvisionDigits(Sizes):
         return split_images(self, train, test, seed)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class CIFAR10(Sizes):
     """CIFAR-10, a seeded subset, scaled to [-1, 1].
@@ -57,6 +60,7 @@ class CIFAR10(Sizes):
         return split_images(self, *open_cifar10(), seed)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class CIFAR100(Sizes):
     """CIFAR-100 with its 100 fine labels, a seeded subset, scaled to [-1, 1].

@@ -8,10 +8,12 @@ from samattr_ref.data.folder import class_files, data_folder, read_table
 from samattr_ref.data.image_set import SUFFIXES, from_files
 from samattr_ref.data.sizes import Sizes, make_splits
 from samattr_ref.errors import SamattrError
+from samattr_ref.kinds import checked
 
 PARTS = ("train", "val", "test")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class MiniImageNet(Sizes):
     """mini-ImageNet as one pool of images, a seeded subset, resized to squares and scaled to [-1, 1].

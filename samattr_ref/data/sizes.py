@@ -8,6 +8,7 @@ from torch import Tensor
 
 from samattr_ref.data.examples import Examples, LabelNoise, Splits
 from samattr_ref.errors import SamattrError
+from samattr_ref.kinds import checked
 from samattr_ref.seeds import stream
 
 
@@ -18,6 +19,7 @@ class DataSource(Protocol):
         """The sets for that seed."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
     """How many points each set gets, drawn without overlap by the workload's seed.

@@ -6,8 +6,10 @@ import torch
 
 from samattr_ref.data.examples import Examples, Splits
 from samattr_ref.data.sizes import Sizes, make_splits
+from samattr_ref.kinds import checked
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BreastCancer(Sizes):
     """The Wisconsin breast cancer data that scikit-learn ships: 569 tumours, 30 measurements, malignant (0) or benign.

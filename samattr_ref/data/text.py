@@ -13,6 +13,7 @@ from samattr_ref.data.examples import Examples, Splits
 from samattr_ref.data.folder import class_files, data_folder
 from samattr_ref.data.sizes import Sizes, make_splits
 from samattr_ref.errors import SamattrError
+from samattr_ref.kinds import checked
 
 PACKAGES = ("asyncio", "email", "importlib", "logging", "unittest", "xml")
 """The standard library's packages with the most docstrings that every supported version has."""
@@ -21,6 +22,7 @@ MOST, FEWEST_WORDS = 300, 8
 """Docstrings of one package at most, and words of a docstring at least."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Texts(Sizes):
     """What the sets of texts share.
@@ -40,6 +42,7 @@ class Texts(Sizes):
             raise SamattrError(f"vocabulary must be at least 1, not {self.vocabulary}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Docstrings(Texts):
     """Which of six packages of Python's standard library does a docstring come from?
@@ -64,6 +67,7 @@ class Docstrings(Texts):
         return _bag_splits(self, [[texts[i] for i in part.tolist()] for part in train + others], list(PACKAGES), seed)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class TextFolder(Texts):
     """Text files in folders named for their classes, such as 20 Newsgroups.

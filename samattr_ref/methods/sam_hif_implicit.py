@@ -18,6 +18,7 @@ from samattr_ref.chunking import chunk_length, in_chunks
 from samattr_ref.data import Examples
 from samattr_ref.errors import SamattrError
 from samattr_ref.implicit import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
+from samattr_ref.kinds import checked
 from samattr_ref.newton import NewtonStep, loss_changes
 from samattr_ref.registry import method
 from samattr_ref.run import Run
@@ -26,6 +27,7 @@ from samattr_ref.scores import Scores
 FORM = Form(perturbed=True, coupled=True, removal=True)
 
 
+@checked
 @dataclass(frozen=True)
 class NewtonOptions(ImplicitOptions):
     """`ImplicitOptions`, and whether to take a Newton step.

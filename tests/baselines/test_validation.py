@@ -11,7 +11,7 @@ import baselines
 import samattr_ref as sr
 from baselines import metrics, validation
 from baselines.validation import find_validation
-from samattr_ref import registry
+from samattr_ref import implicit, registry
 from samattr_ref.implicit import Form, implicit_method
 from tests.conftest import small
 
@@ -60,6 +60,26 @@ def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
         for options in tuning
     )
     assert result.diagnostics["tuning"]["tuning_spearman"] == pytest.approx(best)
+
+
+def test_dampings_are_chosen_from_one_solution_to_the_next_and_nothing_after_them_is(monkeypatch):
+    run = sr.train(small("digits-mlp"))
+    truth, solve, starts = baselines.leave_one_out(run), implicit.solve, []
+    monkeypatch.setattr(implicit, "solve", lambda *a, start, **o: starts.append(start) or solve(*a, start=start, **o))
+    given = {"solver": "cg", "curvature": "gauss-newton", "max_iterations": 5000}
+    method = sr.methods()["sam-if"]
+    dampings = len(method.tune["damping"])
+    tuned = []
+    for _ in range(2):
+        starts.clear()
+        chosen, tuning = validation.tune(method, truth, given)
+        tuned.append((chosen, tuning["tuning_spearman"]))
+        assert [start is not None for start in starts] == [False] + [True] * (dampings - 1 - tuning["failed"])
+    assert tuned[0] == tuned[1]
+    starts.clear()
+    after = sr.attribute(run, "sam-if", run.splits.tuning, **chosen).values
+    assert starts == [None]
+    assert torch.equal(after, sr.attribute(replace(run), "sam-if", run.splits.tuning, **chosen).values)
 
 
 def test_what_a_method_does_not_define_is_null():

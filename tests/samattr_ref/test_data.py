@@ -87,6 +87,118 @@ def test_bad_examples_are_refused(x, y, said):
         Examples(x, y)
 
 
+X, Y = torch.rand(4, 3), torch.tensor([2, 0, 1, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16])
+def test_labels_of_every_whole_type_are_class_indices(dtype):
+    examples = Examples(X, Y.to(dtype))
+    assert examples.y.dtype == torch.int64
+    assert torch.equal(examples.y, Y)
+    two = Examples(X, Y > 0)
+    assert torch.equal(two.y, torch.tensor([1, 0, 1, 1]))
+    assert torch.equal(torch.eye(2)[two.y].argmax(1), two.y)  # as indices, not as a mask
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (torch.rand(4, 3), r"labels are float32 \[4, 3\]: soft and multi-label targets are not supported"),
+        (torch.rand(4), r"labels are float32 \[4\]: soft and multi-label targets are not supported"),
+        (torch.ones(4, 3, dtype=torch.bool), r"labels are bool \[4, 3\]: .* class indices \[b\] are"),
+        (torch.ones(4, 1, dtype=torch.int64), r"labels are int64 \[4, 1\]: .* class indices \[b\] are"),
+        (Y.to_sparse(), "labels must be one dense tensor"),
+        (Y + 0j, r"labels must be real numbers, not complex64 \[4\]"),
+        (["a", "b", "c", "a"], "labels must be a tensor, an array or lists of numbers"),
+        (-Y, "whole numbers >= 0"),
+    ],
+)
+def test_labels_that_are_no_class_indices_are_one_line(y, said):
+    with pytest.raises(sr.SamattrError, match=said) as caught:
+        Examples(X, y)
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_and_lists_are_examples():
+    for x, y in ((X.numpy(), Y.numpy()), (X.tolist(), Y.tolist()), (X.numpy(), Y.to(torch.uint8).numpy())):
+        examples = Examples(x, y)
+        assert torch.equal(examples.x, X)
+        assert torch.equal(examples.y, Y)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint16])
+def test_tokens_stay_whole_numbers(dtype):
+    tokens = torch.tensor([[5, 0, 2], [1, 1, 6]]).to(dtype)
+    examples = Examples(tokens, [0, 1]).to("cpu", torch.float64)
+    assert examples.x.dtype == torch.int64
+    assert torch.equal(examples.x, tokens.to(torch.int64))
+    assert examples.pool().take(torch.tensor([1])).x.tolist() == [[1, 1, 6]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("pixels", [torch.uint8, torch.bool, torch.float16])
+def test_pixels_take_the_dtype_of_the_network(pixels, dtype):
+    examples = Examples(torch.tensor([[1, 0, 1], [0, 0, 1]]).to(pixels), [0, 1])
+    assert torch.equal(examples.to("cpu", dtype).x, torch.tensor([[1, 0, 1], [0, 0, 1]], dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (X + 0j, r"inputs must be real numbers, not complex64 \[4, 3\]"),
+        (X.to_sparse(), r"inputs must be one dense tensor: call to_dense\(\) on a sparse one"),
+        ([[1.0, 2.0], [3.0]], "inputs must be a tensor, an array or lists of numbers"),
+        (np.array([["a"], ["b"]]), "inputs must be a tensor, an array or lists of numbers"),
+        (None, "inputs must be a tensor, an array or lists of numbers"),
+        (X[:, 0], r"inputs \[b, ...\] and labels \[b\], not shapes \[4\] and \[4\]"),
+    ],
+)
+def test_inputs_that_no_network_reads_are_one_line(x, said):
+    with pytest.raises(sr.SamattrError, match=said) as caught:
+        Examples(x, Y)
+    assert "\n" not in str(caught.value)
+
+
+def splits(**settings):
+    """Four sets of two points of three classes each."""
+    sets = {name: Examples(torch.zeros(2, 3), [0, 2]) for name in ("train", "queries", "tuning", "validation")}
+    return sr.Splits(**(sets | {"noisy": torch.zeros(2, dtype=torch.bool), "n_classes": 3} | settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"queries": X}, "the set 'queries' must be Examples, not Tensor"),
+        ({"validation": None}, "the set 'validation' must be Examples, not NoneType"),
+        ({"n_classes": 1}, "n_classes must be a whole number of at least 2, not 1"),
+        ({"n_classes": 3.0}, "n_classes must be a whole number of at least 2, not 3.0"),
+        ({"n_classes": True}, "n_classes must be a whole number of at least 2, not True"),
+        ({"n_classes": 2}, "the set 'train' has a label 2, outside the 2 classes"),
+        ({"tuning": Examples(X, Y + 3)}, "the set 'tuning' has a label 5, outside the 3 classes"),
+        ({"noisy": torch.zeros(3, dtype=torch.bool)}, r"a mask of the training points, bool \[2\], not bool \[3\]"),
+        ({"noisy": torch.zeros(2)}, r"a mask of the training points, bool \[2\], not float32 \[2\]"),
+        ({"noisy": None}, "the mask 'noisy' must be a tensor"),
+        ({"clean": torch.zeros(3, dtype=torch.int64)}, r"'clean' must be the labels \[2\] .* not of 3"),
+        ({"clean": torch.zeros(2)}, "soft and multi-label targets"),
+    ],
+)
+def test_sets_that_do_not_go_together_are_one_line(settings, said):
+    with pytest.raises(sr.SamattrError, match=said) as caught:
+        splits(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_sets_of_arrays_are_sets():
+    assert splits(noisy=np.array([True, False]), clean=[0, 1]).clean.tolist() == [0, 1]
+    assert splits(n_classes=np.int64(3)).digest == splits().digest
+
+
+def test_noise_needs_a_second_class():
+    with pytest.raises(sr.SamattrError, match="needs another class to draw from, and there is 1: set noise to None"):
+        LabelNoise().apply(torch.zeros(10, dtype=torch.int64), 1, seed=0)
+    assert not LabelNoise(indices=()).apply(torch.arange(4), 4, seed=0)[1].any()
+
+
 def test_a_missing_data_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("SAMATTR_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(sr.SamattrError, match="is not a folder"):

@@ -12,7 +12,7 @@ import torch
 
 import samattr_ref as sr
 from samattr_ref import implicit
-from samattr_ref.implicit import ImplicitOptions, ImplicitSystem
+from samattr_ref.implicit import ImplicitOptions, ImplicitSystem, warm_starts
 from samattr_ref.methods import sam_hif, sam_hif_implicit
 from samattr_ref.preconditioner import top_eigenvectors
 from samattr_ref.sam import perturbation, perturbation_derivative
@@ -242,7 +242,7 @@ def test_eigenvectors_are_found_once_a_run(flat, monkeypatch):
 
 
 @pytest.mark.parametrize(("form", "solver"), [("sam-if", "cg"), ("sam-hif", "gmres"), ("sam-hif-implicit", "gmres")])
-def test_scores_do_not_depend_on_what_was_solved_before(flat, form, solver, monkeypatch):
+def test_among_dampings_iterations_begin_at_the_latest_solution(flat, form, solver, monkeypatch):
     queries, run, starts = flat.workload.queries, replace(flat), []
 
     def recorded(*given, start, **options):
@@ -261,16 +261,20 @@ def test_scores_do_not_depend_on_what_was_solved_before(flat, form, solver, monk
         (queries.pool(), 0.5, "hessian"),
         (queries.pool(), 0.4, "hessian"),
     ]
-    steps = []
-    for call in calls:
-        fresh = scores_of(replace(flat), *call)
-        with monkeypatch.context() as patch:
-            patch.setattr(implicit, "solve", recorded)
-            found = scores_of(run, *call)
-        assert (found.values - fresh.values).abs().max() < 1e-7 * fresh.values.abs().max()
-        steps.append((found.diagnostics["iterations"], fresh.diagnostics["iterations"]))
+    fresh = [scores_of(replace(flat), *call) for call in calls]
+    with monkeypatch.context() as patch, warm_starts():
+        patch.setattr(implicit, "solve", recorded)
+        found = [scores_of(run, *call) for call in calls]
+    for warm, cold in zip(found, fresh, strict=True):
+        assert (warm.values - cold.values).abs().max() < 1e-7 * cold.values.abs().max()
     assert starts == [False, True, True, False, False, False, True]
-    assert steps[2][0] < 0.2 * steps[2][1]  # the same once more is all but solved
+    # the same once more is all but solved
+    assert found[2].diagnostics["iterations"] < 0.2 * fresh[2].diagnostics["iterations"]
+    monkeypatch.setattr(implicit, "solve", recorded)
+    starts.clear()
+    for call, cold in zip(calls, fresh, strict=True):
+        assert torch.equal(scores_of(run, *call).values, cold.values)
+    assert not any(starts)
 
 
 @pytest.mark.parametrize("first", FORMS)
@@ -282,12 +286,63 @@ def test_no_other_system_takes_a_start(first, monkeypatch):
         monkeypatch.setattr(
             implicit, "solve", lambda *a, start, given=given, **o: given.append(start) or solve(*a, **o)
         )
-        fresh = replace(run)
-        sr.attribute(fresh, first, solver="gmres")
-        sr.attribute(fresh, second, solver="gmres", damping=0.1)
-        sr.parameter_change(fresh, second, [[3]], solver="gmres", damping=0.1)
+        with warm_starts():
+            sr.attribute(run, first, solver="gmres")
+            sr.attribute(run, second, solver="gmres", damping=0.1)
+            sr.parameter_change(run, second, [[3]], solver="gmres", damping=0.1)
+            sr.attribute(replace(run), second, solver="gmres", damping=0.1)
         same = first == second or {first, second} == {"sam-hif", "sam-hif-implicit"}
-        assert [start is not None for start in given] == [False, same, False]
+        assert [start is not None for start in given] == [False, same, False, False]
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    """A float32 run, in which every other order of operations shows."""
+    return sr.train(small("digits-mlp", hidden=(4,), dtype="float32"))
+
+
+GAUSS = {"curvature": "gauss-newton", "damping": 0.1}
+CALLS = [
+    GAUSS | {"solver": "dense"},
+    GAUSS | {"solver": "cg"},
+    GAUSS | {"solver": "cg", "damping": 0.2},
+    GAUSS | {"solver": "cg", "preconditioner_rank": 5, "damping": 0.2},
+    GAUSS | {"solver": "cg", "preconditioner_rank": 5},
+    GAUSS | {"solver": "gmres", "preconditioner_rank": 5},
+    GAUSS | {"solver": "gmres"},
+    GAUSS | {"solver": "gmres", "damping": 0.2},
+    GAUSS | {"solver": "gmres", "memory_bytes": 2**24},
+    GAUSS | {"solver": "neumann"},
+    GAUSS | {"solver": "dense", "batches": 3},
+    GAUSS | {"solver": "gmres", "batches": 3},
+    GAUSS | {"solver": "dense", "batches": 3, "damping": 0.2},
+    {"damping": 1.0},
+    {"damping": 1.0, "memory_bytes": 2**24},
+]
+
+
+@pytest.mark.parametrize("form", [*FORMS, "sam-hif-fast"])
+def test_no_bit_depends_on_what_was_computed_before(coarse, form):
+    def scored(run, call):
+        return sr.attribute(run, form, **call).values
+
+    def changed(run, call):
+        return sr.parameter_change(run, form, [[3], [1, 2]], **call)
+
+    asked = [(ask, call) for call in CALLS for ask in (scored, changed)]
+    fresh = [ask(replace(coarse), call) for ask, call in asked]
+    for order in (range(len(asked)), reversed(range(len(asked)))):
+        run = replace(coarse)
+        for i in order:
+            ask, call = asked[i]
+            assert torch.equal(ask(run, call), fresh[i]), (ask.__name__, call)
+
+
+def test_a_bound_that_is_too_small_is_so_whatever_was_computed_before(coarse):
+    run = replace(coarse)
+    sr.attribute(run, "sam-hif", solver="dense", **GAUSS)
+    with pytest.raises(sr.SamattrError, match="a dense solve, which solver=cg avoids"):
+        sr.attribute(run, "sam-hif", solver="dense", memory_bytes=2**20, **GAUSS)
 
 
 def test_the_factors_of_a_dense_solve_are_kept_for_the_same_matrix(monkeypatch):

@@ -64,6 +64,16 @@ def test_order_of_training_points(run, name):
     torch.testing.assert_close(after, before[order], rtol=1e-10, atol=1e-10 * float(before.abs().max()))
 
 
+def test_no_method_changes_a_bit_of_another():
+    """In float32, where every other order of operations shows."""
+    run, cases = sr.train(small("digits-mlp", hidden=(4,), dtype="float32")), CASES | {"random": {}}
+    fresh = {name: sr.attribute(replace(run), name, **cases[name]).values for name in cases}
+    for names in (list(cases), list(cases)[::-1]):
+        shared = replace(run)
+        for name in names:
+            assert torch.equal(sr.attribute(shared, name, **cases[name]).values, fresh[name]), name
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_order_and_company_of_queries(run, name):
     queries = run.workload.queries

@@ -83,6 +83,37 @@ def test_what_is_not_there_is_named(call, said):
         call()
 
 
+@pytest.mark.parametrize(
+    ("queries", "said"),
+    [
+        (torch.zeros(3, 64), "must be Examples \\(inputs with labels\\), not Tensor"),
+        ([3, 4], "must be Examples \\(inputs with labels\\), not list"),
+        (
+            sr.Examples(torch.zeros(3, 1, 8, 8), [0, 1, 2]),
+            "float32 on cpu, .* reads torch.float64 on cpu: give queries.to",
+        ),
+        (sr.Examples(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), [0, 1, 2]), "uint8 on cpu"),
+        (
+            sr.Examples(torch.zeros(3, 64, dtype=torch.float64), [0, 1, 2]),
+            r"shape \[64\], the network of .* \[1, 8, 8\]",
+        ),
+        (sr.Examples(torch.zeros(3, 1, 8, 8, dtype=torch.float64), [0, 1, 10]), "outside the 10 classes"),
+    ],
+)
+def test_queries_that_the_network_cannot_read_are_one_line(queries, said):
+    run = sr.train(small())
+    for ask in (lambda: sr.attribute(run, "grad-dot", queries), lambda: sr.influence_score(run, "grad-dot", queries)):
+        with pytest.raises(sr.SamattrError, match=said) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_function_may_return_an_array():
+    run = sr.train(small())
+    scores = sr.attribute(run, lambda run, queries: numpy.ones((run.n_train, len(queries))))
+    assert torch.equal(scores.values, torch.ones(60, 7, dtype=torch.float64))
+
+
 def test_a_function_is_a_method_and_other_packages_bring_theirs(monkeypatch):
     run = sr.train(small())
 

@@ -30,7 +30,7 @@ def test_one_long_segment_is_the_implicit_form():
 def test_products_and_the_matrix_give_the_same(monkeypatch):
     run = sr.train(small("digits-mlp", hidden=(6,), steps=10))
     dense = sr.attribute(run, "sam-unrolled", checkpoints=3).values
-    monkeypatch.setattr("samattr_ref.segmented.DENSE_LIMIT", 1)
+    monkeypatch.setattr("samattr_ref.solvers.DENSE_LIMIT", 1)
     torch.testing.assert_close(sr.attribute(run, "sam-unrolled", checkpoints=3).values, dense, rtol=1e-8, atol=1e-12)
 
 

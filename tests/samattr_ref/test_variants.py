@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import pytorch_optimizer
 import torch
@@ -14,6 +15,7 @@ from samattr_ref.step import Batch
 from samattr_ref.unrolled import reverse
 from samattr_ref.variants import NOTHING, VARIANTS, Draw, Point, Rule
 from tests.conftest import small, small_cnn
+from tests.samattr_ref.test_sam import SCALED, WHOLE, times_power
 from tests.samattr_ref.test_unrolled import derivative
 
 NAMES = [name for name in VARIANTS if name != "sam"]
@@ -71,6 +73,58 @@ def test_perturbations_are_their_formulas():
     orthogonal = g - (g @ memory) / (memory @ memory) * memory
     torch.testing.assert_close(G, memory - 0.7 * orthogonal)
     assert abs(float(orthogonal @ memory)) < 1e-12
+
+
+SMALL = 3e-5, 1e-12
+"""Relative errors that count as rounding, float32 and float64."""
+
+
+def close(dtype):
+    return {"rtol": SMALL[dtype == torch.float64], "atol": 0}
+
+
+@pytest.mark.parametrize("variant", [sr.Asam(), sr.FriendlySam(sigma=0.7), sr.Esam()])
+@pytest.mark.parametrize(("dtype", "exponent"), SCALED)
+def test_perturbations_and_their_derivatives_ignore_the_scale_of_the_gradient(dtype, exponent, variant):
+    rule, omega = Rule(0.3, variant=variant), torch.tensor([0.5, -1, 2, 0.1, 0, 3], dtype=dtype)
+    memory = torch.tensor([2, 0, -5, 1, 3, 7])
+
+    def at(exponent):
+        g, m = times_power(WHOLE, dtype, exponent), times_power(memory, dtype, exponent)
+        e = rule.perturb(omega, g, m)
+        point = Point(omega, g[0], m, g[0])
+        return e, rule.push(point, torch.zeros_like(g), g.flip(1), g)[0]
+
+    for found, expected in zip(at(exponent), at(0), strict=True):
+        torch.testing.assert_close(found, expected, **close(dtype))
+
+
+@pytest.mark.parametrize("eta", [0.0, 1e-6, 1.0, 4.0])
+@pytest.mark.parametrize(("dtype", "exponent"), SCALED)
+def test_fisher_sam_is_its_formula_at_every_scale(dtype, exponent, eta):
+    g = times_power(WHOLE[0], dtype, exponent)
+    root = 1 / numpy.hypot(1, math.sqrt(eta) * g.double().numpy())
+    along = root * g.double().numpy()
+    along /= abs(along).max()
+    expected = torch.as_tensor(0.3 * root * along / numpy.linalg.norm(along)).to(dtype)
+    found = sr.FisherSam(eta=eta).perturb(g, g, g, 0.3, 2.0, NOTHING)
+    lost = 4 * torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps  # of numbers too small to hold all digits
+    torch.testing.assert_close(found, expected, **(close(dtype) | {"atol": lost}))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "exponent", "other"),
+    [
+        *[(torch.float32, a, b) for a, b in ((-120, -120), (-120, 0), (0, -120), (100, 100), (100, -100), (-100, 100))],
+        *[(torch.float64, a, b) for a, b in ((-1000, -1000), (-900, 3), (3, -900), (1000, 1000), (900, -900))],
+    ],
+)
+def test_gsam_takes_the_orthogonal_part_at_every_scale(dtype, exponent, other):
+    g, perturbed = WHOLE[0].double(), WHOLE[1].double()
+    orthogonal = g - (g @ perturbed) / (perturbed @ perturbed) * perturbed
+    far, near = times_power(0.2 * orthogonal, dtype, exponent), times_power(WHOLE[1], dtype, other)
+    found = sr.Gsam(alpha=0.2).combine(times_power(WHOLE[0], dtype, exponent), near)
+    torch.testing.assert_close(found, near - far, rtol=SMALL[dtype == torch.float64], atol=0)
 
 
 def test_variants_without_their_own_part_are_sam():

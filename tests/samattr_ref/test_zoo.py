@@ -1,0 +1,172 @@
+"""Every network and data source of the zoo is attributed as the plain oracle says, or refused in one line."""
+
+from dataclasses import replace
+from functools import cached_property
+
+import pytest
+import torch
+
+import samattr_ref as sr
+from baselines.retraining import retrain
+from samattr_ref.training import _Trainer
+from tests.samattr_ref.oracle import (
+    CHECKPOINTS,
+    DAMPING,
+    ORDER,
+    SCALE,
+    Oracle,
+    plain_run,
+    retraining_differences,
+    sample_gradients,
+)
+from tests.samattr_ref.zoo import ZOO, workload_of
+
+RIGHT = [name for name, animal in ZOO.items() if animal.refused is None]
+REFUSED = [name for name, animal in ZOO.items() if animal.refused is not None]
+
+EXACT = {"curvature": "hessian", "damping": DAMPING}
+METHODS = {
+    **dict.fromkeys(("if", "sam-if", "sam-hif", "sam-hif-implicit"), EXACT | {"solver": "dense"}),
+    "sam-hif-fast": EXACT | {"scale": SCALE, "order": ORDER},
+    "tracin-cp": {"checkpoints": CHECKPOINTS},
+    **{name: {} for name in ("tracin", "grad-dot", "sam-gif", "sam-unrolled")},
+}
+GROUPS = [torch.tensor([0]), torch.tensor([3, 17, 38]), torch.arange(5, 13)]
+
+
+def assert_close(found, expected, tolerance=1e-9):
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
+
+
+class Case:
+    """A row that must be right: its run, what the oracle says of it, and its scores once they are asked for."""
+
+    def __init__(self, name):
+        self.animal = ZOO[name]
+        self.workload = workload_of(self.animal)
+        self.run = sr.train(self.workload)
+        self.trained = self.workload, self.run.batches, self.run.step_sizes
+        self._scores = {}
+
+    @cached_property
+    def oracle(self):
+        return Oracle(*self.trained, self.workload.queries)
+
+    @cached_property
+    def retrained(self):
+        """Where the plain run ends without each group."""
+        weights = torch.ones(len(GROUPS), self.run.n_train).to(self.run.parameters)
+        for row, group in zip(weights, GROUPS, strict=True):
+            row[group] = 0
+        return torch.stack([plain_run(*self.trained, row).end for row in weights])
+
+    def scores(self, method):
+        """Of the queries, then of the validation set."""
+        if method not in self._scores:
+            self._scores[method] = [
+                sr.attribute(self.run, method, queries, **METHODS[method]).values
+                for queries in (self.workload.queries, self.run.splits.validation)
+            ]
+        return self._scores[method]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core():
+    """The networks are so small that threads only wait for each other."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="module", params=RIGHT)
+def case(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:  # a store of its own: no other row's run can be found in it
+        patch.setenv("SAMATTR_STORE", str(tmp_path_factory.mktemp("zoo")))
+        yield Case(request.param)
+
+
+def test_every_method_has_options():
+    assert set(METHODS) | {"random"} == set(sr.methods())  # random scores know nothing of the points
+
+
+def test_run_is_the_plain_loop(case):
+    plain = case.oracle.run
+    assert_close(case.run.parameters, plain.end)
+    assert_close(case.run.checkpoints, torch.stack(plain.states))
+
+
+def test_sample_gradients(case):
+    run, plain = case.run, case.oracle.run
+    for examples in (run.train, run.splits.queries):
+        expected = sample_gradients(case.oracle.module, plain.end, examples.x, examples.y)
+        assert_close(run.objective.sample_gradients(plain.end, examples.x, examples.y), expected)
+
+
+@pytest.mark.parametrize("engine", ["loop", "batched", "stacked"])
+def test_retraining(case, engine):
+    torch.set_num_threads(1 if engine == "batched" else 2)  # side by side, none may see another's parameters
+    try:
+        found = retrain(case.run, GROUPS, engine=engine, together=2)
+    except sr.SamattrError as error:
+        if engine == "loop":  # the others are for the networks that they fit
+            raise
+        pytest.skip(str(error))
+    finally:
+        torch.set_num_threads(1)
+    assert_close(found, case.retrained)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores(case, method):
+    assert_close(case.scores(method)[0], case.oracle.scores(method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pooled_queries(case, method):
+    pooled = sr.attribute(case.run, method, case.run.splits.validation.pool(), **METHODS[method]).values
+    assert_close(pooled[:, 0], case.scores(method)[1].mean(1))
+
+
+@pytest.mark.parametrize("method", ["sam-unrolled", "sam-hif"])
+def test_parameter_change(case, method):
+    change = sr.parameter_change(case.run, method, GROUPS, **METHODS[method])
+    along = change @ case.run.query_gradients(case.workload.queries).T
+    assert_close(along, torch.stack([case.scores(method)[0][group].sum(0) for group in GROUPS]))
+
+
+def test_derivative_of_retraining(case):
+    if case.animal.kinks:
+        pytest.skip("finite differences may step over a kink")
+    points = [4, 25]
+    expected = retraining_differences(*case.trained, points, case.workload.queries)
+    assert_close(case.scores("sam-unrolled")[0][points], expected, 1e-5)
+
+
+def test_order_of_methods_and_queries(case):
+    before = {method: case.scores(method) for method in METHODS}
+    fresh = replace(case.run)
+    for method in reversed(METHODS):
+        for queries, first in zip((fresh.splits.validation, case.workload.queries), before[method][::-1], strict=True):
+            assert torch.equal(sr.attribute(fresh, method, queries, **METHODS[method]).values, first), method
+
+
+def test_runs_that_differ_have_other_keys():
+    """The store finds a run by its key: networks that end elsewhere must not share one."""
+    ends = {}
+    for name in RIGHT:
+        workload = workload_of(ZOO[name])
+        batches = workload.recipe.batches(len(workload.splits.train), workload.drawn_by)
+        ends.setdefault(workload.key(), {})[name] = plain_run(workload, batches, workload.recipe.step_sizes()).end
+    for named in ends.values():
+        for name, end in named.items():
+            assert torch.equal(end, next(iter(named.values()))), f"{name} has the key of {next(iter(named))}"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name, fresh_store, monkeypatch):
+    monkeypatch.setattr(_Trainer, "step", lambda *_: pytest.fail("a step was trained"))
+    with pytest.raises(sr.SamattrError, match=ZOO[name].refused) as raised:
+        sr.train(workload_of(ZOO[name]))
+    assert "\n" not in str(raised.value)
+    assert not list(fresh_store.rglob("run.json"))
