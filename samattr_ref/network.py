@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.functional import cross_entropy
 from torch.nn.parameter import UninitializedParameter
 
 from samattr_ref.bound import bind
@@ -115,6 +116,13 @@ class Network:
         finally:
             for parameter, part in zip(trained, before, strict=True):
                 parameter.data.copy_(part)
+
+    def plain_gradient(self, omega: Tensor, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
+        """The mean loss of a batch and its gradient [P] as plain PyTorch takes them, the module holding ω."""
+        with self.holding(omega) as module, torch.enable_grad():
+            loss = cross_entropy(module(x), y)
+            parts = torch.autograd.grad(loss, self.trained, allow_unused=True, materialize_grads=True)
+        return float(loss.detach()), torch.cat([part.reshape(-1) for part in parts])
 
     @contextmanager
     def in_double(self) -> Iterator[None]:

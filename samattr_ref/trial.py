@@ -12,7 +12,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from samattr_ref.layout import Layout
 from samattr_ref.network import Network
@@ -47,20 +46,14 @@ class Trial:
     @cached_property
     def rows(self) -> list[Tensor]:
         """∇ℓ_i(ω) of each point, at each ω: [k, P]."""
-        points = [slice(i, i + 1) for i in range(len(self.x))]
-        return [torch.stack([self.gradient(omega, point) for point in points]) for omega in self.omegas]
+        alone = list(zip(self.x.split(1), self.y.split(1), strict=True))
+        gradient = self.network.plain_gradient
+        return [torch.stack([gradient(omega, x, y)[1] for x, y in alone]) for omega in self.omegas]
 
     @cached_property
     def gradients(self) -> list[Tensor]:
         """The gradient of the mean loss of all points, at each ω: [P]."""
-        return [self.gradient(omega) for omega in self.omegas]
-
-    def gradient(self, omega: Tensor, points: slice = slice(None)) -> Tensor:
-        """The gradient of the mean loss of some of the points by the module's own parameters, [P]."""
-        with self.network.holding(omega) as module, torch.enable_grad():
-            loss = cross_entropy(module(self.x[points]), self.y[points])
-            parts = torch.autograd.grad(loss, self.network.trained, allow_unused=True, materialize_grads=True)
-        return torch.cat([part.reshape(-1) for part in parts])
+        return [self.network.plain_gradient(omega, self.x, self.y)[1] for omega in self.omegas]
 
     def passes(self, rows: Callable[[Tensor], Tensor]) -> bool:
         """Whether what takes ω to ∇ℓ_i(ω) [k, P] is right at every ω."""
