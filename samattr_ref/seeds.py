@@ -43,9 +43,10 @@ def seeded(seed: int, *names: str | int) -> Iterator[None]:
     since all threads share them.
     """
     number = stream_seed(seed, *names)
-    with _seeding, torch.random.fork_rng(devices=[]):
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with _seeding, torch.random.fork_rng(devices):
         numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002 — the global one is what users draw from
-        torch.default_generator.manual_seed(number)
+        torch.manual_seed(number)
         np.random.seed(number % 2**32)  # noqa: NPY002
         random.seed(number)
         try:

@@ -27,7 +27,7 @@ from samattr_ref.seeds import stream_seed
 CHECKPOINTS = 4
 """Of tracin-cp."""
 
-DAMPING, ORDER, SCALE = 1.0, 15, 0.1
+DAMPING, ORDER, SCALE = 1.0, 6, 0.1
 """Of the implicit methods and their series."""
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import samattr_ref as sr
-from baselines.retraining import retrain
+from baselines.retraining import retrain, workers
 from samattr_ref.training import _Trainer
 from tests.samattr_ref.oracle import (
     CHECKPOINTS,
@@ -105,7 +105,8 @@ def test_sample_gradients(case):
 
 @pytest.mark.parametrize("engine", ["loop", "batched", "stacked"])
 def test_retraining(case, engine):
-    torch.set_num_threads(1 if engine == "batched" else 2)  # side by side, none may see another's parameters
+    torch.set_num_threads(2)
+    torch.set_num_threads(workers(case.run, engine))  # side by side, none may see another's parameters
     try:
         found = retrain(case.run, GROUPS, engine=engine, together=2)
     except sr.SamattrError as error:
