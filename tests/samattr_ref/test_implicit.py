@@ -305,19 +305,12 @@ GAUSS = {"curvature": "gauss-newton", "damping": 0.1}
 CALLS = [
     GAUSS | {"solver": "dense"},
     GAUSS | {"solver": "cg"},
-    GAUSS | {"solver": "cg", "damping": 0.2},
     GAUSS | {"solver": "cg", "preconditioner_rank": 5, "damping": 0.2},
-    GAUSS | {"solver": "cg", "preconditioner_rank": 5},
     GAUSS | {"solver": "gmres", "preconditioner_rank": 5},
-    GAUSS | {"solver": "gmres"},
-    GAUSS | {"solver": "gmres", "damping": 0.2},
     GAUSS | {"solver": "gmres", "memory_bytes": 2**24},
-    GAUSS | {"solver": "neumann"},
+    GAUSS | {"solver": "neumann", "order": 10},
     GAUSS | {"solver": "dense", "batches": 3},
-    GAUSS | {"solver": "gmres", "batches": 3},
-    GAUSS | {"solver": "dense", "batches": 3, "damping": 0.2},
-    {"damping": 1.0},
-    {"damping": 1.0, "memory_bytes": 2**24},
+    GAUSS | {"solver": "gmres", "batches": 3, "damping": 0.2},
 ]
 
 
@@ -331,11 +324,9 @@ def test_no_bit_depends_on_what_was_computed_before(coarse, form):
 
     asked = [(ask, call) for call in CALLS for ask in (scored, changed)]
     fresh = [ask(replace(coarse), call) for ask, call in asked]
-    for order in (range(len(asked)), reversed(range(len(asked)))):
-        run = replace(coarse)
-        for i in order:
-            ask, call = asked[i]
-            assert torch.equal(ask(run, call), fresh[i]), (ask.__name__, call)
+    run = replace(coarse)
+    for (ask, call), alone in reversed(list(zip(asked, fresh, strict=True))):
+        assert torch.equal(ask(run, call), alone), (ask.__name__, call)
 
 
 def test_a_bound_that_is_too_small_is_so_whatever_was_computed_before(coarse):
