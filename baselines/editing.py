@@ -101,7 +101,9 @@ def without(run: Run, removed: Tensor, parameters: Tensor) -> tuple[Run, Tensor]
     positions = torch.full((run.n_train,), -1)
     positions[kept] = torch.arange(len(kept))
     recipe = replace(run.workload.recipe, weight_decay=run.workload.recipe.weight_decay * run.n_train / len(kept))
-    splits = replace(run.splits, train=run.train.take(kept.to(run.train.y.device)), noisy=run.splits.noisy[kept])
+    train, clean = run.train.take(kept.to(run.train.y.device)), run.splits.clean
+    clean = None if clean is None else clean[kept]
+    splits = replace(run.splits, train=train, noisy=run.splits.noisy[kept], clean=clean)
     workload = replace(run.workload, data=Given(splits), recipe=recipe)
     rest = replace(
         run, workload=workload, parameters=parameters, batches=run.batches[:0], step_sizes=run.step_sizes[:0]
