@@ -184,9 +184,9 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
     error = float((parameters[0] - run.parameters).norm() / run.parameters.norm())
     if error > REPLAY_TOLERANCE[run.parameters.dtype]:
         raise UnstableError(
-            f"retraining {run.workload.name} with nothing removed (engine {plan.engine}) ends {error:.1e} (relative) from "
-            "the run: its training does not repeat itself, since rounding grows in it; lower the learning rate, take "
-            "fewer steps or dtype float64"
+            f"retraining {run.workload.name} with nothing removed (engine {plan.engine}) ends {error:.1e} (relative) "
+            "from the run: its training does not repeat itself, since rounding grows in it; lower the learning rate, "
+            "take fewer steps or dtype float64"
         )
     record = {
         "engine": plan.engine,
