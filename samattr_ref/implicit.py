@@ -163,18 +163,18 @@ class ImplicitSystem:
     def _product(self, v: Tensor, damping: float) -> Tensor:
         total = damping * v
         for part in self.parts:
-            inner = v + self.push(part, v, part.at_omega.product(v)) if self.coupled else v
-            total = total + part.share * self.H(part).product(inner)
+            inner = v + self.push(part, v, self._times(part.at_omega, v)) if self.coupled else v
+            total = total + part.share * self._times(self.H(part), inner)
         return total
 
     def transpose_product(self, v: Tensor) -> Tensor:
         """Aᵀ v = (I + Dᵀ + H₀ Eᵀ) H v + δ v."""
         total = self.damping * v
         for part in self.parts:
-            Hv = self.H(part).product(v)
+            Hv = self._times(self.H(part), v)
             if self.coupled:
                 through_omega, through_g = self.pull(part, Hv)
-                Hv = Hv + through_omega + part.at_omega.product(through_g)
+                Hv = Hv + through_omega + self._times(part.at_omega, through_g)
             total = total + part.share * Hv
         return total
 
@@ -247,9 +247,8 @@ class ImplicitSystem:
             cache[key] = total
         return cache[key]
 
-    def _beside(self, part: Part, v: Tensor) -> Tensor:
-        """H v outside of the solve: by the matrix where the solve makes it."""
-        H = self.H(part)
+    def _times(self, H: Curvature, v: Tensor) -> Tensor:
+        """H v: by the matrix where the solve makes it, and nowhere else."""
         return H.matrix_product(v) if self.by_matrix else H.product(v)
 
     def through_removal(self, x: Tensor) -> Tensor:
@@ -259,7 +258,7 @@ class ImplicitSystem:
         for part in self.parts:
             terms = [(self.at(part), x)]
             if self.form.removal:
-                inner = self.pull(part, self._beside(part, x))[1]
+                inner = self.pull(part, self._times(self.H(part), x))[1]
                 terms.append((part.point.omega, inner.contiguous()))
             for omega, direction in terms:
                 for rows, found in products(omega, train.x, train.y, direction, part.points):
@@ -278,7 +277,7 @@ class ImplicitSystem:
             if self.form.removal:
                 through = self._gradient(part.point.omega, there)[:, None]
                 inner = self.push(part, torch.zeros_like(through), through)
-                right = right + self._beside(part, inner)[:, 0]
+                right = right + self._times(self.H(part), inner)[:, 0]
             total = total + part.share / len(part.points) * right
         return total
 

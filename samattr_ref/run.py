@@ -38,6 +38,7 @@ class Run:
         origin: The workload's key when it was trained: what is made of the run is found again by it.
         network: The digest of its network, as it was built.
         ways: How its network was called, as was proved right at its start and its end.
+        built: Its network, tried once: what `dataclasses.replace(run)` makes shares it.
         cache: What methods computed about the run and may use again; `dataclasses.replace(run)` starts an empty one.
     """
 
@@ -54,6 +55,7 @@ class Run:
     origin: str
     network: str
     ways: Ways
+    built: dict[int, tuple[Workload, Objective]] = field(default_factory=dict, repr=False)
     cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -83,6 +85,12 @@ class Run:
         Raises:
             SamattrError: if the workload's model is no longer the one that was trained.
         """
+        key = id(self.workload)  # which is held, so that no other comes to have it
+        if key not in self.built:
+            self.built[key] = self.workload, self._objective()
+        return self.built[key][1]
+
+    def _objective(self) -> Objective:
         objective, initial = self.workload.build()
         built = fingerprint(objective.module)
         if not built.unkeyed and built.digest != self.network:

@@ -74,6 +74,7 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
         else:
             meta, tensors = stored
     record: dict[str, Any] = {**meta["environment"], "seconds": meta["seconds"]}
+    held: dict[str, Any] = {**as_device(tensors, device())}
     return Run(
         workload=workload,
         key=key,
@@ -81,7 +82,7 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
         origin=origin,
         network=network.digest,
         ways=Ways(**meta["ways"]),
-        **as_device(tensors, device()),
+        **held,
     )
 
 
