@@ -1,19 +1,10 @@
 """Every method in float32, TF32 and bfloat16 products: how far its scores are from the same method in float64."""
 
 import os
-from dataclasses import replace
 
-from benchmarks.common import METHODS, options, run_of
+from benchmarks.common import METHODS, in_float64, options, run_of
 from samattr_ref import attribute
 from samattr_ref.precision import SWITCHES, use_precision
-
-CASTED = ("parameters", "checkpoints", "velocities", "memories")
-
-
-def in_float64(run):
-    """The same run, its states cast up."""
-    states = {name: getattr(run, name).double() for name in CASTED}
-    return replace(run, workload=run.workload.override(dtype="float64"), **states)
 
 
 class Precision:

@@ -6,17 +6,14 @@ at which what grows outweighs what a call costs at any size. Rounds are spread o
 that others share is slow for seconds at a time.
 """
 
-from dataclasses import replace
-
 # seconds of imports, which torch puts off to the first derivative, are taken once, before asv forks
 import torch._decomp.decompositions_for_jvp
 import torch._dynamo  # noqa: F401
 
 from baselines import metrics
 from baselines.complexity import EXPECTED, expected_exponent
-from benchmarks.common import hot_path, mean_query, n_parameters, problem
+from benchmarks.common import hot_path, in_float64, mean_query, n_parameters, problem
 from samattr_ref import train
-from samattr_ref.workload import DTYPES
 
 STEPS = ["training", "retraining", "sam-unrolled", "sam-unrolled forward", "sam-gif", "tracin"]
 SOLVES = ["if", "sam-if", "sam-hif", "sam-hif-implicit", "sam-hif-fast"]
@@ -210,11 +207,3 @@ class Precision:
         return metrics.relative_error(single.double().cpu().numpy(), double.cpu().numpy())
 
     track_relative_error.unit = "relative error"
-
-
-def in_float64(run):
-    """The run as it is, with everything that follows from it computed in float64."""
-    tensors = {
-        name: tensor.to(DTYPES["float64"]) for name, tensor in run.tensors().items() if tensor.is_floating_point()
-    }
-    return replace(run, workload=replace(run.workload, dtype="float64"), **tensors)

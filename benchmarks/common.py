@@ -1,7 +1,7 @@
 """What the benchmarks share: workloads, methods, made-up problems of any size, the ground truth that is on disk."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from baselines.truth import Truth, find_leave_one_out
 from samattr_ref import Run, attribute, load_workload, methods, parameter_change, train
 from samattr_ref.data import Examples, Sizes, Splits
 from samattr_ref.data.sizes import make_splits
+from samattr_ref.fingerprint import fingerprint
 from samattr_ref.models import MLP
 from samattr_ref.seeds import stream
 from samattr_ref.training import advance
@@ -110,6 +111,13 @@ def mean_query(name: str, run: Run) -> Examples:
 def options(method: str) -> dict[str, object]:
     """The benchmark's options of a method: those of `OPTIONS` that it has."""
     return {name: value for name, value in OPTIONS.items() if name in methods()[method].options}
+
+
+def in_float64(run: Run) -> Run:
+    """The run as it is, its network the same one, with everything that follows from it computed in float64."""
+    workload = replace(run.workload, dtype="float64")
+    tensors = {name: tensor.double() for name, tensor in run.tensors().items() if tensor.is_floating_point()}
+    return replace(run, workload=workload, network=fingerprint(workload.build()[0].module).digest, **tensors)
 
 
 def run_of(workload: str) -> Run:

@@ -114,7 +114,7 @@ def _checked_output(network: Network, trial: Trial, n_classes: int) -> bool:
 
 
 def check_behaviour(module: nn.Module, x: Tensor, batch: Tensor) -> None:
-    """Refuse a module that a forward pass changes, that is random, or that mixes samples.
+    """Refuse a module that a forward pass changes, that writes into its inputs, that is random, or that mixes samples.
 
     Args:
         module: Maps inputs [b, ...] to outputs [b, ...].
@@ -125,8 +125,13 @@ def check_behaviour(module: nn.Module, x: Tensor, batch: Tensor) -> None:
         SamattrError: saying which.
     """
     with torch.no_grad():
-        before, drawn = _State.of(module), _generators(x)
+        before, drawn, kept, version = _State.of(module), _generators(x), x.clone(), x._version
         first = module(x)
+        if x._version != version or not torch.equal(x, kept):
+            raise SamattrError(
+                "the network writes into its inputs, which are the data and are read again: keep in-place operations "
+                "off them (x = x.clone() first, or inplace=False)"
+            )
         if (changed := before.changed(module)) is not None:
             raise SamattrError(
                 f"a forward pass changes {changed}: a network must leave itself as it was, since retraining and "

@@ -5,8 +5,7 @@ import torch
 
 from baselines import metrics
 from baselines.complexity import EXPECTED
-from benchmarks.bench_scaling import in_float64
-from benchmarks.common import hot_path, mean_query, n_parameters, problem
+from benchmarks.common import hot_path, in_float64, mean_query, n_parameters, problem
 from samattr_ref import train
 
 

@@ -749,7 +749,6 @@ INPLACE = {
     "add-in-forward": Animal(
         lambda: Net(lambda net, x: net.out(torch.tanh(added(net.a(x), x))), a=nn.Linear(4, 4), out=nn.Linear(4, 3))
     ),
-    "relu-of-the-input": Animal(lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3))),
     "dropout-0": Animal(lambda: mlp(nn.Sequential(nn.Tanh(), nn.Dropout(0.0, inplace=True)))),
     "dropout-eval": Animal(lambda: mlp(nn.Sequential(nn.Tanh(), nn.Dropout(0.5))).eval()),
     "dropout-in-forward-eval": Animal(
@@ -1053,6 +1052,15 @@ REFUSED = {
     "counter": Animal(lambda: Counting(counted), refused=STATE),
     "counter-of-a-closure": Animal(in_turn, refused=STATE),
     "running-mean": Animal(lambda: Counting(averaged), refused=f"{STATE}|{MIXES}"),
+    "relu-of-the-input": Animal(
+        lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3)), refused="writes into its inputs"
+    ),
+    "scaled-input": Animal(
+        lambda: Net(lambda net, x: net.out(x.mul_(2)), out=nn.Linear(4, 3)), refused="writes into its inputs"
+    ),
+    "input-scaled-by-data": Animal(
+        lambda: Net(lambda net, x: net.out(x.data.mul_(2)), out=nn.Linear(4, 3)), refused="writes into its inputs"
+    ),
     "last-output-kept": Animal(lambda: Counting(kept), refused=STATE),
     "clipped-parameters": Animal(lambda: Counting(clipped), refused=STATE),
     "spectral-norm": Animal(lambda: with_first(mlp(nn.Tanh()), parametrizations.spectral_norm), refused=STATE),
