@@ -11,12 +11,12 @@ import numpy as np
 from baselines import metrics
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH, is_own, validate, workload_digest
-from samattr_ref import store
-from samattr_ref.errors import SamattrError
 from samattr_ref.registry import attribute, get_method, influence_score
 from samattr_ref.run import Run
-from samattr_ref.seeds import json_digest, tensor_digest
-from samattr_ref.solvers import DENSE_LIMIT
+from samattr_ref.solvers.solve import DENSE_LIMIT
+from samattr_ref.support import store
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.seeds import json_digest, tensor_digest
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 

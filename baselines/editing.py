@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Splits
-from samattr_ref.errors import SamattrError
 from samattr_ref.registry import parameter_change
 from samattr_ref.run import Run
-from samattr_ref.seeds import stream
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.seeds import stream
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from baselines.agreement import chosen_options
 from baselines.editing import edit, group_of
 from baselines.measure import measured
 from baselines.truth import leave_one_out, retraining_truth
-from samattr_ref.errors import SamattrError
 from samattr_ref.registry import influence_score, methods
 from samattr_ref.run import Run
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 

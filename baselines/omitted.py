@@ -25,15 +25,15 @@ from torch import Tensor
 
 from baselines import metrics
 from baselines.truth import leave_one_out
-from samattr_ref.chain import ChainLinearised
-from samattr_ref.errors import SamattrError
 from samattr_ref.methods.sam_gif import perturbed_segments
-from samattr_ref.objective import Linearised
+from samattr_ref.network.linear_chain import ChainLinearised
+from samattr_ref.network.objective import Linearised
 from samattr_ref.registry import attribute
-from samattr_ref.seeds import stream
+from samattr_ref.sam.variants import Sam
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.seeds import stream
 from samattr_ref.training import train
-from samattr_ref.unrolled import reverse, step_of
-from samattr_ref.variants import Sam
+from samattr_ref.unrolled.derivative import reverse, step_of
 from samattr_ref.workload import Workload
 
 POWER_ITERATIONS = 12

@@ -8,9 +8,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import vector_to_parameters
 
 from baselines.measure import seconds
-from samattr_ref.errors import SamattrError
 from samattr_ref.run import Run
-from samattr_ref.variants import Sam
+from samattr_ref.sam.variants import Sam
+from samattr_ref.support.errors import SamattrError
 
 
 def train_plainly(run: Run) -> Tensor:

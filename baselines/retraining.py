@@ -2,7 +2,7 @@
 
 There are four engines, all over the one step function:
 
-- `stacked`: networks that are chains of linear layers step together, layer by layer (`samattr_ref.stacked`);
+- `stacked`: networks that are chains of linear layers step together, layer by layer (`samattr_ref.network.stacked`);
 - `compiled`: the same, a step compiled as a whole by `torch.compile`, which pays for long work;
 - `batched`: any network, `torch.func.vmap` over the step;
 - `loop`: one after another (on a CPU, batched convolutions lose to it).
@@ -26,13 +26,13 @@ from torch import Tensor
 from torch.func import vmap
 
 from baselines.measure import seconds
-from samattr_ref.chain import Chain
-from samattr_ref.chunking import chunks
-from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.network.linear_chain import Chain
 from samattr_ref.run import Run
-from samattr_ref.step import Batch, StackedBatch, State, sam_step
+from samattr_ref.sam.step import Batch, StackedBatch, State, sam_step
+from samattr_ref.sam.variants import Draw, Rule
+from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.memory import chunks
 from samattr_ref.trajectory import states
-from samattr_ref.variants import Draw, Rule
 
 Engine = Literal["stacked", "compiled", "batched", "loop"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)

@@ -12,7 +12,7 @@ from baselines.measure import seconds
 from baselines.plain import train_plainly
 from baselines.retraining import ENGINES, Engine, plan_retraining, retrain, stacked_chain, workers
 from samattr_ref.run import Run
-from samattr_ref.step import Batch, first_state, sam_step
+from samattr_ref.sam.step import Batch, first_state, sam_step
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 

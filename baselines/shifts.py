@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples, data_folder
-from samattr_ref.errors import SamattrError, unknown_name
-from samattr_ref.seeds import stream
+from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.seeds import stream
 
 NOISE, BRIGHTNESS = 0.25, 0.3
 """Standard deviation of the noise, and the shift of brightness, as shares of the inputs' range."""

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from baselines.measure import measured
 from baselines.retraining import Engine, Plan, first_steps, plan_retraining, retrain
-from samattr_ref import store
-from samattr_ref.chunking import chunks
 from samattr_ref.data import Examples
-from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError, UnstableError
-from samattr_ref.progress import track
 from samattr_ref.registry import check_groups, check_queries
 from samattr_ref.run import Run
-from samattr_ref.seeds import json_digest, stream, values_digest
+from samattr_ref.support import store
+from samattr_ref.support.environment import environment
+from samattr_ref.support.errors import SamattrError, UnstableError
+from samattr_ref.support.memory import chunks
+from samattr_ref.support.progress import track
+from samattr_ref.support.seeds import json_digest, stream, values_digest
 
 TRUTH_VERSION = 2
 """Raised whenever the same groups would retrain to other numbers."""

@@ -12,14 +12,14 @@ import torch
 from baselines import metrics
 from baselines.measure import measured
 from baselines.truth import Truth, leave_one_out
-from samattr_ref import store
-from samattr_ref.chunking import memory_bound
-from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError
-from samattr_ref.implicit import warm_starts
+from samattr_ref.implicit.system import warm_starts
 from samattr_ref.registry import Method, attribute, get_method, influence_score, parameter_change
 from samattr_ref.run import Run
-from samattr_ref.seeds import json_digest, source_digest, tensor_digest
+from samattr_ref.support import store
+from samattr_ref.support.environment import environment
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.memory import memory_bound
+from samattr_ref.support.seeds import json_digest, source_digest, tensor_digest
 from samattr_ref.training import train
 from samattr_ref.workload import Workload, load_workload
 

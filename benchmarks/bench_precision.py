@@ -4,7 +4,7 @@ import os
 
 from benchmarks.common import METHODS, in_float64, options, run_of
 from samattr_ref import attribute
-from samattr_ref.precision import SWITCHES, use_precision
+from samattr_ref.support.precision import SWITCHES, use_precision
 
 
 class Precision:

@@ -11,9 +11,9 @@ from baselines.truth import Truth, find_leave_one_out
 from samattr_ref import Run, attribute, load_workload, methods, parameter_change, train
 from samattr_ref.data import Examples, Sizes, Splits
 from samattr_ref.data.sizes import make_splits
-from samattr_ref.fingerprint import fingerprint
-from samattr_ref.models import MLP
-from samattr_ref.seeds import stream
+from samattr_ref.network.models import MLP
+from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.seeds import stream
 from samattr_ref.training import advance
 from samattr_ref.trajectory import last
 from samattr_ref.workload import SamRecipe, Workload

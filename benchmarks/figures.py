@@ -29,8 +29,8 @@ from reports.curves import legend
 from reports.experiments.complexity import AXES as SIZES
 from reports.page import save_figure
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError
+from samattr_ref.support.environment import environment
+from samattr_ref.support.errors import SamattrError
 
 OUT = Path("reports/reference/speed")
 PREFIX = "bench_scaling."

@@ -27,11 +27,11 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from baselines.validation import workload_digest
-from samattr_ref import store
-from samattr_ref.device import device
-from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError, unknown_name
-from samattr_ref.seeds import json_digest
+from samattr_ref.support import store
+from samattr_ref.support.device import device
+from samattr_ref.support.environment import environment
+from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.seeds import json_digest
 from samattr_ref.workload import Workload, load_workload
 
 WORKER_BYTES = 3 * 2**30

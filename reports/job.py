@@ -9,7 +9,7 @@ from typing import Any
 
 from reports.experiment import Case, Cell, Experiment, Measured, experiments, gather, make
 from reports.results import PROFILES, Profile, Results, find_results, make_results
-from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.support.errors import SamattrError, unknown_name
 
 HEADLINE = ("table", "scatter", "noise")
 """What is drawn from the validations of a profile's workloads."""

@@ -17,8 +17,8 @@ from reports.experiment import Measured
 from reports.experiment import experiments as known_experiments
 from reports.job import HEADLINE, Job
 from reports.results import Results, distinct, provenance
-from samattr_ref.errors import SamattrError
-from samattr_ref.precision import DEFAULT
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.precision import DEFAULT
 
 LARGEST_TABLE = 45
 """More rows than this stand in a file of their own."""

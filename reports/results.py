@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from baselines.validation import GROUND_TRUTH, Validation, find_validation, validate
-from samattr_ref.errors import SamattrError, unknown_name
-from samattr_ref.progress import track
 from samattr_ref.registry import methods
+from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.progress import track
 from samattr_ref.workload import Workload, load_workload
 
 

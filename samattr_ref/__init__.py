@@ -23,17 +23,17 @@ from samattr_ref.data import (
     data_folder,
     make_splits,
 )
-from samattr_ref.errors import SamattrError
-from samattr_ref.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
-from samattr_ref.precision import use_precision
+from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.registry import attribute, influence_score, method, methods, parameter_change
 from samattr_ref.run import Run
-from samattr_ref.sam import perturbation, perturbation_derivative
+from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
+from samattr_ref.sam.step import sam_step
+from samattr_ref.sam.variants import Asam, Esam, FisherSam, FriendlySam, Gsam, Sam
 from samattr_ref.scores import Scores
-from samattr_ref.solvers import Solution, solve
-from samattr_ref.step import sam_step
+from samattr_ref.solvers.solve import Solution, solve
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.precision import use_precision
 from samattr_ref.training import train
-from samattr_ref.variants import Asam, Esam, FisherSam, FriendlySam, Gsam, Sam
 from samattr_ref.workload import SamRecipe, Workload, load_workload, workloads
 
 use_precision()

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from samattr_ref.errors import SamattrError, first_line
-from samattr_ref.fingerprint import fingerprint
-from samattr_ref.linearised import Linearised
-from samattr_ref.network import CALLS, Network, Ways
-from samattr_ref.objective import Objective
-from samattr_ref.seeds import stream
-from samattr_ref.trial import Trial, differing, noisy, spread
+from samattr_ref.network.linearised import Linearised
+from samattr_ref.network.network import CALLS, Network, Ways
+from samattr_ref.network.objective import Objective
+from samattr_ref.network.trial import Trial, differing, noisy, spread
+from samattr_ref.support.errors import SamattrError, first_line
+from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.seeds import stream
 
 ALONE = 64
 """Of a network whose forward pass reads values, so many points are compared alone and in company; else `FEW`."""

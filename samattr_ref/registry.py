@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from samattr_ref.chunking import block_length, check_fits, in_chunks, memory_bound
 from samattr_ref.data import Examples
-from samattr_ref.errors import SamattrError, unknown_name
-from samattr_ref.kinds import Option
-from samattr_ref.references import load_reference
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores, worst
+from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.memory import block_length, check_fits, in_chunks, memory_bound
+from samattr_ref.support.options import Option
+from samattr_ref.support.references import load_reference
 
 F = TypeVar("F", bound=Callable[..., Any])
 Change = Callable[..., Tensor]
@@ -77,7 +77,7 @@ def dense_query(run: Run) -> int:
 
 
 def factored_query(run: Run) -> int:
-    """What a query takes where its gradient stays in factors, see `samattr_ref.ghost`."""
+    """What a query takes where its gradient stays in factors, see `samattr_ref.network.sample_gradients`."""
     return run.objective.query_bytes(run.train.x, run.train.y)
 
 

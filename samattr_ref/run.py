@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples, Splits
-from samattr_ref.errors import SamattrError
-from samattr_ref.fingerprint import fingerprint
-from samattr_ref.ghost import SampleGradients
-from samattr_ref.losses import cross_entropy
-from samattr_ref.network import Ways
-from samattr_ref.objective import Objective
-from samattr_ref.step import State
-from samattr_ref.trial import Trial, noisy, spread
-from samattr_ref.variants import Draw
+from samattr_ref.network.losses import cross_entropy
+from samattr_ref.network.network import Ways
+from samattr_ref.network.objective import Objective
+from samattr_ref.network.sample_gradients import SampleGradients
+from samattr_ref.network.trial import Trial, noisy, spread
+from samattr_ref.sam.step import State
+from samattr_ref.sam.variants import Draw
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.fingerprint import fingerprint
 from samattr_ref.workload import Workload
 
 

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samattr_ref import store
-from samattr_ref.device import device
-from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError, UnstableError
-from samattr_ref.fingerprint import Fingerprint, fingerprint
-from samattr_ref.network import Ways
-from samattr_ref.objective import Objective
-from samattr_ref.progress import track
+from samattr_ref.network.network import Ways
+from samattr_ref.network.objective import Objective
 from samattr_ref.proof import prove, prove_again
 from samattr_ref.run import Run, as_device
-from samattr_ref.seeds import json_digest
-from samattr_ref.step import Batch, State, first_state, sam_step
+from samattr_ref.sam.step import Batch, State, first_state, sam_step
+from samattr_ref.support import store
+from samattr_ref.support.device import device
+from samattr_ref.support.environment import environment
+from samattr_ref.support.errors import SamattrError, UnstableError
+from samattr_ref.support.fingerprint import Fingerprint, fingerprint
+from samattr_ref.support.progress import track
+from samattr_ref.support.seeds import json_digest
 from samattr_ref.workload import SamRecipe, Workload
 
 log = logging.getLogger("samattr")

@@ -8,10 +8,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from samattr_ref.errors import SamattrError
-from samattr_ref.ghost import SampleGradients
+from samattr_ref.network.sample_gradients import SampleGradients
 from samattr_ref.run import Run
-from samattr_ref.step import State
+from samattr_ref.sam.step import State
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import advance, segment_bounds
 
 T = TypeVar("T")

@@ -25,18 +25,18 @@ from samattr_ref.data import (
     Splits,
     TorchvisionDigits,
 )
-from samattr_ref.device import device
-from samattr_ref.errors import SamattrError, first_line, unknown_name
-from samattr_ref.fingerprint import Fingerprint, fingerprint
-from samattr_ref.kinds import Option, checked, unknown_setting
-from samattr_ref.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
-from samattr_ref.network import prepared
-from samattr_ref.objective import Objective
-from samattr_ref.precision import DEFAULT, precision
+from samattr_ref.network.models import CNN, MLP, LogisticRegression, ModelRecipe, ResNet9, ResNet18
+from samattr_ref.network.network import prepared
+from samattr_ref.network.objective import Objective
 from samattr_ref.proof import refuse_layers
-from samattr_ref.references import load_reference
-from samattr_ref.seeds import UNKEYED, json_digest, seeded, stream
-from samattr_ref.variants import SAM, VARIANTS, Rule, Sam, variant_named
+from samattr_ref.sam.variants import SAM, VARIANTS, Rule, Sam, variant_named
+from samattr_ref.support.device import device
+from samattr_ref.support.errors import SamattrError, first_line, unknown_name
+from samattr_ref.support.fingerprint import Fingerprint, fingerprint
+from samattr_ref.support.options import Option, checked, unknown_setting
+from samattr_ref.support.precision import DEFAULT, precision
+from samattr_ref.support.references import load_reference
+from samattr_ref.support.seeds import UNKEYED, json_digest, seeded, stream
 
 RUN_VERSION = 5
 """Raised whenever the same workload would train to other numbers: older stored runs are then not found."""

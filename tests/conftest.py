@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import samattr_ref as sr
-from samattr_ref.network import Ways
-from samattr_ref.objective import Objective
-from samattr_ref.trial import Trial, noisy
+from samattr_ref.network.network import Ways
+from samattr_ref.network.objective import Objective
+from samattr_ref.network.trial import Trial, noisy
 
 
 def pytest_configure():

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from baselines.measure import seconds
 from benchmarks.peers.libraries import PEERS
 from benchmarks.peers.work import WORKS, Calculation, Problem, relative_difference
-from samattr_ref.environment import environment
-from samattr_ref.errors import SamattrError, unknown_name
+from samattr_ref.support.environment import environment
+from samattr_ref.support.errors import SamattrError, unknown_name
 
 ROWS = Path(__file__).with_name("rows.json")
 TABLE = Path(__file__).with_name("table.md")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from samattr_ref import load_workload, train
 from samattr_ref.data import Examples
-from samattr_ref.objective import Objective
+from samattr_ref.network.objective import Objective
 
 Calculation = Callable[[], Tensor]
 """A timed call; ⟨∇ℓ_i(ω), ∇ℓ_q(ω)⟩, [n_train, n_query]."""

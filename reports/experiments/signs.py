@@ -15,7 +15,7 @@ from baselines.signs import sign_flips
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Case, Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.errors import UnstableError
+from samattr_ref.support.errors import UnstableError
 from samattr_ref.workload import Workload
 
 METHODS = ("sam-hif-implicit", "sam-if")

@@ -9,8 +9,8 @@ from baselines.agreement import sweep
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import DESK, Experiment, over
 from reports.style import PAGE_INCHES, figure_style, look
+from samattr_ref.sam.variants import VARIANTS
 from samattr_ref.training import train
-from samattr_ref.variants import VARIANTS
 from samattr_ref.workload import Workload
 
 COMPARED = ("sam-unrolled", "sam-hif-implicit", "sam-hif", "sam-if", "sam-gif", "if")

@@ -11,8 +11,8 @@ from samattr_ref.data.folder import data_folder, read_table
 from samattr_ref.data.image_set import ImageSet
 from samattr_ref.data.images import open_cifar10
 from samattr_ref.data.sizes import Sizes, make_splits
-from samattr_ref.errors import SamattrError, unknown_name
-from samattr_ref.kinds import checked
+from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.options import checked
 
 TABLE, ORIGINAL = "cifar10n.csv", "CIFAR-10_human.pt"
 

@@ -6,7 +6,7 @@ import torch
 
 from samattr_ref.data.examples import Examples, Splits
 from samattr_ref.data.sizes import Sizes, make_splits
-from samattr_ref.kinds import checked
+from samattr_ref.support.options import checked
 
 
 @checked

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samattr_ref.errors import SamattrError, first_line
-from samattr_ref.kinds import checked
-from samattr_ref.seeds import stream, tensor_digest
+from samattr_ref.support.errors import SamattrError, first_line
+from samattr_ref.support.options import checked
+from samattr_ref.support.seeds import stream, tensor_digest
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from samattr_ref.chunking import chunks
 from samattr_ref.data.examples import Examples, Splits
 from samattr_ref.data.sizes import DataSource
-from samattr_ref.device import device
-from samattr_ref.errors import SamattrError
-from samattr_ref.fingerprint import fingerprint
-from samattr_ref.kinds import checked
-from samattr_ref.models import ModelRecipe
+from samattr_ref.network.models import ModelRecipe
+from samattr_ref.network.trial import spread
 from samattr_ref.proof import check_behaviour, refuse_layers
-from samattr_ref.seeds import seeded
-from samattr_ref.trial import spread
+from samattr_ref.support.device import device
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.memory import chunks
+from samattr_ref.support.options import checked
+from samattr_ref.support.seeds import seeded
 
 TOGETHER = 256
 """So many points go through the backbone at once."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import platformdirs
 
-from samattr_ref import store
-from samattr_ref.errors import SamattrError
+from samattr_ref.support import store
+from samattr_ref.support.errors import SamattrError
 
 
 def data_folder() -> Path:

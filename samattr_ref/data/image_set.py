@@ -11,7 +11,7 @@ from torch import Tensor
 
 from samattr_ref.data.examples import Examples
 from samattr_ref.data.folder import first_line
-from samattr_ref.errors import SamattrError
+from samattr_ref.support.errors import SamattrError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """The endings of image files."""

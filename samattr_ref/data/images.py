@@ -11,8 +11,8 @@ from samattr_ref.data.examples import Splits
 from samattr_ref.data.folder import class_files, image_folder, open_torchvision
 from samattr_ref.data.image_set import SUFFIXES, ImageSet, from_arrays, from_files
 from samattr_ref.data.sizes import Sizes, make_splits
-from samattr_ref.errors import unknown_name
-from samattr_ref.kinds import checked
+from samattr_ref.support.errors import unknown_name
+from samattr_ref.support.options import checked
 
 DIGITS = ("MNIST", "FashionMNIST")
 

@@ -7,8 +7,8 @@ from samattr_ref.data.examples import Splits
 from samattr_ref.data.folder import class_files, data_folder, read_table
 from samattr_ref.data.image_set import SUFFIXES, from_files
 from samattr_ref.data.sizes import Sizes, make_splits
-from samattr_ref.errors import SamattrError
-from samattr_ref.kinds import checked
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.options import checked
 
 PARTS = ("train", "val", "test")
 

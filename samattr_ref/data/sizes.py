@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data.examples import Examples, LabelNoise, Splits
-from samattr_ref.errors import SamattrError
-from samattr_ref.kinds import checked
-from samattr_ref.seeds import stream
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.options import checked
+from samattr_ref.support.seeds import stream
 
 
 class DataSource(Protocol):

@@ -12,8 +12,8 @@ import torch
 from samattr_ref.data.examples import Examples, Splits
 from samattr_ref.data.folder import class_files, data_folder
 from samattr_ref.data.sizes import Sizes, make_splits
-from samattr_ref.errors import SamattrError
-from samattr_ref.kinds import checked
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.options import checked
 
 PACKAGES = ("asyncio", "email", "importlib", "logging", "unittest", "xml")
 """The standard library's packages with the most docstrings that every supported version has."""

@@ -20,8 +20,8 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.registry import factored_query, method
 from samattr_ref.run import Run
+from samattr_ref.sam.step import Batch
 from samattr_ref.scores import Scores
-from samattr_ref.step import Batch
 from samattr_ref.trajectory import Segment, add_products, effective_step_sizes, segments, trajectory_change
 
 

@@ -5,7 +5,7 @@
 This differs from the paper in: (1) H contains λI; (2) for a run of minibatch SAM, ê is that of the full training loss.
 """
 
-from samattr_ref.implicit import Form, implicit_method
+from samattr_ref.implicit.system import Form, implicit_method
 
 FORM = Form(perturbed=True, coupled=True, removal=False)
 

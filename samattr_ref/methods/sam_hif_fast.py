@@ -9,9 +9,9 @@ is 1/|λ_max| from a power iteration, so that the series converges where A's eig
 
 from dataclasses import dataclass
 
-from samattr_ref.implicit import ImplicitOptions, implicit_method
-from samattr_ref.kinds import checked
+from samattr_ref.implicit.system import ImplicitOptions, implicit_method
 from samattr_ref.methods.sam_hif import FORM
+from samattr_ref.support.options import checked
 
 
 @checked

@@ -4,7 +4,7 @@
 
 The paper's Theorem 4.5 differentiates ê by ω but not by the removed weight; this form does both. With `newton`, one
 Newton step for the finite removal of each point instead of the slope, scored by the loss after it, see
-`samattr_ref.newton`, which also says where that gains and refuses it elsewhere.
+`samattr_ref.implicit.newton`, which also says where that gains and refuses it elsewhere.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samattr_ref.chunking import chunk_length, in_chunks
 from samattr_ref.data import Examples
-from samattr_ref.errors import SamattrError
-from samattr_ref.implicit import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
-from samattr_ref.kinds import checked
-from samattr_ref.newton import NewtonStep, loss_changes
+from samattr_ref.implicit.newton import NewtonStep, loss_changes
+from samattr_ref.implicit.system import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.memory import chunk_length, in_chunks
+from samattr_ref.support.options import checked
 
 FORM = Form(perturbed=True, coupled=True, removal=True)
 
@@ -34,7 +34,7 @@ class NewtonOptions(ImplicitOptions):
 
     Attributes:
         newton: One Newton step for the removal of the whole point; a dense solve, up to a few thousand parameters.
-            Refused where the run was too short to follow it: see `samattr_ref.newton`.
+            Refused where the run was too short to follow it: see `samattr_ref.implicit.newton`.
     """
 
     newton: bool = False

@@ -5,7 +5,7 @@
 This differs from the paper in: (1) H contains λI, which the theorem leaves out, since λω is part of ∇L.
 """
 
-from samattr_ref.implicit import Form, implicit_method
+from samattr_ref.implicit.system import Form, implicit_method
 
 sam_if = implicit_method(
     "sam-if",

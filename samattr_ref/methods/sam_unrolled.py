@@ -1,10 +1,10 @@
-"""`sam-unrolled`: the exact derivative of the whole training run, its Hessian terms kept; see `samattr_ref.unrolled`.
+"""`sam-unrolled`: the exact derivative of the whole training run, Hessian terms kept, see `samattr_ref.unrolled`.
 
     s[k, q] = −dℓ_q(ω_T)/dw_k,    Δ_k = −dω_T/dw_k
 
 Of the last τ steps alone, with or without an implicit tail for the run before them: there the adjoint dℓ_q/dω_{T−τ} is
 attributed as `sam-hif-implicit` would, as if the run had stood at a fixed point. Of a run that left C checkpoints
-alone, as C segments of constant curvature, see `samattr_ref.segmented`.
+alone, as C segments of constant curvature, see `samattr_ref.unrolled.segmented`.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from typing import Any
 
 from torch import Tensor
 
-from samattr_ref.chunking import states_bytes
 from samattr_ref.data import Examples
-from samattr_ref.errors import SamattrError
-from samattr_ref.implicit import ImplicitOptions, implicit_products
+from samattr_ref.implicit.system import ImplicitOptions, implicit_products
 from samattr_ref.methods.sam_hif_implicit import FORM
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
-from samattr_ref.segmented import reverse_segments
-from samattr_ref.unrolled import bytes_a_direction, forward, reverse
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.memory import states_bytes
+from samattr_ref.unrolled.derivative import bytes_a_direction, forward, reverse
+from samattr_ref.unrolled.segmented import reverse_segments
 
 
 def sam_unrolled_change(

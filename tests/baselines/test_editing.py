@@ -8,7 +8,7 @@ import samattr_ref as sr
 from baselines.editing import edit, group_of, without
 from baselines.edits import NO_EDIT, RETRAINED, edits
 from baselines.truth import retraining_truth
-from samattr_ref.sam import perturbation
+from samattr_ref.sam.perturbation import perturbation
 from tests.conftest import small
 
 

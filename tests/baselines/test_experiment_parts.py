@@ -18,7 +18,7 @@ from baselines.harmful import harmful
 from baselines.shift_check import COMPARED, shift_check
 from baselines.shifts import shifted
 from baselines.truth import leave_one_out, retraining_truth
-from samattr_ref.seeds import stream
+from samattr_ref.support.seeds import stream
 from tests.conftest import small
 
 WORKLOAD = small(n_train=50, n_validation=40)

@@ -12,7 +12,7 @@ from baselines.fidelity import fidelity
 from baselines.metrics import relative_error
 from baselines.omitted import STAGES, omitted_bound, stages
 from baselines.signs import sign_flips
-from samattr_ref.sam import perturbation
+from samattr_ref.sam.perturbation import perturbation
 from tests.conftest import small
 
 

@@ -11,8 +11,9 @@ import baselines
 import samattr_ref as sr
 from baselines import metrics, validation
 from baselines.validation import find_validation
-from samattr_ref import implicit, registry
-from samattr_ref.implicit import Form, implicit_method
+from samattr_ref import registry
+from samattr_ref.implicit import system as implicit
+from samattr_ref.implicit.system import Form, implicit_method
 from tests.conftest import small
 
 

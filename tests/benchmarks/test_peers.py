@@ -9,7 +9,7 @@ import pytest
 from benchmarks.peers import __main__ as program
 from benchmarks.peers.libraries import PEERS
 from benchmarks.peers.work import WORKS, Work, relative_difference
-from samattr_ref.errors import SamattrError
+from samattr_ref.support.errors import SamattrError
 
 OPTIONAL = {"dattri": "dattri", "kronfluence": "kronfluence", "traker": "trak"}
 """The modules of the peers that the tests do without; captum and torch are always there."""

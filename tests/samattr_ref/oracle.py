@@ -22,7 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from samattr_ref import Workload
 from samattr_ref.data import Examples
-from samattr_ref.seeds import stream_seed
+from samattr_ref.support.seeds import stream_seed
 
 CHECKPOINTS = 4
 """Of tracin-cp."""
@@ -325,7 +325,7 @@ class Oracle:
         return self.gradients(self.curvatures[0], self.train)
 
     def implicit(self, perturbed: bool, coupled: bool, removal: bool, series: bool = False) -> Tensor:
-        """⟨∇ℓ_q(ω*), Δ_k⟩ with A Δ_k = r_k/n: the table in `samattr_ref.implicit`."""
+        """⟨∇ℓ_q(ω*), Δ_k⟩ with A Δ_k = r_k/n: the table in `samattr_ref.implicit.system`."""
         _, E, H0, H = self.curvatures
         H = H if perturbed else H0
         A = H + H @ E @ H0 if coupled else H

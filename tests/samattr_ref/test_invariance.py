@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import samattr_ref as sr
-from samattr_ref import chunking
 from samattr_ref.data import Examples, Splits
+from samattr_ref.support import memory as chunking
 from tests.conftest import small, small_cnn
 
 CASES = {

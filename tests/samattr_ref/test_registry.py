@@ -10,7 +10,7 @@ import torch
 
 import samattr_ref as sr
 from samattr_ref import registry
-from samattr_ref.kinds import Option
+from samattr_ref.support.options import Option
 from tests.conftest import small
 
 OWN = '''

@@ -11,9 +11,10 @@ from torch import nn
 
 import samattr_ref as sr
 from baselines.retraining import retrain
-from samattr_ref import store, training
+from samattr_ref import training
 from samattr_ref.data import Examples, Splits
 from samattr_ref.proof import prove
+from samattr_ref.support import store
 from tests.conftest import small
 
 

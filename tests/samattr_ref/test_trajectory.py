@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import samattr_ref as sr
-from samattr_ref.sam import perturbation
+from samattr_ref.sam.perturbation import perturbation
 from samattr_ref.trajectory import effective_step_sizes, segments, states
 from tests.conftest import small, small_cnn
 

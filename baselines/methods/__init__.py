@@ -1,0 +1,1 @@
+"""The rivals: classical influence functions, TracIn, gradient products, and chance."""

@@ -1,0 +1,1 @@
+"""Implicit differentiation of the fixed point that a SAM run ends at."""

@@ -1,0 +1,1 @@
+"""A network on one flat vector of parameters, and the derivatives of its loss."""

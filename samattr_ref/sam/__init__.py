@@ -1,0 +1,1 @@
+"""Sharpness-aware minimisation: the perturbation, its variants, and one step of training."""

@@ -1,0 +1,1 @@
+"""What is needed everywhere and is no mathematics: errors, files, seeds, devices, memory."""

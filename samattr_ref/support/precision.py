@@ -1,0 +1,36 @@
+"""The precision of float32 products: float32 itself; TF32 or bfloat16 only where `SAMATTR_PRECISION` asks for it."""
+
+import os
+
+import torch
+
+from samattr_ref.support.errors import unknown_name
+
+DEFAULT = "float32"
+
+SWITCHES = {DEFAULT: "highest", "tf32": "high", "bf16": "medium"}
+"""What torch calls them."""
+
+
+def use_precision() -> None:
+    """Set torch to the precision that is asked for, once a process; an unknown one is left to `precision` to refuse.
+
+    Torch's own default lets convolutions on a CUDA device be TF32: here they are float32 too.
+    """
+    asked = os.environ.get("SAMATTR_PRECISION") or DEFAULT
+    if asked in SWITCHES:
+        torch.set_float32_matmul_precision(SWITCHES[asked])
+        torch.backends.cudnn.allow_tf32 = asked != DEFAULT
+
+
+def precision() -> str:
+    """The precision that torch is set to: `float32`, `tf32` or `bf16`.
+
+    Raises:
+        SamattrError: if `SAMATTR_PRECISION` asks for another.
+    """
+    asked = os.environ.get("SAMATTR_PRECISION") or DEFAULT
+    if asked not in SWITCHES:
+        raise unknown_name("SAMATTR_PRECISION", asked, SWITCHES)
+    switch = torch.get_float32_matmul_precision()
+    return next(name for name, known in SWITCHES.items() if known == switch)

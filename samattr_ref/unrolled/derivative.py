@@ -1,0 +1,191 @@
+r"""The exact derivative of a whole SAM run by the weights of its training points, in reverse and in forward mode.
+
+One step on a batch b, with g = ∇L_b(ω; w), ê = ê(g), G = ∇L_b(ω + ê; w):
+
+    v' = μ v + G,    ω' = ω − η v'
+
+and with H₀ = ∇²L_b(ω), H = ∇²L_b(ω + ê), E = ∂ê/∂g, all symmetric,
+
+    dG = H (dω + dê) + (1/|b|) Σ_i dw_i ∇ℓ_i(ω + ê),    dê = E [H₀ dω + (1/|b|) Σ_i dw_i ∇ℓ_i(ω)].
+
+**Forward mode** carries (dω, dv) from (0, 0) along dw, for a group of removed points dw = −1 on the group: ω_T + dω is
+the edited network. **Reverse mode** carries the adjoints (a, c) of (ω_t, v_t) for a query from (∇ℓ_q(ω_T), 0) back:
+with the adjoint u = c − η a of v' (and of G),
+
+    h = H u,    a ← a + h + H₀ E h,    c ← μ u,
+    dℓ_q/dw_i += (1/|b|) [⟨∇ℓ_i(ω + ê), u⟩ + ⟨∇ℓ_i(ω), E h⟩],    s[i, q] = −dℓ_q/dw_i.
+
+So a step takes two Hessian-vector products, and the products with per-sample gradients come with them: ⟨∇ℓ_i, u⟩/|b| is
+the derivative of the scalar ⟨∇L_b, u⟩ by w_i, as H u is its derivative by ω (`Objective.linearise`). Both gradients of
+the step are taken with a graph, each graph is walked back once: about two to three times what the step itself took.
+
+A variant of SAM has another ê(ω, g, m), carries a memory m or makes G of g and g̃ = ∇L_b(ω + ê): functions of vectors,
+whose derivatives (`samattr_ref.sam.variants`) stand in the place of E and add an adjoint of m. The two products stay
+two.
+
+Leaving out both Hessian terms, a ← a, gives `sam-gif`. What is held is the states ω_t, see
+`trajectory.reversed_states`.
+
+The idea of attributing by the derivative of the run is Hara et al. 2019 (data cleansing for SGD) and Ilyas & Engstrom
+2025 (MAGIC); the derivation for SAM is ours.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from samattr_ref.network.linear_chain import ChainLinearised
+from samattr_ref.network.objective import Linearised
+from samattr_ref.run import Run
+from samattr_ref.sam.step import Batch, State
+from samattr_ref.sam.variants import Point, Rule
+from samattr_ref.support.memory import block_length, chunks
+from samattr_ref.trajectory import reversed_states, states
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of a run, ready to be differentiated.
+
+    Attributes:
+        batch: The points of the batch, int64 [b].
+        eta: Step size η.
+        point: ω, g = ∇L_b(ω), the memory and, where G is made of both, g̃ = ∇L_b(ω + ê).
+        perturbed: ω + ê, shape [P].
+        keep: Weights c [b] of the points in g̃; None where all are 1.
+        at_omega: The gradient at ω: H₀ u and ⟨∇ℓ_i(ω), u⟩ along directions u.
+        at_perturbed: That at ω + ê: H u and c_i ⟨∇ℓ_i(ω + ê), u⟩.
+    """
+
+    batch: Tensor
+    eta: float
+    point: Point
+    perturbed: Tensor
+    keep: Tensor | None
+    at_omega: Linearised | ChainLinearised
+    at_perturbed: Linearised | ChainLinearised
+
+
+@dataclass(frozen=True, eq=False)
+class Adjoint:
+    """What reverse mode leaves at the step where it stopped.
+
+    Attributes:
+        values: −dℓ_q/dw_i through the steps that were walked back, [n_train, m].
+        omega: ω at the step where it stopped, [P].
+        adjoint: dℓ_q/dω there, [m, P].
+        growth: The largest ‖dℓ_q/dω‖ there over that at the end.
+    """
+
+    values: Tensor
+    omega: Tensor
+    adjoint: Tensor
+    growth: float
+
+
+def step_of(run: Run, t: int, state: State) -> Step:
+    """Step t of the run from the state before it, ready to be differentiated."""
+    rule, omega, draw = run.workload.recipe.rule, state.omega, run.draw(t)
+    points = run.batch(t).to(omega.device)
+    batch = Batch(run.objective, run.train.x[points], run.train.y[points])
+    at_omega = at_perturbed = run.objective.linearise(omega, batch.x, batch.y)
+    g, perturbed, keep = at_omega.gradient, omega, None
+    if rule.rho > 0:
+        perturbed = omega + rule.perturb(omega, g, state.memory, draw)
+        keep = batch.keep(rule, omega, perturbed)
+        at_perturbed = run.objective.linearise(perturbed, batch.x, batch.y, keep)
+    point = Point(omega, g, state.memory, at_perturbed.gradient if rule.combines else g, draw)
+    return Step(points, run.etas[t], point, perturbed, keep, at_omega, at_perturbed)
+
+
+def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | None = None) -> Adjoint:
+    """Reverse mode through the steps from T − 1 down to `first`.
+
+    Args:
+        run: The run.
+        directions: ∇ℓ_q(ω_T) of each query, shape [m, P].
+        first: The earliest step; what was before is taken as given.
+        memory_bytes: See `trajectory.reversed_states`.
+
+    Returns:
+        The scores through these steps, and what is left to attribute before them.
+    """
+    rule = run.workload.recipe.rule
+    values = directions.new_zeros(run.n_train, len(directions))
+    a, c = directions, torch.zeros_like(directions)
+    d = directions.new_zeros(len(directions), run.memories.shape[1])
+    omega, slices = run.parameters, list(_columns(run, len(a)))
+    for t, state in reversed_states(run, first, memory_bytes):
+        step, omega = step_of(run, t, state), state.omega
+        a, c, d, products = _joined([_back(rule, step, a[part], c[part], d[part]) for part in slices])
+        values.index_add_(0, step.batch, products.T, alpha=-1 / len(step.batch))
+    norms = torch.linalg.vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
+    return Adjoint(values, omega, a, float((torch.linalg.vector_norm(a, dim=1) / norms).max()))
+
+
+def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The adjoints of (ω, v, memory) before a step from those after it, [m, P] each, and |b| dℓ_q/dw_i, [m, b]."""
+    u = torch.sub(c, a, alpha=step.eta)
+    if rule.rho == 0:
+        h, products = step.at_omega.along(u)
+        return a + h, rule.momentum * u, d, products
+    b, b_perturbed = rule.pull_direction(step.point, u)
+    h, products = step.at_perturbed.along(b_perturbed)
+    through_omega, through_g, d = rule.pull(step.point, h, d)
+    h0, products0 = step.at_omega.along(b + through_g)
+    return a + h + through_omega + h0, rule.momentum * u, d, products + products0
+
+
+def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
+    """Forward mode: the derivative of ω_T along the removal of each group of points, [n_groups, P].
+
+    Args:
+        run: The run.
+        groups: The points to remove together.
+        first: The earliest step; the state before it is taken as given.
+    """
+    rule = run.workload.recipe.rule
+    members = run.parameters.new_zeros(len(groups), run.n_train)
+    for row, group in zip(members, groups, strict=True):
+        row[group] = 1
+    dw = run.parameters.new_zeros(len(groups), len(run.parameters))
+    dv, dm = torch.zeros_like(dw), dw.new_zeros(len(groups), run.memories.shape[1])
+    slices = list(_columns(run, len(groups)))
+    for t, state in states(run, range(first, run.n_steps)):
+        step = step_of(run, t, state)
+        dG, dm = _joined([_ahead(run, step, dw[part], dm[part], members[part][:, step.batch]) for part in slices])
+        dv = torch.add(dG, dv, alpha=rule.momentum)
+        dw = torch.sub(dw, dv, alpha=step.eta)
+    return dw
+
+
+def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tuple[Tensor, Tensor]:
+    """The changes dG [m, P] of a step and of the memory after it, from those before and its removed points [m, b]."""
+    rule, gradients = run.workload.recipe.rule, run.objective.weighted_gradients
+    x, y = run.train.x[step.batch], run.train.y[step.batch]
+    share = removed / len(step.batch)
+    dg = step.at_omega.along(dw)[0] - gradients(step.point.omega, x, y, share)
+    if rule.rho == 0:
+        return dg, dm
+    de, dm = rule.push(step.point, dw, dg, dm)
+    kept = share if step.keep is None else share * step.keep
+    d_perturbed = step.at_perturbed.along(dw + de)[0] - gradients(step.perturbed, x, y, kept)
+    return rule.push_direction(step.point, dg, d_perturbed), dm
+
+
+def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """What was computed for slices of the directions, put together."""
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+
+def bytes_a_direction(run: Run) -> int:
+    """About what one direction takes in one step: its adjoints or changes, and a batch's derivatives along it."""
+    batch = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
+    return 6 * batch + 8 * run.parameters.nbytes
+
+
+def _columns(run: Run, count: int) -> Iterator[slice]:
+    """Slices of the directions that are carried together through a step."""
+    return chunks(count, block_length(bytes_a_direction(run)))
