@@ -11,7 +11,8 @@ import numpy as np
 from baselines import metrics
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH, is_own, validate, workload_digest
-from samattr_ref.registry import attribute, get_method, influence_score
+from samattr_ref.attribution import attribute, influence_score
+from samattr_ref.registry import get_method
 from samattr_ref.run import Run
 from samattr_ref.solvers.solve import DENSE_LIMIT
 from samattr_ref.support import store

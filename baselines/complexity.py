@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from baselines.measure import Cost, measured
-from samattr_ref.registry import get_method, influence_score
+from samattr_ref.attribution import influence_score
+from samattr_ref.registry import get_method
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 

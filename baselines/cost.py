@@ -10,8 +10,8 @@ import torch
 from baselines.measure import seconds
 from baselines.plain import train_plainly
 from baselines.validation import warm_up
+from samattr_ref.attribution import attribute
 from samattr_ref.data import Examples
-from samattr_ref.registry import attribute
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train

@@ -11,7 +11,7 @@ from baselines import metrics
 from baselines.agreement import chosen_options
 from baselines.truth import Truth, retraining_truth
 from baselines.validation import GROUND_TRUTH
-from samattr_ref.registry import attribute, influence_score
+from samattr_ref.attribution import attribute, influence_score
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.seeds import stream

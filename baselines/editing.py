@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samattr_ref.attribution import parameter_change
 from samattr_ref.data import Splits
-from samattr_ref.registry import parameter_change
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.seeds import stream

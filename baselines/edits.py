@@ -12,7 +12,8 @@ from baselines.agreement import chosen_options
 from baselines.editing import edit, group_of
 from baselines.measure import measured
 from baselines.truth import leave_one_out, retraining_truth
-from samattr_ref.registry import influence_score, methods
+from samattr_ref.attribution import influence_score
+from samattr_ref.registry import methods
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train

@@ -12,7 +12,7 @@ from baselines.measure import measured
 from baselines.plain import plain_seconds
 from baselines.truth import leave_one_out, subset_retraining
 from baselines.validation import warm_up
-from samattr_ref.registry import attribute
+from samattr_ref.attribution import attribute
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload

@@ -11,7 +11,7 @@ from baselines.agreement import INSPECTED
 from baselines.measure import measured, most_resident_bytes
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
-from samattr_ref.registry import influence_score
+from samattr_ref.attribution import influence_score
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload

@@ -8,7 +8,7 @@ from baselines.agreement import chosen_options
 from baselines.detection import held_out_probabilities
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
-from samattr_ref.registry import influence_score
+from samattr_ref.attribution import influence_score
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 

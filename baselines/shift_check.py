@@ -13,8 +13,8 @@ from baselines.editing import group_of
 from baselines.shifts import shifted
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
+from samattr_ref.attribution import influence_score
 from samattr_ref.data import Examples
-from samattr_ref.registry import influence_score
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from baselines.truth import Truth, leave_one_out
-from samattr_ref.registry import parameter_change
+from samattr_ref.attribution import parameter_change
 from samattr_ref.run import Run
 from samattr_ref.sam.perturbation import perturbation
 from samattr_ref.support.errors import SamattrError

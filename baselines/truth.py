@@ -14,8 +14,8 @@ from torch import Tensor
 
 from baselines.measure import measured
 from baselines.retraining import Engine, Plan, first_steps, plan_retraining, retrain
+from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples
-from samattr_ref.registry import check_groups, check_queries
 from samattr_ref.run import Run
 from samattr_ref.support import store
 from samattr_ref.support.environment import environment

@@ -12,8 +12,10 @@ import torch
 from baselines import metrics
 from baselines.measure import measured
 from baselines.truth import Truth, leave_one_out
+from samattr_ref.attribution import attribute, influence_score, parameter_change
+from samattr_ref.catalogue import load_workload
 from samattr_ref.implicit.system import warm_starts
-from samattr_ref.registry import Method, attribute, get_method, influence_score, parameter_change
+from samattr_ref.registry import Method, get_method
 from samattr_ref.run import Run
 from samattr_ref.support import store
 from samattr_ref.support.environment import environment
@@ -21,7 +23,7 @@ from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import memory_bound
 from samattr_ref.support.seeds import json_digest, source_digest, tensor_digest
 from samattr_ref.training import train
-from samattr_ref.workload import Workload, load_workload
+from samattr_ref.workload import Workload
 
 GROUND_TRUTH = "loo"
 """The ground truth's own row: exact leave-one-out effects, held against themselves where that says something."""

@@ -12,11 +12,12 @@ from samattr_ref import Run, attribute, load_workload, methods, parameter_change
 from samattr_ref.data import Examples, Sizes, Splits
 from samattr_ref.data.sizes import make_splits
 from samattr_ref.network.models import MLP
+from samattr_ref.recipe import SamRecipe
 from samattr_ref.support.fingerprint import fingerprint
 from samattr_ref.support.seeds import stream
 from samattr_ref.training import advance
 from samattr_ref.trajectory import last
-from samattr_ref.workload import SamRecipe, Workload
+from samattr_ref.workload import Workload
 
 WORKLOADS = ["digits-logreg", "digits-mlp"]
 METHODS = list(methods())

@@ -16,11 +16,12 @@ from baselines.validation import validate as run_validation
 from reports.job import Job, folder, run, seeds_of
 from reports.page import check_folder, write
 from reports.results import get_profile
+from samattr_ref.catalogue import load_workload
+from samattr_ref.catalogue import workloads as all_workloads
 from samattr_ref.registry import methods as all_methods
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
-from samattr_ref.workload import Workload, load_workload
-from samattr_ref.workload import workloads as all_workloads
+from samattr_ref.workload import Workload
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -27,12 +27,13 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from baselines.validation import workload_digest
+from samattr_ref.catalogue import load_workload
 from samattr_ref.support import store
 from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.seeds import json_digest
-from samattr_ref.workload import Workload, load_workload
+from samattr_ref.workload import Workload
 
 WORKER_BYTES = 3 * 2**30
 """Free memory that a worker process must find."""

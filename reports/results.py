@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from baselines.validation import GROUND_TRUTH, Validation, find_validation, validate
+from samattr_ref.catalogue import load_workload
 from samattr_ref.registry import methods
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.progress import track
-from samattr_ref.workload import Workload, load_workload
+from samattr_ref.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ A `Workload` is trained into a `Run`; a method turns a run and queries into `Sco
 """
 
 import samattr_ref.methods  # noqa: F401 — registers them
+from samattr_ref.attribution import attribute, influence_score, parameter_change
+from samattr_ref.catalogue import load_workload, workloads
 from samattr_ref.data import (
     CIFAR10,
     CIFAR10N,
@@ -24,7 +26,8 @@ from samattr_ref.data import (
     make_splits,
 )
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
-from samattr_ref.registry import attribute, influence_score, method, methods, parameter_change
+from samattr_ref.recipe import SamRecipe
+from samattr_ref.registry import method, methods
 from samattr_ref.run import Run
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.sam.step import sam_step
@@ -34,7 +37,7 @@ from samattr_ref.solvers.solve import Solution, solve
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.precision import use_precision
 from samattr_ref.training import train
-from samattr_ref.workload import SamRecipe, Workload, load_workload, workloads
+from samattr_ref.workload import Workload
 
 use_precision()
 

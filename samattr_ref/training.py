@@ -14,6 +14,7 @@ from torch import Tensor
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
 from samattr_ref.proof import prove, prove_again
+from samattr_ref.recipe import SamRecipe
 from samattr_ref.run import Run, as_device
 from samattr_ref.sam.step import Batch, State, first_state, sam_step
 from samattr_ref.support import store
@@ -23,7 +24,7 @@ from samattr_ref.support.errors import SamattrError, UnstableError
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import json_digest
-from samattr_ref.workload import SamRecipe, Workload
+from samattr_ref.workload import Workload
 
 log = logging.getLogger("samattr")
 

@@ -13,7 +13,7 @@ from baselines.truth import leave_one_out
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Case, Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.registry import attribute
+from samattr_ref.attribution import attribute
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 

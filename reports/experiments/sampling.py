@@ -13,7 +13,7 @@ from baselines.validation import GROUND_TRUTH
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
 from reports.experiment import DESK, PAPER, Experiment
 from reports.results import COMPARED
-from samattr_ref.registry import attribute
+from samattr_ref.attribution import attribute
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload

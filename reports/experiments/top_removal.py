@@ -16,7 +16,8 @@ from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import DESK, PAPER, Case, Experiment
 from reports.results import ORDER
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.registry import get_method, influence_score
+from samattr_ref.attribution import influence_score
+from samattr_ref.registry import get_method
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload

@@ -1,0 +1,180 @@
+"""Attribution of a run by any method: scores, influence scores and parameter changes, in blocks that fit in memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samattr_ref.data import Examples
+from samattr_ref.registry import DENSE_VECTORS, Method, as_method, dense_query
+from samattr_ref.run import Run
+from samattr_ref.scores import Scores, worst
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.memory import block_length, check_fits, in_chunks, memory_bound
+
+
+def attribute(
+    run: Run,
+    method: str | Callable[..., Any],
+    queries: Examples | None = None,
+    *,
+    memory_bytes: int | None = None,
+    **options: Any,
+) -> Scores:
+    """Score every training point of a run for every query.
+
+    Args:
+        run: The run that is attributed.
+        method: A method's name, a user's `package.module:function`, or a function `(run, queries, **options)`.
+        queries: The queries; the workload's own by default.
+        memory_bytes: What the call may hold beside the run, the queries and the scores; 512 MiB by default, and more
+            where a single query or point takes more. A function that nobody registered gets all queries at once.
+        **options: The method's options.
+
+    Returns:
+        Scores [n_train, n_query]: predicted ℓ_q(ω_{−i}) − ℓ_q(ω*), positive where point i helps query q.
+
+    Raises:
+        SamattrError: for an unknown method or option, queries that the network cannot read, a method that returns
+            another shape, NaN or infinity, or a bound that is too small.
+    """
+    chosen = as_method(method)
+    queries = run.workload.queries if queries is None else queries
+    check_queries(run, queries)
+    chosen.check(options)
+    with memory_bound(memory_bytes):
+        scores = _scores(chosen, run, queries, options)
+    low, high = scores.values.aminmax()  # both are NaN where one value is
+    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+        raise SamattrError(f"{chosen.name} returned NaN or infinity")
+    return scores
+
+
+def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, Any]) -> Scores:
+    """Scores of all queries, by blocks of them where the method allows it."""
+    count = len(queries)
+
+    def of(part: slice) -> Scores:
+        block = queries if part == slice(0, count) else queries.take(part)
+        found = method.function(run, block, **options)
+        scores = found if isinstance(found, Scores) else Scores(torch.as_tensor(found))
+        shape, expected = list(scores.values.shape), [run.n_train, part.stop - part.start]
+        if shape != expected:
+            raise SamattrError(f"{method.name} returned scores of shape {shape}, not [n_train, n_query] = {expected}")
+        return scores
+
+    if method.query_bytes is None:
+        return of(slice(0, count))
+    column = 2 * run.n_train * run.parameters.element_size()
+    blocks = in_chunks(of, count, _block(run, method.query_bytes(run) + column))
+    part, scores = next(blocks)
+    if part.stop == count:
+        return scores
+    values = scores.values.new_empty(run.n_train, count)
+    diagnostics = scores.diagnostics
+    values[:, part] = scores.values
+    for part, scores in blocks:
+        values[:, part] = scores.values
+        diagnostics = worst(diagnostics, scores.diagnostics)
+    return Scores(values, diagnostics)
+
+
+def _block(run: Run, bytes_per_item: int) -> int:
+    """How many queries, or groups of points, fit in memory."""
+    check_fits(DENSE_VECTORS * run.parameters.nbytes, "a gradient with what is made of it")
+    return block_length(bytes_per_item)
+
+
+def influence_score(run: Run, method: str | Callable[..., Any], validation: Examples, **options: Any) -> Tensor:
+    """The Influence Score of each training point: the mean of its row over a validation set, shape [n_train].
+
+    The options are those of `attribute`, `memory_bytes` among them.
+    """
+    _check_examples(validation, "the validation set")
+    queries = validation.pool() if as_method(method).linear else validation
+    return attribute(run, method, queries, **options).values.mean(1)
+
+
+def parameter_change(
+    run: Run,
+    method: str | Callable[..., Any],
+    removed: Sequence[Sequence[int] | Tensor],
+    *,
+    memory_bytes: int | None = None,
+    **options: Any,
+) -> Tensor:
+    """The parameter change ω_{−S} − ω* that a method predicts for removing each group of training points.
+
+    Args:
+        run: The run.
+        method: A method that defines a parameter change.
+        removed: Groups of training points.
+        memory_bytes: What the call may hold beside the run and the result, see `attribute`.
+        **options: The method's options.
+
+    Returns:
+        Δ, shape [n_groups, P].
+
+    Raises:
+        SamattrError: if the method defines none, a group names a point that is not there, or a bound is too small.
+    """
+    chosen = as_method(method)
+    chosen.check(options)
+    if chosen.change is None:
+        raise SamattrError(f"{chosen.name} does not predict a parameter change")
+    change, groups = chosen.change, check_groups(run, removed)
+    if not groups:
+        return run.parameters.new_empty(0, len(run.parameters))
+    with memory_bound(memory_bytes):
+        own = chosen.query_bytes(run) if chosen.query_bytes else 0
+        each = max(own, dense_query(run)) + 4 * run.n_train * run.parameters.element_size()  # who is in which group
+        blocks = in_chunks(lambda part: change(run, groups[part], **options), len(groups), _block(run, each))
+        part, found = next(blocks)
+        if part.stop == len(groups):
+            return found
+        changes = found.new_empty(len(groups), found.shape[1])
+        changes[part] = found
+        for part, found in blocks:
+            changes[part] = found
+    return changes
+
+
+def check_groups(run: Run, removed: Sequence[Sequence[int] | Tensor]) -> list[Tensor]:
+    """The groups as index tensors.
+
+    Raises:
+        SamattrError: if one names a point twice or a point that is not there.
+    """
+    groups = [torch.as_tensor(group, dtype=torch.int64).reshape(-1) for group in removed]
+    for group in groups:
+        if len(group) and not (int(group.min()) >= 0 and int(group.max()) < run.n_train):
+            raise SamattrError(f"a removed point lies outside 0..{run.n_train - 1}")
+        if len(group.unique()) != len(group):
+            raise SamattrError("a group names a training point twice")
+    return groups
+
+
+def check_queries(run: Run, queries: Examples) -> None:
+    """Refuse queries that the run's network cannot read.
+
+    Raises:
+        SamattrError: saying what was expected.
+    """
+    _check_examples(queries, "queries")
+    want, got = list(run.train.x.shape[1:]), list(queries.x.shape[1:])
+    if want != got:
+        raise SamattrError(f"queries have inputs of shape {got}, the network of {run.workload.name} reads {want}")
+    read, given = ((x.dtype, str(x.device)) for x in (run.train.x, queries.x))
+    if read != given:
+        raise SamattrError(
+            f"queries are {given[0]} on {given[1]}, the network of {run.workload.name} reads {read[0]} on {read[1]}: "
+            f"give queries.to('{read[1]}', {read[0]})"
+        )
+    if int(queries.y.max()) >= run.splits.n_classes:
+        raise SamattrError(f"a query's label is outside the {run.splits.n_classes} classes")
+
+
+def _check_examples(given: Any, what: str) -> None:
+    if not isinstance(given, Examples):
+        raise SamattrError(f"{what} must be Examples (inputs with labels), not {type(given).__name__}")
