@@ -14,7 +14,7 @@ from baselines.validation import GROUND_TRUTH, is_own, validate, workload_digest
 from samattr_ref.attribution import attribute, influence_score
 from samattr_ref.registry import get_method
 from samattr_ref.run import Run
-from samattr_ref.solvers.solve import DENSE_LIMIT
+from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support import store
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.seeds import json_digest, tensor_digest

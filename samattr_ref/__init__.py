@@ -33,7 +33,8 @@ from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.sam.step import sam_step
 from samattr_ref.sam.variants import Asam, Esam, FisherSam, FriendlySam, Gsam, Sam
 from samattr_ref.scores import Scores
-from samattr_ref.solvers.solve import Solution, solve
+from samattr_ref.solvers.solution import Solution
+from samattr_ref.solvers.solve import solve
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.precision import use_precision
 from samattr_ref.training import train

@@ -9,7 +9,7 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.run import Run
 from samattr_ref.sam.variants import Point
-from samattr_ref.solvers.solve import dense_bytes
+from samattr_ref.solvers.dense import dense_bytes
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import check_fits, given_bytes
 

@@ -34,7 +34,7 @@ from samattr_ref.data import Examples
 from samattr_ref.implicit.system import Form, ImplicitOptions, ImplicitSystem
 from samattr_ref.run import Run
 from samattr_ref.sam.variants import Sam
-from samattr_ref.solvers.solve import DENSE_LIMIT
+from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support.errors import SamattrError, SolverError
 from samattr_ref.trajectory import effective_step_sizes
 

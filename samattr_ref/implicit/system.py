@@ -47,7 +47,9 @@ from samattr_ref.run import Run
 from samattr_ref.sam.variants import Point
 from samattr_ref.scores import Scores
 from samattr_ref.solvers.preconditioner import LowRank, top_eigenvectors
-from samattr_ref.solvers.solve import Factors, Solution, Transposed, resolved, solve
+from samattr_ref.solvers.solution import Solution
+from samattr_ref.solvers.solve import resolved, solve
+from samattr_ref.solvers.systems import Factors, Transposed
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.memory import chunk_bytes
 from samattr_ref.support.options import checked
@@ -297,7 +299,7 @@ class ImplicitSystem:
         """What must be known beside the result: how well the system was solved, and how large ρ/‖g‖ was."""
         return self.gradient_diagnostics() | {
             "solver": solution.solver,
-            "status": solution.status,
+            "status": solution.status.value,
             "residual": solution.residual,
             "iterations": solution.iterations,
             "options": asdict(self.options),

@@ -1,10 +1,14 @@
-"""GMRES for many right-hand sides at once: a Krylov space for each, grown side by side by one product a step."""
+"""`gmres`, for many right-hand sides at once: a Krylov space for each, grown side by side by one product a step."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from samattr_ref.solvers.solution import Solution, Status
+from samattr_ref.solvers.systems import LinearSystem, Preconditioner, begin, norms
 from samattr_ref.support.memory import block_length, chunks
 
 Product = Callable[[Tensor], Tensor]
@@ -14,8 +18,37 @@ RESTART = 200
 is bounded it is smaller."""
 
 
-def gmres(product: Product, b: Tensor, goal: Tensor, max_iterations: int) -> tuple[Tensor, str, int]:
-    """Solve A X = B by restarted GMRES (Saad & Schultz 1986), from zero.
+@dataclass(frozen=True)
+class Gmres:
+    """Restarted GMRES (Saad & Schultz 1986), preconditioned from the right.
+
+    A P⁻¹ U = B − A X₀ is solved, and X = X₀ + P⁻¹ U: residuals are those of A X = B itself.
+
+    Attributes:
+        tolerance: Relative residual that counts as solved.
+        max_iterations: The largest number of steps.
+        start: X₀, [P, m]; zero where it is None.
+        preconditioner: P⁻¹.
+    """
+
+    tolerance: float
+    max_iterations: int
+    start: Tensor | None
+    preconditioner: Preconditioner
+
+    def __call__(self, system: LinearSystem, b: Tensor) -> Solution:
+        """Solve A X = B."""
+        x, r = begin(system, b, self.start)
+        inverse = self.preconditioner.product
+        found, status, steps = _from_zero(
+            lambda v: system.product(inverse(v)), r, self.tolerance * norms(b), self.max_iterations
+        )
+        solution = Solution(x + inverse(found), status, math.nan, steps, "gmres")
+        return solution.measured(system.product, b, self.tolerance)
+
+
+def _from_zero(product: Product, b: Tensor, goal: Tensor, max_iterations: int) -> tuple[Tensor, Status, int]:
+    """Solve A X = B from zero.
 
     Args:
         product: A v for v [P, m].
@@ -35,12 +68,14 @@ def gmres(product: Product, b: Tensor, goal: Tensor, max_iterations: int) -> tup
         x[:, columns], status, taken = _restarted(product, b[:, columns], goal[columns], restart, max_iterations)
         statuses.add(status)
         steps += taken
-    failures = [status for status in ("max_iterations", "stalled") if status in statuses]
-    return x, failures[0] if failures else "converged", steps
+    failures = [status for status in (Status.MAX_ITERATIONS, Status.STALLED) if status in statuses]
+    return x, failures[0] if failures else Status.CONVERGED, steps
 
 
-def _restarted(product: Product, b: Tensor, goal: Tensor, restart: int, max_iterations: int) -> tuple[Tensor, str, int]:
-    """`gmres` for columns whose bases fit in memory together."""
+def _restarted(
+    product: Product, b: Tensor, goal: Tensor, restart: int, max_iterations: int
+) -> tuple[Tensor, Status, int]:
+    """The same for columns whose bases fit in memory together."""
     x, r, steps = torch.zeros_like(b), b.clone(), 0
     size = torch.linalg.vector_norm(r, dim=0)
     open_ = size > goal
@@ -51,9 +86,9 @@ def _restarted(product: Product, b: Tensor, goal: Tensor, restart: int, max_iter
         steps, before, size = steps + taken, size, torch.linalg.vector_norm(r, dim=0)
         open_ = open_ & (size > goal) & (size < before)  # a restart that gained nothing would gain nothing again
     if bool(open_.any()):
-        return x, "max_iterations", steps
+        return x, Status.MAX_ITERATIONS, steps
     # Rounding can keep the true residual above a goal that the recursion has reached: the caller measures it.
-    return x, "converged" if bool((size <= 10 * goal).all()) else "stalled", steps
+    return x, Status.CONVERGED if bool((size <= 10 * goal).all()) else Status.STALLED, steps
 
 
 def _cycle(product: Product, r: Tensor, goal: Tensor, limit: int) -> tuple[Tensor, int]:

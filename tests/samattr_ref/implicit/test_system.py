@@ -16,7 +16,8 @@ from samattr_ref.implicit.system import ImplicitOptions, ImplicitSystem, warm_st
 from samattr_ref.methods import sam_hif, sam_hif_implicit
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.solvers.preconditioner import top_eigenvectors
-from samattr_ref.solvers.solve import Factors, Transposed, solve
+from samattr_ref.solvers.solve import solve
+from samattr_ref.solvers.systems import Factors, Transposed
 from tests.conftest import small
 
 FORMS = ["if", "sam-if", "sam-hif", "sam-hif-implicit"]

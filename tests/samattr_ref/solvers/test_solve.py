@@ -9,7 +9,8 @@ import torch
 import samattr_ref as sr
 from samattr_ref.solvers import gmres
 from samattr_ref.solvers.preconditioner import LowRank, top_eigenvectors
-from samattr_ref.solvers.solve import Factors, Transposed, relative_residual, solve
+from samattr_ref.solvers.solve import solve
+from samattr_ref.solvers.systems import Factors, Transposed, relative_residual
 from samattr_ref.support.memory import memory_bound
 
 
