@@ -7,14 +7,13 @@ curvatures as λI, in closed form.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, jvp, vjp, vmap
+from torch.func import grad
 from torch.utils._pytree import tree_leaves
 
+from samattr_ref.network import curvature_products
 from samattr_ref.network.linear_chain import Chain, ChainLinearised
 from samattr_ref.network.linearised import Linearised, flat, gradients
 from samattr_ref.network.losses import cross_entropy
@@ -30,9 +29,6 @@ FORWARD_COLUMNS = 4
 
 CURVATURE_COLUMNS = 16
 """Chunks of samples leave room for this many directions in a curvature product."""
-
-Products = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From inputs, labels and directions v [P, m] to a curvature's products with them, summed over the samples."""
 
 
 class Objective:
@@ -151,7 +147,7 @@ class Objective:
             if chain is not None:
                 return ChainLinearised(chain, 0.0, omega, xs, ys).sample_products(directions.T).T
 
-            return self.forward_products(omega, xs, ys, directions)
+            return curvature_products.forward_products(self, omega, xs, ys, directions)
 
         columns, found = (1, len(directions)) if isinstance(directions, SampleGradients) else (directions.shape[1], 0)
         each = self.tried.engine.bytes_a_sample(self.activation_bytes(x), columns, omega.element_size())
@@ -209,7 +205,7 @@ class Objective:
 
     def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """∇²L(ω) v for directions v [P, m], the λI included."""
-        return self._curvature_product(self._hessian_of(omega), x, y, v)
+        return self._curvature_product(curvature_products.hessian(self, omega), x, y, v)
 
     def gauss_newton_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """The generalised Gauss-Newton (1/n) Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i + λI times v [P, m].
@@ -217,71 +213,7 @@ class Objective:
         J_i are the logits' Jacobians, π_i the softmax probabilities (Schraudolph 2002): the Hessian without the
         network's own second derivative, so never indefinite.
         """
-        return self._curvature_product(self._gauss_newton_of(omega), x, y, v)
-
-    def _hessian_of(self, omega: Tensor) -> Products:
-        if (chain := self.chain) is not None:
-            return lambda x, y, v: ChainLinearised(chain, 0.0, omega, x, y).along(v.T)[0].T * len(x)
-        product = self.forward_hessian if self.tried.forward else self.backward_hessian
-        return partial(product, omega)
-
-    def _gauss_newton_of(self, omega: Tensor) -> Products:
-        if (chain := self.chain) is not None:
-            return lambda x, y, v: ChainLinearised(chain, 0.0, omega, x, y).gauss_newton(v.T).T * len(x)
-        product = self.forward_gauss_newton if self.tried.forward else self.backward_gauss_newton
-        return partial(product, omega)
-
-    def forward_products(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """⟨∇ℓ_i(ω), v_j⟩ for directions v [P, m], by a forward-mode pass each: [b, m]."""
-
-        def losses(w: Tensor) -> Tensor:
-            return self.sample_losses(w, x, y)
-
-        return torch.stack([jvp(losses, (omega,), (column,))[1] for column in v.T.contiguous()], dim=1)
-
-    def forward_hessian(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Σ_i ∇²ℓ_i(ω) v for directions v [P, m], forward over reverse (Pearlmutter 1994)."""
-
-        def total(w: Tensor) -> Tensor:
-            return self.sample_losses(w, x, y).sum()
-
-        def product(column: Tensor) -> Tensor:
-            return jvp(grad(total), (omega,), (column,))[1]
-
-        return vmap(product, in_dims=1, out_dims=1)(v)
-
-    def forward_gauss_newton(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i v for directions v [P, m], by a forward and a backward pass each."""
-
-        def logits(w: Tensor) -> Tensor:
-            return self.logits(w, x)
-
-        def product(column: Tensor) -> Tensor:
-            z, change = cast(tuple[Tensor, Tensor], jvp(logits, (omega,), (column,)))
-            (back,) = cast(Callable[[Tensor], tuple[Tensor]], vjp(logits, omega)[1])(_output_curvature(z, change))
-            return back
-
-        return vmap(product, in_dims=1, out_dims=1)(v)
-
-    def backward_hessian(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Σ_i ∇²ℓ_i(ω) v for directions v [P, m], by autograd through the gradient's own graph."""
-        product, _ = Linearised(self, omega, x, y, None).along(v.T.contiguous())
-        return (product.T - self.weight_decay * v) * len(x)
-
-    def backward_gauss_newton(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i v for directions v [P, m], by backward passes alone.
-
-        Jᵀ u is linear in u, so that its derivative by u along v is J v.
-        """
-        leaves = self.leaves(omega)
-        z, _ = self.residuals(leaves, x, y, None)
-        u = torch.zeros_like(z, requires_grad=True)
-        back = gradients(z, leaves, u, create_graph=True)
-        columns = []
-        for column in v.T:
-            (change,) = gradients(back, [u], self.layout.views(column.contiguous()), retain_graph=True)
-            columns.append(flat(gradients(z, leaves, _output_curvature(z.detach(), change), retain_graph=True)))
-        return torch.stack(columns, dim=1)
+        return self._curvature_product(curvature_products.gauss_newton(self, omega), x, y, v)
 
     def leaves(self, omega: Tensor) -> list[Tensor]:
         """The parameters as tensors of their own that autograd can differentiate by; they share ω's memory."""
@@ -309,7 +241,7 @@ class Objective:
         losses = self.sample_losses(omega, x, y)
         return (losses if weights is None else weights * losses).sum() / len(x)
 
-    def _curvature_product(self, products: Products, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+    def _curvature_product(self, products: curvature_products.Products, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """The mean over samples of what `products` sums over some of them, for some columns, and λ v: [P, m]."""
         width = self.activation_bytes(x) * 4
         rows = min(len(x), chunk_length(width))
@@ -346,13 +278,6 @@ class Objective:
                 hook.remove()
             self._activations = sum(counted)
         return (self._activations + x[0].numel()) * x.element_size()
-
-
-def _output_curvature(z: Tensor, change: Tensor) -> Tensor:
-    """(diag π_i − π_i π_iᵀ) times the change of each sample's logits, [b, c]."""
-    pi = z.softmax(-1)
-    weighted = pi * change
-    return weighted - pi * weighted.sum(-1, keepdim=True)
 
 
 def _taken(x: Tensor, y: Tensor, rows: slice, points: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,13 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from samattr_ref.network.curvature_products import (
+    backward_gauss_newton,
+    backward_hessian,
+    forward_gauss_newton,
+    forward_hessian,
+    forward_products,
+)
 from samattr_ref.network.linear_chain import Chain, ChainLinearised
 from samattr_ref.network.linearised import Linearised
 from samattr_ref.network.sample_gradients import GhostEngine, known_layers
@@ -94,12 +101,12 @@ class Tried:
 
         def found(omega: Tensor, x: Tensor, y: Tensor, u: Tensor) -> list[Tensor]:
             v = u.T.contiguous()
-            hessian, gauss_newton = own.forward_hessian(omega, x, y, v), own.forward_gauss_newton(omega, x, y, v)
-            return [hessian.T, gauss_newton.T, own.forward_products(omega, x, y, v).T @ self._rows(omega)]
+            hessian, gauss_newton = forward_hessian(own, omega, x, y, v), forward_gauss_newton(own, omega, x, y, v)
+            return [hessian.T, gauss_newton.T, forward_products(own, omega, x, y, v).T @ self._rows(omega)]
 
         def true(omega: Tensor, x: Tensor, y: Tensor, u: Tensor) -> list[Tensor]:
             v, rows = u.T.contiguous(), self._rows(omega)
-            curvatures = [own.backward_hessian(omega, x, y, v).T, own.backward_gauss_newton(omega, x, y, v).T]
+            curvatures = [backward_hessian(own, omega, x, y, v).T, backward_gauss_newton(own, omega, x, y, v).T]
             return [*curvatures, (u @ rows.T) @ rows]
 
         return self._said(self._agree(found, true), "forward mode", "curvature products go direction by direction")
