@@ -1,7 +1,6 @@
 """How long methods take as problems grow, and how long their formulas say that they should."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str
             options["checkpoints" if axis == "C" else "order"] = size
         costs: list[Cost] = []
         while len(costs) < REPEATS and sum(cost.runtime_s for cost in costs) < ENOUGH_SECONDS:
-            fresh = replace(run)
+            fresh = run.fresh()
             with measured() as cost:
                 influence_score(fresh, name, run.splits.validation, **options)
             costs.append(cost)

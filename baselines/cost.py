@@ -1,7 +1,6 @@
 """What methods cost in units of one plain training, measured side by side in one process."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -70,5 +69,5 @@ def _trainings(run: Run, name: str, queries: Examples, options: dict[str, Any]) 
     scored: list[float] = []
     while len(plain) < FEWEST or (len(plain) < REPEATS and sum(plain + scored) < ENOUGH_SECONDS):
         plain.append(seconds(lambda: train_plainly(run)))
-        scored.append(seconds(lambda: attribute(replace(run), name, queries, **options)))
+        scored.append(seconds(lambda: attribute(run.fresh(), name, queries, **options)))
     return min(scored) / min(plain), min(plain)

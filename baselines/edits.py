@@ -1,7 +1,6 @@
 """Edits held against retraining: accuracy, direction, size and cost, group by group."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -57,7 +56,7 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
         options = chosen_options(name, workload)
         try:
             with measured() as cost:
-                edit(replace(run), name, groups[:1], options, count)
+                edit(run.fresh(), name, groups[:1], options, count)
             edited: Tensor | str = edit(run, name, groups, options, count)
         except SamattrError as error:
             edited = str(error)

@@ -1,7 +1,6 @@
 """Fidelity of several methods on one run: agreement with exact leave-one-out, LDS, and cost in plain trainings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -52,9 +51,9 @@ def fidelity(
         try:
             chosen = chosen_options(name, workload) if chosen is None else chosen
             with measured() as mean_cost:
-                attribute(replace(run), name, workload.queries.pool(), **chosen)
+                attribute(run.fresh(), name, workload.queries.pool(), **chosen)
             with measured() as cost:
-                scores = attribute(replace(run), name, workload.queries, **chosen)
+                scores = attribute(run.fresh(), name, workload.queries, **chosen)
         except SamattrError as error:
             rows.append(row | {"status": str(error)})
             continue

@@ -185,7 +185,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any]) -> Validation
     splits = run.splits
     options, tuning = tune(method, truth, given)
     warm_up(run)
-    fresh = replace(run)
+    fresh = run.fresh()
     with measured() as cost:
         scores = attribute(fresh, method.function, splits.queries, **options)
     predicted = _on_removed(scores.values, truth)
@@ -204,7 +204,7 @@ def warm_up(run: Run) -> None:
     """Have torch load what it loads at the first use of its transforms: no method's time should hold it."""
     two = run.splits.tuning.take(torch.arange(2) % len(run.splits.tuning))
     gradients = run.query_gradients(two)
-    for product in (run.objective.hessian_product, run.objective.gauss_newton_product):
+    for product in (run.objective.hvp, run.objective.ggnvp):
         product(run.parameters, two.x, two.y, gradients.T)
     run.objective.gradient_products(run.parameters, two.x, two.y, gradients.T)
 

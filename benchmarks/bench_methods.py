@@ -1,7 +1,5 @@
 """Every method: time and memory of scoring, and how far its scores are from the ground truth on disk."""
 
-from dataclasses import replace
-
 from baselines import metrics
 from benchmarks.common import METHODS, WITH_CHANGE, WORKLOADS, options, run_of, stored_truth
 from samattr_ref import attribute, parameter_change
@@ -19,10 +17,10 @@ class Scoring:
         attribute(self.run, method, self.run.splits.tuning, **options(method))  # torch warms up at the first use
 
     def time_attribute(self, workload, method):
-        attribute(replace(self.run), method, self.queries, **options(method)).values.cpu()
+        attribute(self.run.fresh(), method, self.queries, **options(method)).values.cpu()
 
     def peakmem_attribute(self, workload, method):
-        attribute(replace(self.run), method, self.queries, **options(method))
+        attribute(self.run.fresh(), method, self.queries, **options(method))
 
 
 class Fidelity:

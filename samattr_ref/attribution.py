@@ -9,7 +9,7 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.registry import DENSE_VECTORS, Method, as_method, dense_query
 from samattr_ref.run import Run
-from samattr_ref.scores import Scores, worst
+from samattr_ref.scores import Scores, merge_diagnostics
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import block_length, check_fits, in_chunks, memory_bound
 
@@ -76,7 +76,7 @@ def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, A
     values[:, part] = scores.values
     for part, scores in blocks:
         values[:, part] = scores.values
-        diagnostics = worst(diagnostics, scores.diagnostics)
+        diagnostics = merge_diagnostics(diagnostics, scores.diagnostics)
     return Scores(values, diagnostics)
 
 

@@ -40,5 +40,5 @@ def overridden(workload: "Workload", name: str, value: Any) -> "Workload":
 def _with(part: Any, name: str, value: Any) -> Any:
     """A dataclass with another value of a field, if it is of the field's kind."""
     old = getattr(part, name)
-    Option.declared(old, next(f.type for f in fields(part) if f.name == name)).check(name, value)
+    Option.from_annotation(old, next(f.type for f in fields(part) if f.name == name)).check(name, value)
     return replace(part, **{name: value})

@@ -159,10 +159,10 @@ def _plain(name: str, function: Callable[..., Any]) -> Method:
 
 def _options(function: Callable[..., Any], declared: type | None) -> dict[str, Option]:
     if declared is not None and is_dataclass(declared):
-        return {f.name: Option.declared(f.default, f.type) for f in fields(declared)}
+        return {f.name: Option.from_annotation(f.default, f.type) for f in fields(declared)}
     parameters = list(inspect.signature(function).parameters.values())[2:]
     return {
-        p.name: Option.declared(p.default, p.annotation)
+        p.name: Option.from_annotation(p.default, p.annotation)
         for p in parameters
         if p.kind is not inspect.Parameter.VAR_KEYWORD
     }

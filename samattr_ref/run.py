@@ -1,6 +1,6 @@
 """A Run: everything that a training run leaves behind for attribution to work on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,8 +38,9 @@ class Run:
         origin: The workload's key when it was trained: what is made of the run is found again by it.
         network: The digest of its network, as it was built.
         ways: How its network was called, as was proved right at its start and its end.
-        built: Its network, tried once: what `dataclasses.replace(run)` makes shares it.
-        cache: What methods computed about the run and may use again; `dataclasses.replace(run)` starts an empty one.
+        built: Its network, tried once: copies of the run share it.
+        cache: What methods computed about the run and may use again; `fresh` and
+            `dataclasses.replace` start an empty one.
     """
 
     workload: Workload
@@ -57,6 +58,10 @@ class Run:
     ways: Ways
     built: dict[int, tuple[Workload, Objective]] = field(default_factory=dict, repr=False)
     cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def fresh(self) -> "Run":
+        """Copy the run without what methods have computed about it."""
+        return replace(self)
 
     @cached_property
     def splits(self) -> Splits:

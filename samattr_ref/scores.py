@@ -21,13 +21,13 @@ class Scores:
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
 
-def worst(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """What two blocks of queries report, as one: the larger of two numbers, and of two words both."""
+def merge_diagnostics(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the diagnostics of two blocks of queries: keep the larger of two numbers, and both of two words."""
     together = {**one, **other}
     for name in one.keys() & other.keys():
         a, b = one[name], other[name]
         if isinstance(a, Mapping):
-            together[name] = worst(a, b)
+            together[name] = merge_diagnostics(a, b)
         elif isinstance(a, int | float):
             together[name] = max(a, b)
         elif isinstance(a, str) and b not in a.split(", "):

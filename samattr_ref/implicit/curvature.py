@@ -20,7 +20,7 @@ class Curvature:
     def __init__(self, run: Run, omega: Tensor, examples: Examples, kind: str) -> None:
         self.omega, self.examples = omega, examples
         objective = run.objective
-        self._product = objective.hessian_product if kind == "hessian" else objective.gauss_newton_product
+        self._product = objective.hvp if kind == "hessian" else objective.ggnvp
         self._dense: Tensor | None = None
 
     def product(self, v: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ class NewtonStep:
         return step, plain
 
     def _E(self, v: Tensor) -> Tensor:  # noqa: N802 — the formula's name
-        return self.system.push(self._part, torch.zeros_like(v), v)
+        return self.system.jvp(self._part, torch.zeros_like(v), v)
 
 
 def loss_changes(run: Run, queries: Examples, change: Tensor) -> Tensor:

@@ -140,21 +140,21 @@ class ImplicitSystem:
         """The curvature there."""
         return part.at_perturbed if self.form.perturbed else part.at_omega
 
-    def push(self, part: Part, d_omega: Tensor, d_g: Tensor) -> Tensor:
+    def jvp(self, part: Part, d_omega: Tensor, d_g: Tensor) -> Tensor:
         """The change of ê along changes of ω and g, [P, m] each: D d_omega + E d_g."""
         if self.rule.rho == 0:
             return torch.zeros_like(d_g)
         point = _as(part.point, d_g)
         d_memory = d_g if self.moves_memory else d_g.new_zeros(len(point.memory), d_g.shape[1])
-        return self.rule.push(point, d_omega.T, d_g.T, d_memory.T)[0].T
+        return self.rule.jvp(point, d_omega.T, d_g.T, d_memory.T)[0].T
 
-    def pull(self, part: Part, v: Tensor) -> tuple[Tensor | float, Tensor]:
+    def vjp(self, part: Part, v: Tensor) -> tuple[Tensor | float, Tensor]:
         """Dᵀ v and Eᵀ v for v [P, m]."""
         if self.rule.rho == 0:
             return 0.0, torch.zeros_like(v)
         point = _as(part.point, v)
         d_memory = v.new_zeros(v.shape[1], len(point.memory))
-        through_omega, through_g, through_memory = self.rule.pull(point, v.T, d_memory)
+        through_omega, through_g, through_memory = self.rule.vjp(point, v.T, d_memory)
         through_g = through_g + through_memory if self.moves_memory else through_g
         return through_omega if isinstance(through_omega, float) else through_omega.T, through_g.T
 
@@ -165,7 +165,7 @@ class ImplicitSystem:
     def _product(self, v: Tensor, damping: float) -> Tensor:
         total = damping * v
         for part in self.parts:
-            inner = v + self.push(part, v, self._times(part.at_omega, v)) if self.coupled else v
+            inner = v + self.jvp(part, v, self._times(part.at_omega, v)) if self.coupled else v
             total = total + part.share * self._times(self.H(part), inner)
         return total
 
@@ -175,7 +175,7 @@ class ImplicitSystem:
         for part in self.parts:
             Hv = self._times(self.H(part), v)
             if self.coupled:
-                through_omega, through_g = self.pull(part, Hv)
+                through_omega, through_g = self.vjp(part, Hv)
                 Hv = Hv + through_omega + self._times(part.at_omega, through_g)
             total = total + part.share * Hv
         return total
@@ -244,7 +244,7 @@ class ImplicitSystem:
             for part in self.parts:
                 H = self.H(part).dense()
                 if self.coupled:
-                    H = H + H @ self.push(part, torch.eye(self.size).to(H), part.at_omega.dense())
+                    H = H + H @ self.jvp(part, torch.eye(self.size).to(H), part.at_omega.dense())
                 total += part.share * H
             cache[key] = total
         return cache[key]
@@ -260,7 +260,7 @@ class ImplicitSystem:
         for part in self.parts:
             terms = [(self.at(part), x)]
             if self.form.removal:
-                inner = self.pull(part, self._times(self.H(part), x))[1]
+                inner = self.vjp(part, self._times(self.H(part), x))[1]
                 terms.append((part.point.omega, inner.contiguous()))
             for omega, direction in terms:
                 for rows, found in products(omega, train.x, train.y, direction, part.points):
@@ -278,7 +278,7 @@ class ImplicitSystem:
             right = self._gradient(self.at(part), there)
             if self.form.removal:
                 through = self._gradient(part.point.omega, there)[:, None]
-                inner = self.push(part, torch.zeros_like(through), through)
+                inner = self.jvp(part, torch.zeros_like(through), through)
                 right = right + self._times(self.H(part), inner)[:, 0]
             total = total + part.share / len(part.points) * right
         return total

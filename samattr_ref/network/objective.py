@@ -203,11 +203,11 @@ class Objective:
             return ChainLinearised(chain, self.weight_decay, omega, x, y, weights)
         return Linearised(self, omega, x, y, weights)
 
-    def hessian_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+    def hvp(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """∇²L(ω) v for directions v [P, m], the λI included."""
         return self._curvature_product(curvature_products.hessian(self, omega), x, y, v)
 
-    def gauss_newton_product(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+    def ggnvp(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """The generalised Gauss-Newton (1/n) Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i + λI times v [P, m].
 
         J_i are the logits' Jacobians, π_i the softmax probabilities (Schraudolph 2002): the Hessian without the

@@ -265,7 +265,7 @@ class Rule:
             return torch.zeros_like(g)
         return self.variant.perturb(omega, g, memory, self.rho, self.p, draw)
 
-    def push(self, at: "Point", d_omega: Tensor, d_g: Tensor, d_memory: Tensor) -> tuple[Tensor, Tensor]:
+    def jvp(self, at: "Point", d_omega: Tensor, d_g: Tensor, d_memory: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of ê and of the next memory along changes of ω, g and the memory, [m, P] each."""
         if type(self.variant) in (Sam, Gsam):
             return perturbation_derivative(at.g, d_g.T, self.rho, self.p).T, d_memory
@@ -275,7 +275,7 @@ class Rule:
 
         return vmap(along)(d_omega, d_g, d_memory)
 
-    def pull(self, at: "Point", a_e: Tensor, a_memory: Tensor) -> tuple[Tensor | float, Tensor, Tensor]:
+    def vjp(self, at: "Point", a_e: Tensor, a_memory: Tensor) -> tuple[Tensor | float, Tensor, Tensor]:
         """Adjoints of ω, g and the memory from those of ê and of the next memory, [m, P] each."""
         if type(self.variant) in (Sam, Gsam):
             return 0.0, perturbation_derivative(at.g, a_e.T, self.rho, self.p).T, a_memory

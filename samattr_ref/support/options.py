@@ -43,10 +43,10 @@ class Option:
     kinds: tuple[Any, ...]
 
     @classmethod
-    def declared(cls, default: Any, annotation: Any) -> "Option":
+    def from_annotation(cls, default: Any, annotation: Any) -> "Option":
         """From a default and an annotation; without one that is known, it takes the kind of its default.
 
-        >>> str(Option.declared(None, int | None))
+        >>> str(Option.from_annotation(None, int | None))
         'a whole number or None'
         """
         kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
@@ -104,7 +104,7 @@ def checked(cls: type[T]) -> type[T]:
     """
     make = cls.__init__
     signature = inspect.signature(make)
-    own = {f.name: Option.declared(f.default, f.type) for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    own = {f.name: Option.from_annotation(f.default, f.type) for f in fields(cls) if f.init}  # type: ignore[arg-type]
 
     @functools.wraps(make)
     def constructor(self: T, *values: Any, **settings: Any) -> None:

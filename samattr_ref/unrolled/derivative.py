@@ -133,7 +133,7 @@ def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tens
         return a + h, rule.momentum * u, d, products
     b, b_perturbed = rule.pull_direction(step.point, u)
     h, products = step.at_perturbed.along(b_perturbed)
-    through_omega, through_g, d = rule.pull(step.point, h, d)
+    through_omega, through_g, d = rule.vjp(step.point, h, d)
     h0, products0 = step.at_omega.along(b + through_g)
     return a + h + through_omega + h0, rule.momentum * u, d, products + products0
 
@@ -169,7 +169,7 @@ def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tup
     dg = step.at_omega.along(dw)[0] - gradients(step.point.omega, x, y, share)
     if rule.rho == 0:
         return dg, dm
-    de, dm = rule.push(step.point, dw, dg, dm)
+    de, dm = rule.jvp(step.point, dw, dg, dm)
     kept = share if step.keep is None else share * step.keep
     d_perturbed = step.at_perturbed.along(dw + de)[0] - gradients(step.perturbed, x, y, kept)
     return rule.push_direction(step.point, dg, d_perturbed), dm

@@ -80,7 +80,7 @@ def test_dampings_are_chosen_from_one_solution_to_the_next_and_nothing_after_the
     starts.clear()
     after = sr.attribute(run, "sam-if", run.splits.tuning, **chosen).values
     assert starts == [None]
-    assert torch.equal(after, sr.attribute(replace(run), "sam-if", run.splits.tuning, **chosen).values)
+    assert torch.equal(after, sr.attribute(run.fresh(), "sam-if", run.splits.tuning, **chosen).values)
 
 
 def test_what_a_method_does_not_define_is_null():

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -39,15 +39,15 @@ def main(bound):
     cases["tracin-cp"] = (many, {"checkpoints": 2})
     cases |= {name: (many, {}) for name in sr.methods() if name not in cases}
     for name, (_, options) in cases.items():  # torch loads what it loads at the first use
-        sr.attribute(replace(few), name, few.workload.queries.take(slice(0, 2)), **options)
+        sr.attribute(few.fresh(), name, few.workload.queries.take(slice(0, 2)), **options)
     found, scores = {}, {}
     for name, (run, options) in cases.items():
         with measured() as cost:
-            scores[name] = sr.attribute(replace(run), name, memory_bytes=bound, **options).values
+            scores[name] = sr.attribute(run.fresh(), name, memory_bytes=bound, **options).values
         found[name] = {"bounded": cost.peak_memory_bytes}
     for name, (run, options) in cases.items():
         with measured() as cost:
-            whole = sr.attribute(replace(run), name, **options).values
+            whole = sr.attribute(run.fresh(), name, **options).values
         found[name]["unbounded"] = cost.peak_memory_bytes
         found[name]["difference"] = float((scores[name] - whole).abs().max() / whole.abs().max())
     print(json.dumps(found))

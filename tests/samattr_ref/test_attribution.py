@@ -174,6 +174,6 @@ def test_every_option_of_a_method_refuses_another_kind_of_value(name):
     ],
 )
 def test_an_option_takes_what_its_annotation_or_else_its_default_says(annotation, default, taken, refused):
-    option = Option.declared(default, annotation)
+    option = Option.from_annotation(default, annotation)
     assert all(option.takes(value) for value in taken)
     assert not any(option.takes(value) for value in refused)

@@ -48,7 +48,7 @@ def test_parts_that_fit_in_memory(run, name, monkeypatch):
     whole = sr.attribute(run, name, **CASES[name]).values
     monkeypatch.setattr(chunking, "DEFAULT_BYTES", 8 * 1_600_000)
     monkeypatch.setattr(chunking, "BLOCK", 64)  # few of the queries
-    cut = sr.attribute(replace(run), name, **CASES[name]).values
+    cut = sr.attribute(run.fresh(), name, **CASES[name]).values
     torch.testing.assert_close(cut, whole, rtol=1e-10, atol=1e-10 * float(whole.abs().max()))
 
 
@@ -67,9 +67,9 @@ def test_order_of_training_points(run, name):
 def test_no_method_changes_a_bit_of_another():
     """In float32, where every other order of operations shows."""
     run, cases = sr.train(small("digits-mlp", hidden=(4,), dtype="float32")), CASES | {"random": {}}
-    fresh = {name: sr.attribute(replace(run), name, **cases[name]).values for name in cases}
+    fresh = {name: sr.attribute(run.fresh(), name, **cases[name]).values for name in cases}
     for names in (list(cases), list(cases)[::-1]):
-        shared = replace(run)
+        shared = run.fresh()
         for name in names:
             assert torch.equal(sr.attribute(shared, name, **cases[name]).values, fresh[name]), name
 

@@ -291,7 +291,7 @@ def test_no_other_system_takes_a_start(first, monkeypatch):
             sr.attribute(run, first, solver="gmres")
             sr.attribute(run, second, solver="gmres", damping=0.1)
             sr.parameter_change(run, second, [[3]], solver="gmres", damping=0.1)
-            sr.attribute(replace(run), second, solver="gmres", damping=0.1)
+            sr.attribute(run.fresh(), second, solver="gmres", damping=0.1)
         same = first == second or {first, second} == {"sam-hif", "sam-hif-implicit"}
         assert [start is not None for start in given] == [False, same, False, False]
 
@@ -349,7 +349,7 @@ def test_the_factors_of_a_dense_solve_are_kept_for_the_same_matrix(monkeypatch):
         torch.testing.assert_close(scores.mean(1), pooled[:, 0], rtol=1e-8, atol=1e-10)
         products = change @ run.query_gradients(run.workload.queries).T
         torch.testing.assert_close(scores[[3, 5]], products, rtol=1e-7, atol=1e-9)
-        torch.testing.assert_close(scores, sr.attribute(replace(run), form, **options).values)
+        torch.testing.assert_close(scores, sr.attribute(run.fresh(), form, **options).values)
         made[counts[-1] :] = []
     assert counts == [1, 1, 2, 3]
 
@@ -375,9 +375,9 @@ def test_scores_of_all_points_cost_little_more_than_the_solves(form, kept, solve
 
     for n in (100, 500):
         run = sr.train(sr.load_workload("digits-mlp").override(n_train=n, n_query=50, steps=40))
-        scored(replace(run), "gmres")  # torch loads what it loads at the first use
+        scored(run.fresh(), "gmres")  # torch loads what it loads at the first use
         directions = run.query_gradients(run.workload.queries).T.contiguous()
-        pairs = [(seconds(scored, replace(run), solver), seconds(solved, replace(run), directions)) for _ in range(3)]
+        pairs = [(seconds(scored, run.fresh(), solver), seconds(solved, run.fresh(), directions)) for _ in range(3)]
         assert statistics.median(whole / part for whole, part in pairs) < 1.3
 
 

@@ -44,12 +44,12 @@ def test_curvatures_equal_whole_matrices(layers):
     omega = objective.flatten()
     v = torch.randn(len(omega), 5, dtype=torch.float64)
     H = hessian(lambda w: objective.loss(w, X, Y))(omega)
-    torch.testing.assert_close(objective.hessian_product(omega, X, Y, v), H @ v, **EXACT)
+    torch.testing.assert_close(objective.hvp(omega, X, Y, v), H @ v, **EXACT)
     J = jacrev(lambda w: functional_call(objective.module, objective.unflatten(w), (X,)))(omega)
     pi = objective.logits(omega, X).softmax(-1)
     inner = torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :]
     G = torch.einsum("icp,icd,idq->pq", J, inner, J) / len(X) + 0.1 * torch.eye(len(omega), dtype=torch.float64)
-    torch.testing.assert_close(objective.gauss_newton_product(omega, X, Y, v), G @ v, **EXACT)
+    torch.testing.assert_close(objective.ggnvp(omega, X, Y, v), G @ v, **EXACT)
 
 
 @pytest.mark.parametrize("layers", CHAINS)
@@ -103,4 +103,4 @@ def test_what_is_not_a_chain_is_refused(name):
     assert type(objective.linearise(omega, X, Y)) is Linearised
     H = hessian(lambda w: objective.loss(w, X, Y))(omega) if name != "in place" else None
     if H is not None:
-        torch.testing.assert_close(objective.hessian_product(omega, X, Y, u.T), H @ u.T, **EXACT)
+        torch.testing.assert_close(objective.hvp(omega, X, Y, u.T), H @ u.T, **EXACT)

@@ -35,7 +35,7 @@ def test_transforms_go_through_the_residual_networks(recipe, shape):
     torch.testing.assert_close(objective.gradient_products(omega, x, y, v), rows @ v, rtol=1e-9, atol=1e-9)
     (gradient,) = torch.autograd.grad(objective.loss(leaf, x, y), leaf, create_graph=True)
     (expected,) = torch.autograd.grad(gradient @ v[:, 0], leaf)
-    torch.testing.assert_close(objective.hessian_product(omega, x, y, v)[:, 0], expected, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(objective.hvp(omega, x, y, v)[:, 0], expected, rtol=1e-7, atol=1e-9)
 
 
 def test_resnet9_has_the_usual_size():

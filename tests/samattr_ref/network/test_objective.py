@@ -58,8 +58,8 @@ def test_sample_gradients_and_their_products(make):
 @pytest.mark.parametrize(
     ("operator", "product"),
     [
-        (curvlinops.HessianLinearOperator, Objective.hessian_product),
-        (curvlinops.GGNLinearOperator, Objective.gauss_newton_product),
+        (curvlinops.HessianLinearOperator, Objective.hvp),
+        (curvlinops.GGNLinearOperator, Objective.ggnvp),
     ],
 )
 @pytest.mark.parametrize("make", [small, small_cnn])

@@ -93,7 +93,7 @@ def test_perturbations_and_their_derivatives_ignore_the_scale_of_the_gradient(dt
         g, m = times_power(WHOLE, dtype, exponent), times_power(memory, dtype, exponent)
         e = rule.perturb(omega, g, m)
         point = Point(omega, g[0], m, g[0])
-        return e, rule.push(point, torch.zeros_like(g), g.flip(1), g)[0]
+        return e, rule.jvp(point, torch.zeros_like(g), g.flip(1), g)[0]
 
     for found, expected in zip(at(exponent), at(0), strict=True):
         torch.testing.assert_close(found, expected, **close(dtype))
