@@ -25,9 +25,10 @@ from samattr_ref.data import (
     data_folder,
     make_splits,
 )
+from samattr_ref.growth import Growth, Way
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.recipe import SamRecipe
-from samattr_ref.registry import method, methods
+from samattr_ref.registry import Family, method, methods
 from samattr_ref.run import Run
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.sam.step import sam_step
@@ -55,9 +56,11 @@ __all__ = [
     "Docstrings",
     "Esam",
     "Examples",
+    "Family",
     "Features",
     "FisherSam",
     "FriendlySam",
+    "Growth",
     "Gsam",
     "LabelNoise",
     "LogisticRegression",
@@ -74,6 +77,7 @@ __all__ = [
     "Splits",
     "TextFolder",
     "TorchvisionDigits",
+    "Way",
     "Workload",
     "attribute",
     "data_folder",

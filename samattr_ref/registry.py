@@ -1,25 +1,42 @@
-"""The methods that there are: registered by a decorator, by an entry point, or named by a user."""
+"""The methods that there are, and what the house knows of each: registered by a decorator, by an entry point, or named.
+
+What tables, figures, benchmarks and generic tests need to know of a method stands in its registration, and nowhere
+else: a method is its own file.
+"""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from importlib.metadata import entry_points
+from enum import StrEnum
+from types import ModuleType
 from typing import Any, TypeVar
 
 from torch import Tensor
 
+from samattr_ref.growth import Growth, Way
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.options import Option
 from samattr_ref.support.references import load_reference
+from samattr_ref.support.registered import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 Change = Callable[..., Tensor]
 
-ENTRY_POINTS = "samattr.methods"
-
 DENSE_VECTORS = 16
 """Vectors of all parameters that one solve holds at once: solution, residual, directions, products and their sums."""
+
+
+class Family(StrEnum):
+    """What kind of derivative a method's scores are."""
+
+    DERIVATIVE = "exact derivative"
+    IMPLICIT = "implicit"
+    TRAJECTORY = "trajectory"
+    GRADIENT = "gradient"
+    CHANCE = "chance"
+    OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,7 @@ class Method:
     """A registered attribution method.
 
     Attributes:
-        name: Its name in tables and on the command line.
+        name: Its name on the command line and in stored results.
         function: `(run, queries, **options)` to a tensor or `Scores` of shape [n_train, n_query].
         summary: What it computes, in one line.
         source: Where it comes from.
@@ -38,6 +55,19 @@ class Method:
         linear: Whether scores are linear in the query's loss, so that the mean over queries is one query.
         query_bytes: About what one query takes beside its scores while it is scored: many are scored in blocks that
             fit in memory. None: all queries in one call.
+        label: What it is called in tables and figures.
+        family: Its kind: `exact derivative` (a direction is carried through every step of the run for each query),
+            `implicit` (a system is solved for each), `trajectory`, `gradient`, `chance` (scores know nothing of the
+            points) or `other`.
+        rank: Where it stands in tables and figures, the lowest first; methods without one follow by name.
+        growth: How its cost grows; None where no formula is known, and it is then timed at no growing size.
+        ways: Other ways to use it whose cost grows by a formula of their own, by what a row's name adds to the
+            method's.
+        benchmark: Options with which its work is that of `growth`, with no search and no early end: what benchmarks and
+            generic tests give it.
+        full_size: Options for training sets of full size, where no option can be chosen; None where it takes too long
+            there.
+        compared: Whether the paper's curves compare it by default, which takes its scores hundreds of times.
     """
 
     name: str
@@ -49,6 +79,20 @@ class Method:
     tune: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     linear: bool = False
     query_bytes: Callable[[Run], int] | None = None
+    label: str = ""
+    family: Family = Family.OTHER
+    rank: float = math.inf
+    growth: Growth | None = None
+    ways: Mapping[str, Way] = field(default_factory=dict)
+    benchmark: Mapping[str, Any] = field(default_factory=dict)
+    full_size: Mapping[str, Any] | None = None
+    compared: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+        for options in (self.benchmark, self.full_size or {}, *(way.options for way in self.ways.values())):
+            self.check(options)
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Refuse options that it does not have, and values of another kind than an option takes.
@@ -64,7 +108,16 @@ class Method:
                 raise SamattrError(f"option {name} of {self.name} cannot be {value!r}: it takes {option}")
 
 
-_METHODS: dict[str, Method] = {}
+def _admit(name: str, found: Any) -> None:
+    """Register what an entry point names, where it did not register itself."""
+    if isinstance(found, ModuleType) or any(known.function is found for known in METHODS.registered().values()):
+        return
+    if not callable(found):
+        raise SamattrError("it is not a function (run, queries, **options)")
+    METHODS.add(name, _plain(name, found), found.__module__)
+
+
+METHODS: Registry[Method] = Registry("method", "samattr.methods", _admit)
 
 
 def dense_query(run: Run) -> int:
@@ -87,6 +140,14 @@ def method(
     tune: Mapping[str, tuple[Any, ...]] | None = None,
     linear: bool = False,
     query_bytes: Callable[[Run], int] | None = dense_query,
+    label: str | None = None,
+    family: Family | str = Family.OTHER,
+    rank: float = math.inf,
+    growth: Growth | None = None,
+    ways: Mapping[str, Way] | None = None,
+    benchmark: Mapping[str, Any] | None = None,
+    full_size: Mapping[str, Any] | None = None,
+    compared: bool = True,
 ) -> Callable[[F], F]:
     """Register a function `(run, queries, **options)` as an attribution method.
 
@@ -99,31 +160,50 @@ def method(
         tune: Values to choose from on held-out queries, by option.
         linear: Whether scores are linear in the query's loss, see `Method`.
         query_bytes: What one query takes, see `Method`.
+        label: What tables and figures call it; by default its name, with spaces and a capital.
+        family: One of `Family`.
+        rank: Where it stands in tables and figures, see `Method`.
+        growth: How its cost grows, see `Method`.
+        ways: Other ways to use it, see `Method`.
+        benchmark: Options that benchmarks and generic tests give it, see `Method`.
+        full_size: Options for training sets of full size, see `Method`.
+        compared: Whether the paper's curves compare it, see `Method`.
+
+    Raises:
+        SamattrError: for a family that there is not, or options that the method does not have.
     """
+    if family not in list(Family):
+        raise unknown_name("family of methods", family, list(Family))
 
     def register(function: F) -> F:
-        _METHODS[name] = Method(
-            name, function, summary, source, change, _options(function, options), tune or {}, linear, query_bytes
+        registered = Method(
+            name=name,
+            function=function,
+            summary=summary,
+            source=source,
+            change=change,
+            options=_options(function, options),
+            tune=tune or {},
+            linear=linear,
+            query_bytes=query_bytes,
+            label=label or name[:1].upper() + name[1:].replace("-", " "),
+            family=Family(family),
+            rank=rank,
+            growth=growth,
+            ways=ways or {},
+            benchmark=benchmark or {},
+            full_size=full_size,
+            compared=compared,
         )
+        METHODS.add(name, registered, function.__module__)
         return function
 
     return register
 
 
 def methods() -> dict[str, Method]:
-    """All registered methods by name, those of installed packages among them.
-
-    Raises:
-        SamattrError: if an installed package registers one that does not load.
-    """
-    for entry in entry_points(group=ENTRY_POINTS):
-        if entry.name not in _METHODS:
-            try:
-                function = entry.load()
-            except Exception as error:  # whatever another package raises while it is imported
-                raise SamattrError(f"the method '{entry.name}' ({entry.value}) does not load: {error}") from error
-            _METHODS.setdefault(entry.name, _plain(entry.name, function))
-    return dict(_METHODS)
+    """All methods by name, those of installed packages among them, in the order of tables: by rank, then by name."""
+    return {known.name: known for known in sorted(METHODS.values(), key=lambda known: (known.rank, known.name))}
 
 
 def get_method(name: str) -> Method:
@@ -137,10 +217,7 @@ def get_method(name: str) -> Method:
         if not callable(function):
             raise SamattrError(f"{name} is not a function (run, queries, **options)")
         return _plain(name, function)
-    known = methods()
-    if name not in known:
-        raise unknown_name("method", name, known)
-    return known[name]
+    return METHODS.named(name)
 
 
 def as_method(method: str | Callable[..., Any]) -> Method:
@@ -150,9 +227,9 @@ def as_method(method: str | Callable[..., Any]) -> Method:
 
 def _plain(name: str, function: Callable[..., Any]) -> Method:
     """A function that nobody registered, as a method."""
-    registered = [known for known in _METHODS.values() if known.function is function]
-    if registered:
-        return registered[0]
+    for known in METHODS.registered().values():
+        if known.function is function:
+            return known
     summary = (inspect.getdoc(function) or "").split("\n")[0]
     return Method(name, function, summary, options=_options(function, None))
 

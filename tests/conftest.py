@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import samattr_ref as sr
+from samattr_ref import registry
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
 from samattr_ref.network.trial import Trial, noisy
@@ -29,6 +30,14 @@ def store_folder(tmp_path_factory):
 def fresh_store(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMATTR_STORE", str(tmp_path / "store"))
     return tmp_path / "store"
+
+
+@pytest.fixture
+def registering(monkeypatch):
+    """What a test registers is gone after it."""
+    for kind in (registry.METHODS,):
+        for kept in ("_things", "_homes"):
+            monkeypatch.setattr(kind, kept, dict(getattr(kind, kept)))
 
 
 def needs_data(name):

@@ -4,7 +4,8 @@ s[k, q] = (1/n) ⟨∇ℓ_k(ω*), ∇ℓ_q(ω*)⟩
 """
 
 from samattr_ref.data import Examples
-from samattr_ref.registry import factored_query, method
+from samattr_ref.growth import Growth
+from samattr_ref.registry import Family, factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 
@@ -15,6 +16,11 @@ from samattr_ref.scores import Scores
     source="Charpiat et al. 2019",
     linear=True,
     query_bytes=factored_query,
+    label="Grad-Dot",
+    family=Family.GRADIENT,
+    rank=100,
+    growth=Growth("n F", n=1, P=1, Q=1),
+    full_size={},
 )
 def grad_dot(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""

@@ -10,4 +10,6 @@ influence = implicit_method(
     Form(perturbed=False, coupled=False, removal=False),
     summary="classical influence function at ω*, no perturbation",
     source="Koh & Liang 2017",
+    label="IF",
+    rank=70,
 )

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
-from samattr_ref.registry import factored_query, method
+from samattr_ref.growth import Growth
+from samattr_ref.registry import Family, factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.trajectory import add_products, segments, trajectory_change
@@ -31,6 +32,10 @@ def tracin_change(run: Run, groups: Sequence[Tensor]) -> Tensor:
     change=tracin_change,
     linear=True,
     query_bytes=factored_query,
+    label="TracIn",
+    family=Family.TRAJECTORY,
+    rank=80,
+    growth=Growth("T (B + m) F", P=1, T=1, Q=1),
 )
 def tracin(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], linear in the query."""

@@ -9,7 +9,8 @@ This differs from the paper in: (1) the paper weights a checkpoint by its step s
 
 from baselines.methods.tracin import trajectory_products
 from samattr_ref.data import Examples
-from samattr_ref.registry import factored_query, method
+from samattr_ref.growth import Growth
+from samattr_ref.registry import Family, factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 
@@ -20,6 +21,13 @@ from samattr_ref.scores import Scores
     source="Pruthi et al. 2020",
     linear=True,
     query_bytes=factored_query,
+    label="TracIn-CP",
+    family=Family.TRAJECTORY,
+    rank=90,
+    growth=Growth("C (n + m) F", n=1, P=1, C=1, Q=1),
+    benchmark={"checkpoints": 2},
+    full_size={"checkpoints": 10},
+    compared=False,  # `tracin`, over all steps, stands for both
 )
 def tracin_cp(run: Run, queries: Examples, *, checkpoints: int = 10) -> Scores:
     """Scores [n_train, n_query], linear in the query.

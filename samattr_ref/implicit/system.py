@@ -31,7 +31,7 @@ a query with the transposed matrix, whatever n is; a group of removed points tak
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -41,8 +41,9 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
+from samattr_ref.growth import Growth
 from samattr_ref.implicit.curvature import Curvature, Part, kept, parts
-from samattr_ref.registry import method
+from samattr_ref.registry import Family, method
 from samattr_ref.run import Run
 from samattr_ref.sam.variants import Point
 from samattr_ref.scores import Scores
@@ -116,6 +117,16 @@ TUNE: dict[str, tuple[Any, ...]] = {
     "damping": (0.0, 1e-3, 1e-2, 3e-2, 1e-1),
 }
 """The declared grid that curvature and damping are chosen from, on held-out queries."""
+
+FACTS: dict[str, Any] = {
+    "tune": TUNE,
+    "linear": True,
+    "family": Family.IMPLICIT,
+    "growth": Growth("Q K n F", n=1, P=1, Q=1),
+    "benchmark": {"curvature": "gauss-newton", "damping": 0.3},  # so much that iterations are as many at every size
+    "full_size": {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2, "max_iterations": 200},
+}
+"""What is true of the methods of this family, as `samattr_ref.registry.method` takes it."""
 
 
 class ImplicitSystem:
@@ -340,20 +351,16 @@ def implicit_method(
     name: str,
     form: Form,
     *,
-    summary: str,
-    source: str,
     options: type[ImplicitOptions] = ImplicitOptions,
-    tune: Mapping[str, tuple[Any, ...]] = TUNE,
+    **facts: Any,
 ) -> Callable[..., Scores]:
     """Register a form as a method, with its scores and its parameter change.
 
     Args:
         name: The method's name.
         form: The terms that it keeps.
-        summary: What it computes, in one line.
-        source: Where it comes from.
         options: `ImplicitOptions`, or a subclass with other defaults.
-        tune: The grid that its options are chosen from, on held-out queries.
+        **facts: What else `samattr_ref.registry.method` takes, in the place of `FACTS`.
 
     Returns:
         The registered function `(run, queries, **options)`.
@@ -362,12 +369,11 @@ def implicit_method(
     def change(run: Run, groups: Sequence[Tensor], **chosen: Any) -> Tensor:
         return implicit_change(run, groups, form, options(**chosen))
 
-    @method(name, summary=summary, source=source, change=change, options=options, tune=tune, linear=True)
     def scores(run: Run, queries: Examples, **chosen: Any) -> Scores:
         return implicit_products(run, run.query_gradients(queries).T.contiguous(), form, options(**chosen))
 
     scores.__module__ = sys._getframe(1).f_globals["__name__"]  # where it is defined, as collections.namedtuple says it
-    return scores
+    return method(name, change=change, options=options, **{**FACTS, **facts})(scores)
 
 
 def _as(point: Point, like: Tensor) -> Point:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
-from samattr_ref.registry import factored_query, method
+from samattr_ref.growth import Growth, Way
+from samattr_ref.registry import Family, factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.sam.step import Batch
 from samattr_ref.scores import Scores
@@ -37,6 +38,12 @@ def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | Non
     change=sam_gif_change,
     linear=True,
     query_bytes=factored_query,
+    label="SAM-GIF",
+    family=Family.TRAJECTORY,
+    rank=60,
+    growth=Growth("T B F", P=1, T=1, Q=1),
+    ways={"from checkpoints": Way("from checkpoints", Growth("C n F", n=1, P=1, C=1, Q=1), {"checkpoints": 2})},
+    full_size={"checkpoints": 10},
 )
 def sam_gif(run: Run, queries: Examples, *, checkpoints: int | None = None) -> Scores:
     """Scores [n_train, n_query], linear in the query.

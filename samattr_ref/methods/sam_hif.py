@@ -14,4 +14,6 @@ sam_hif = implicit_method(
     FORM,
     summary="Hessian-based influence, with the perturbation's dependence on ω",
     source="Ren et al., arXiv 2507.04059, Theorem 4.5",
+    label="SAM-HIF",
+    rank=40,
 )

@@ -9,7 +9,8 @@ is 1/|λ_max| from a power iteration, so that the series converges where A's eig
 
 from dataclasses import dataclass
 
-from samattr_ref.implicit.system import ImplicitOptions, implicit_method
+from samattr_ref.growth import Growth
+from samattr_ref.implicit.system import FACTS, ImplicitOptions, implicit_method
 from samattr_ref.methods.sam_hif import FORM
 from samattr_ref.support.options import checked
 
@@ -29,4 +30,9 @@ sam_hif_fast = implicit_method(
     source="Ren et al., arXiv 2507.04059, Section 4; our reading",
     options=FastOptions,
     tune={"curvature": ("hessian", "gauss-newton"), "damping": (0.0, 1e-2, 1e-1)},
+    label="SAM-HIF fast",
+    rank=50,
+    growth=Growth("J n F", n=1, P=1, J=1, Q=1),
+    benchmark={**FACTS["benchmark"], "order": 10, "scale": 0.1, "tolerance": 0.0},
+    full_size={"curvature": "gauss-newton", "damping": 0.03, "order": 50},
 )

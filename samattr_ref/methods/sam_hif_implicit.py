@@ -16,7 +16,7 @@ from torch import Tensor
 
 from samattr_ref.data import Examples
 from samattr_ref.implicit.newton import NewtonStep, loss_changes
-from samattr_ref.implicit.system import TUNE, Form, ImplicitOptions, implicit_change, implicit_products
+from samattr_ref.implicit.system import FACTS, Form, ImplicitOptions, implicit_change, implicit_products
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
@@ -63,8 +63,9 @@ def sam_hif_implicit_change(run: Run, groups: Sequence[Tensor], **chosen: Any) -
     source="this project",
     change=sam_hif_implicit_change,
     options=NewtonOptions,
-    tune=TUNE,
-    linear=True,
+    label="SAM-HIF implicit",
+    rank=20,
+    **FACTS,
 )
 def sam_hif_implicit(run: Run, queries: Examples, **chosen: Any) -> Scores:
     """Scores [n_train, n_query], linear in the query; for the options see `NewtonOptions`."""

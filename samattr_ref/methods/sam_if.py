@@ -12,4 +12,6 @@ sam_if = implicit_method(
     Form(perturbed=True, coupled=False, removal=False),
     summary="influence function at ω* + ê, the perturbation frozen",
     source="Ren et al., arXiv 2507.04059, Theorem 4.3",
+    label="SAM-IF",
+    rank=30,
 )

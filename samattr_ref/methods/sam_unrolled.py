@@ -14,9 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from samattr_ref.data import Examples
+from samattr_ref.growth import Growth, Way
 from samattr_ref.implicit.system import ImplicitOptions, implicit_products
 from samattr_ref.methods.sam_hif_implicit import FORM
-from samattr_ref.registry import method
+from samattr_ref.registry import Family, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.support.errors import SamattrError
@@ -50,6 +51,12 @@ def sam_unrolled_change(
     change=sam_unrolled_change,
     linear=True,
     query_bytes=bytes_a_direction,
+    label="SAM unrolled",
+    family=Family.DERIVATIVE,
+    rank=10,
+    growth=Growth("Q T B F", P=1, T=1, Q=1),
+    ways={"forward": Way("forward mode", Growth("Q T B F", P=1, T=1, Q=1), change=True)},
+    compared=False,  # it goes past the paper, and has experiments of its own
 )
 def sam_unrolled(
     run: Run,

@@ -114,9 +114,8 @@ def test_results_are_stored_for_our_methods_and_never_for_others(fresh_store, mo
     assert find_validation("grad-dot", replace(workload, seed=1)) is None
 
 
-def test_only_methods_of_the_project_are_ours(monkeypatch):
+def test_only_methods_of_the_project_are_ours(registering):
     assert all(validation.is_own(method) for method in sr.methods().values())
-    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     theirs = implicit_method("theirs", Form(True, True, False), summary="a form of theirs", source="them")
     assert not validation.is_own(registry.as_method(theirs))
 

@@ -1,7 +1,7 @@
 """Methods and workloads found by name, by entry point, or in a user's own file; what they may return."""
 
-import importlib.metadata
 import inspect
+import math
 from typing import Literal, Optional
 
 import numpy
@@ -114,22 +114,33 @@ def test_a_function_may_return_an_array():
     assert torch.equal(scores.values, torch.ones(60, 7, dtype=torch.float64))
 
 
-def test_a_function_is_a_method_and_other_packages_bring_theirs(monkeypatch):
-    run = sr.train(small())
+def zeros(run, queries):
+    return torch.zeros(run.n_train, len(queries))
 
-    def zeros(run, queries):
-        return torch.zeros(run.n_train, len(queries))
 
-    assert torch.equal(sr.attribute(run, zeros).values, torch.zeros(60, 7))
-    (name,) = (entry.value for entry in importlib.metadata.entry_points(group=registry.ENTRY_POINTS, name="tracin"))
-    theirs = importlib.metadata.EntryPoint("theirs", name, registry.ENTRY_POINTS)
-    broken = importlib.metadata.EntryPoint("broken", "nowhere:f", registry.ENTRY_POINTS)
-    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
-    monkeypatch.setattr(registry, "entry_points", lambda group: [theirs])
-    assert "theirs" in sr.methods()
-    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
-    with pytest.raises(sr.SamattrError, match=r"'broken' .* does not load"):
-        sr.methods()
+def test_a_function_is_a_method():
+    assert torch.equal(sr.attribute(sr.train(small()), zeros).values, torch.zeros(60, 7))
+
+
+def test_methods_come_in_the_order_of_tables(registering):
+    names = list(sr.methods())
+    assert names[0] == "sam-unrolled" and names[-1] == "random"
+    for name, rank in (("last-but-one", 105), ("an-unranked", math.inf), ("b-unranked", math.inf)):
+        sr.method(name, summary="nothing", source="them", rank=rank)(zeros)
+    assert list(sr.methods()) == [*names[:-1], "last-but-one", "random", "an-unranked", "b-unranked"]
+
+
+def test_a_registration_says_what_the_house_wants_to_know(registering):
+    sr.method("worth-nothing", summary="nothing", source="them")(zeros)
+    plain = sr.methods()["worth-nothing"]
+    assert (plain.label, plain.family, plain.growth) == ("Worth nothing", "other", None)
+    growth = sr.Growth("n F", n=1, P=1, Q=1)
+    sr.method("told", summary="nothing", source="them", label="Told", family="gradient", growth=growth)(zeros)
+    assert sr.methods()["told"].family is sr.Family.GRADIENT
+    with pytest.raises(sr.SamattrError, match="unknown family of methods 'gradeint': did you mean 'gradient'"):
+        sr.method("third", summary="nothing", source="them", family="gradeint")
+    with pytest.raises(sr.SamattrError, match="unknown option of third 'checkpoints'"):
+        sr.method("third", summary="nothing", source="them", benchmark={"checkpoints": 2})(zeros)
 
 
 def test_parameter_change_is_refused_where_there_is_none():
