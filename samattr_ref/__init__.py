@@ -5,7 +5,7 @@ A `Workload` is trained into a `Run`; a method turns a run and queries into `Sco
 
 import samattr_ref.methods  # noqa: F401 — registers them
 from samattr_ref.attribution import attribute, influence_score, parameter_change
-from samattr_ref.catalogue import load_workload, workloads
+from samattr_ref.catalogue import load_workload, register_workload, workloads
 from samattr_ref.data import (
     CIFAR10,
     CIFAR10N,
@@ -32,7 +32,7 @@ from samattr_ref.registry import Family, method, methods
 from samattr_ref.run import Run
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.sam.step import sam_step
-from samattr_ref.sam.variants import Asam, Esam, FisherSam, FriendlySam, Gsam, Sam
+from samattr_ref.sam.variants import Asam, Esam, FisherSam, FriendlySam, Gsam, Sam, variant
 from samattr_ref.scores import Scores
 from samattr_ref.solvers.solution import Solution
 from samattr_ref.solvers.solve import solve
@@ -90,8 +90,10 @@ __all__ = [
     "parameter_change",
     "perturbation",
     "perturbation_derivative",
+    "register_workload",
     "sam_step",
     "solve",
     "train",
+    "variant",
     "workloads",
 ]

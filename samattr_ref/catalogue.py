@@ -1,6 +1,8 @@
-"""The workloads that come with the project, and how one is named."""
+"""The workloads by name: those that come with the project, those of installed packages, and a user's own."""
 
+import sys
 from dataclasses import replace
+from typing import Any
 
 from samattr_ref.data import (
     CIFAR10,
@@ -14,8 +16,9 @@ from samattr_ref.data import (
 )
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18
 from samattr_ref.recipe import SamRecipe
-from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.references import load_reference
+from samattr_ref.support.registered import Registry
 from samattr_ref.workload import Workload
 
 DIGITS_LOGREG = SamRecipe(rho=0.2, steps=1000, batch_size=50, learning_rate=0.5, weight_decay=0.01, schedule="cosine")
@@ -24,60 +27,25 @@ DOCSTRINGS_MLP = SamRecipe(steps=600, batch_size=50, learning_rate=0.5, weight_d
 RESNET9 = SamRecipe(rho=0.01, steps=200, batch_size=50, learning_rate=0.1, schedule="cosine")
 RESNET18 = SamRecipe(rho=0.01, steps=60, batch_size=50, learning_rate=0.02, schedule="cosine")
 
-_WORKLOADS = {
-    workload.name: workload
-    for workload in (
-        Workload("digits-logreg", Digits(), LogisticRegression(), DIGITS_LOGREG, dtype="float64"),
-        Workload("digits-mlp", Digits(), MLP((32,)), SamRecipe(learning_rate=0.3, schedule="cosine")),
-        Workload(
-            "mnist-logreg",
-            TorchvisionDigits(n_train=1000),
-            LogisticRegression(),
-            SamRecipe(rho=0.1, steps=1000, learning_rate=0.1, weight_decay=0.01, schedule="cosine"),
-            n_removed=200,
-        ),
-        Workload(
-            "mnist-mlp",
-            TorchvisionDigits(n_train=1000),
-            MLP((128, 64), "gelu"),
-            SamRecipe(steps=400, learning_rate=0.1),
-            n_removed=200,
-        ),
-        Workload("mnist-cnn", TorchvisionDigits(n_train=1000), CNN(), SamRecipe(steps=300), n_removed=100),
-        Workload(
-            "fashion-cnn",
-            TorchvisionDigits(dataset="FashionMNIST", n_train=1000),
-            CNN(),
-            SamRecipe(steps=300),
-            n_removed=100,
-        ),
-        Workload(
-            "fashion-logreg",
-            TorchvisionDigits(dataset="FashionMNIST"),
-            LogisticRegression(),
-            SamRecipe(rho=0.1, weight_decay=0.01, schedule="cosine"),
-        ),
-        Workload("cifar10-cnn", CIFAR10(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
-        Workload("cancer-logreg", BreastCancer(), LogisticRegression(), CANCER_LOGREG, dtype="float64"),
-        Workload("docstrings-mlp", Docstrings(vocabulary=200), MLP((16,)), DOCSTRINGS_MLP),
-        Workload("cifar10n-cnn", CIFAR10N(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
-        Workload("cifar100-cnn", CIFAR100(n_train=2000), CNN((16, 32)), SamRecipe(steps=600), n_removed=100),
-        Workload("cifar10-resnet9", CIFAR10(n_train=1000), ResNet9(16), RESNET9, n_removed=20),
-        Workload("cifar10-resnet18", CIFAR10(n_query=30), ResNet18(), RESNET18, n_removed=5),
-        Workload(
-            "miniimagenet-resnet9",
-            MiniImageNet(n_train=1000, n_classes=10),
-            ResNet9(16),
-            RESNET9,
-            n_removed=20,
-        ),
-    )
-}
+
+def _admit(_name: str, found: Any, home: str) -> None:
+    workload = _made(found)
+    WORKLOADS.add(workload.name, workload, home)
+
+
+WORKLOADS: Registry[Workload] = Registry("workload", "samattr.workloads", _admit)
+"""The workloads by name, those of installed packages among them."""
+
+
+def register_workload(workload: Workload) -> Workload:
+    """Register a workload: it is then found by its name, and among `workloads()`."""
+    WORKLOADS.add(workload.name, workload, sys._getframe(1).f_globals["__name__"])
+    return workload
 
 
 def workloads() -> list[str]:
-    """The names of the workloads that come with the project."""
-    return list(_WORKLOADS)
+    """The names of the registered workloads: those that come with the project, then those of installed packages."""
+    return list(WORKLOADS)
 
 
 def load_workload(name: str, seed: int = 0) -> Workload:
@@ -93,13 +61,61 @@ def load_workload(name: str, seed: int = 0) -> Workload:
     >>> load_workload("digits-mlp", seed=3).seed
     3
     """
-    if ":" in name:
-        found = load_reference(name)
-        workload = found() if callable(found) and not isinstance(found, Workload) else found
-        if not isinstance(workload, Workload):
-            raise SamattrError(f"{name} is a {type(workload).__name__}, not a samattr_ref.Workload")
-    elif name in _WORKLOADS:
-        workload = _WORKLOADS[name]
-    else:
-        raise unknown_name("workload", name, _WORKLOADS)
-    return replace(workload, seed=seed)
+    return replace(_made(load_reference(name), name) if ":" in name else WORKLOADS.named(name), seed=seed)
+
+
+def _made(found: Any, name: str = "it") -> Workload:
+    """A workload, or what a function without arguments makes."""
+    workload = found() if callable(found) and not isinstance(found, Workload) else found
+    if not isinstance(workload, Workload):
+        raise SamattrError(f"{name} is a {type(workload).__name__}, not a samattr_ref.Workload")
+    return workload
+
+
+for _workload in (
+    Workload("digits-logreg", Digits(), LogisticRegression(), DIGITS_LOGREG, dtype="float64"),
+    Workload("digits-mlp", Digits(), MLP((32,)), SamRecipe(learning_rate=0.3, schedule="cosine")),
+    Workload(
+        "mnist-logreg",
+        TorchvisionDigits(n_train=1000),
+        LogisticRegression(),
+        SamRecipe(rho=0.1, steps=1000, learning_rate=0.1, weight_decay=0.01, schedule="cosine"),
+        n_removed=200,
+    ),
+    Workload(
+        "mnist-mlp",
+        TorchvisionDigits(n_train=1000),
+        MLP((128, 64), "gelu"),
+        SamRecipe(steps=400, learning_rate=0.1),
+        n_removed=200,
+    ),
+    Workload("mnist-cnn", TorchvisionDigits(n_train=1000), CNN(), SamRecipe(steps=300), n_removed=100),
+    Workload(
+        "fashion-cnn",
+        TorchvisionDigits(dataset="FashionMNIST", n_train=1000),
+        CNN(),
+        SamRecipe(steps=300),
+        n_removed=100,
+    ),
+    Workload(
+        "fashion-logreg",
+        TorchvisionDigits(dataset="FashionMNIST"),
+        LogisticRegression(),
+        SamRecipe(rho=0.1, weight_decay=0.01, schedule="cosine"),
+    ),
+    Workload("cifar10-cnn", CIFAR10(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
+    Workload("cancer-logreg", BreastCancer(), LogisticRegression(), CANCER_LOGREG, dtype="float64"),
+    Workload("docstrings-mlp", Docstrings(vocabulary=200), MLP((16,)), DOCSTRINGS_MLP),
+    Workload("cifar10n-cnn", CIFAR10N(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
+    Workload("cifar100-cnn", CIFAR100(n_train=2000), CNN((16, 32)), SamRecipe(steps=600), n_removed=100),
+    Workload("cifar10-resnet9", CIFAR10(n_train=1000), ResNet9(16), RESNET9, n_removed=20),
+    Workload("cifar10-resnet18", CIFAR10(n_query=30), ResNet18(), RESNET18, n_removed=5),
+    Workload(
+        "miniimagenet-resnet9",
+        MiniImageNet(n_train=1000, n_classes=10),
+        ResNet9(16),
+        RESNET9,
+        n_removed=20,
+    ),
+):
+    register_workload(_workload)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from types import ModuleType
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -19,7 +18,7 @@ from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.options import Option
 from samattr_ref.support.references import load_reference
-from samattr_ref.support.registered import Registry
+from samattr_ref.support.registered import Registry, default_label
 
 F = TypeVar("F", bound=Callable[..., Any])
 Change = Callable[..., Tensor]
@@ -108,13 +107,11 @@ class Method:
                 raise SamattrError(f"option {name} of {self.name} cannot be {value!r}: it takes {option}")
 
 
-def _admit(name: str, found: Any) -> None:
-    """Register what an entry point names, where it did not register itself."""
-    if isinstance(found, ModuleType) or any(known.function is found for known in METHODS.registered().values()):
-        return
+def _admit(name: str, found: Any, home: str) -> None:
     if not callable(found):
         raise SamattrError("it is not a function (run, queries, **options)")
-    METHODS.add(name, _plain(name, found), found.__module__)
+    if all(known.function is not found for known in METHODS.registered().values()):
+        METHODS.add(name, _plain(name, found), home)
 
 
 METHODS: Registry[Method] = Registry("method", "samattr.methods", _admit)
@@ -186,7 +183,7 @@ def method(
             tune=tune or {},
             linear=linear,
             query_bytes=query_bytes,
-            label=label or name[:1].upper() + name[1:].replace("-", " "),
+            label=label or default_label(name),
             family=Family(family),
             rank=rank,
             growth=growth,

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 import samattr_ref as sr
-from samattr_ref import registry
+from samattr_ref.catalogue import WORKLOADS
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
 from samattr_ref.network.trial import Trial, noisy
+from samattr_ref.registry import METHODS
+from samattr_ref.sam.variants import VARIANTS
 
 
 def pytest_configure():
@@ -35,7 +37,7 @@ def fresh_store(tmp_path, monkeypatch):
 @pytest.fixture
 def registering(monkeypatch):
     """What a test registers is gone after it."""
-    for kind in (registry.METHODS,):
+    for kind in (METHODS, VARIANTS, WORKLOADS):
         for kept in ("_things", "_homes"):
             monkeypatch.setattr(kind, kept, dict(getattr(kind, kept)))
 

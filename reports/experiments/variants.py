@@ -38,7 +38,7 @@ def measure(workload: Workload, variant: str) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman of each method, a row a variant, a panel a workload."""
     panels = list(dict.fromkeys(frame["workload"]))
-    names = [name for name in reversed(VARIANTS) if name in set(frame["variant"])]
+    names = [name for name in reversed(list(VARIANTS)) if name in set(frame["variant"])]
     shifts = np.linspace(0.3, -0.3, len(COMPARED))
     with figure_style():
         figure, axes = plt.subplots(

@@ -33,7 +33,6 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.implicit.system import Form, ImplicitOptions, ImplicitSystem
 from samattr_ref.run import Run
-from samattr_ref.sam.variants import Sam
 from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support.errors import SamattrError, SolverError
 from samattr_ref.trajectory import effective_step_sizes
@@ -60,7 +59,7 @@ class NewtonStep:
     def __init__(self, run: Run, form: Form, options: ImplicitOptions) -> None:
         if len(run.parameters) > DENSE_LIMIT or options.batches is not None:
             raise SamattrError(f"newton takes the full training set and at most {DENSE_LIMIT} parameters")
-        if type(run.workload.recipe.variant) is not Sam:
+        if not run.workload.recipe.variant.is_sam:
             raise SamattrError("newton is for SAM itself, not for a variant of it")
         self.run = run
         self.system = ImplicitSystem(run, form, options)

@@ -8,16 +8,17 @@ whatever the variant. Each takes one vector [P], or those of several networks [m
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, is_dataclass
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from samattr_ref.sam.perturbation import check_radius, perturbation, perturbation_derivative, square_scale
-from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.options import checked
+from samattr_ref.support.registered import Registry, default_label
 from samattr_ref.support.seeds import stream
 
 
@@ -34,12 +35,40 @@ NOTHING = Draw()
 @checked
 @dataclass(frozen=True)
 class Sam:
-    """SAM itself (Foret et al. 2021): ê of the p-norm, G = g̃."""
+    """SAM itself (Foret et al. 2021): ê of the p-norm, G = g̃.
+
+    A variant is a subclass whose fields are its constants, and which says what it does otherwise.
+
+    Attributes:
+        name: What a recipe calls it.
+        label: What tables and figures call it; by default its name, with spaces and a capital.
+        remembers: Whether it carries a memory from step to step.
+        selects: Whether g̃ is of some of the batch's points only.
+        any_norm: Whether ê may be of any p-norm.
+        radius: Its ρ where variants are compared, over SAM's there.
+    """
 
     name: ClassVar[str] = "sam"
+    label: ClassVar[str] = "SAM"
     remembers: ClassVar[bool] = False
     selects: ClassVar[bool] = False
     any_norm: ClassVar[bool] = True
+    radius: ClassVar[float] = 1.0
+
+    @property
+    def is_sam(self) -> bool:
+        """Whether it is SAM itself."""
+        return type(self) is Sam
+
+    @property
+    def perturbs_as_sam(self) -> bool:
+        """Whether ê and the memory are SAM's own, whose derivatives are written out."""
+        return type(self).perturb is Sam.perturb and type(self).remember is Sam.remember
+
+    @property
+    def combines(self) -> bool:
+        """Whether G is made of g̃ and of g too."""
+        return type(self).combine is not Sam.combine
 
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, rho: float, p: float, draw: Draw) -> Tensor:
         """The perturbation ê from ω, g and the memory, [P] or [m, P] each."""
@@ -62,9 +91,31 @@ class Sam:
         return torch.ones_like(increase)
 
 
-SAM = Sam()
+V = TypeVar("V", bound=type[Sam])
 
 
+VARIANTS: Registry[type[Sam]] = Registry("variant", "samattr.variants", lambda _name, found, _home: variant(found))
+"""The variants by name, those of installed packages among them."""
+
+
+def variant(cls: V) -> V:
+    """Register a class as a variant of SAM, by the name that it bears; it is then trained with wherever that is named.
+
+    Raises:
+        SamattrError: if it is no dataclass beneath `Sam` with a name of its own.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Sam) and is_dataclass(cls) and "name" in vars(cls)):
+        raise SamattrError(f"{cls!r} is not a dataclass beneath samattr_ref.Sam with a name of its own")
+    if "label" not in vars(cls):
+        cls.label = default_label(cls.name)
+    VARIANTS.add(cls.name, cls, cls.__module__)
+    return cls
+
+
+SAM = variant(Sam)()
+
+
+@variant
 @checked
 @dataclass(frozen=True)
 class Asam(Sam):
@@ -75,6 +126,8 @@ class Asam(Sam):
     """
 
     name: ClassVar[str] = "asam"
+    label: ClassVar[str] = "ASAM"
+    radius: ClassVar[float] = 10.0  # in units of the parameters' size: as in its paper
     any_norm: ClassVar[bool] = False
     xi: float = 0.01
 
@@ -88,6 +141,7 @@ class Asam(Sam):
         return T * perturbation(T * (g / square_scale(g)), rho)
 
 
+@variant
 @checked
 @dataclass(frozen=True)
 class FisherSam(Sam):
@@ -98,6 +152,7 @@ class FisherSam(Sam):
     """
 
     name: ClassVar[str] = "fisher-sam"
+    label: ClassVar[str] = "Fisher-SAM"
     any_norm: ClassVar[bool] = False
     eta: float = 1.0
 
@@ -119,6 +174,7 @@ class FisherSam(Sam):
         return (1 + self.eta * near * near).rsqrt() * (far.clamp(max=largest) / far)
 
 
+@variant
 @checked
 @dataclass(frozen=True)
 class FriendlySam(Sam):
@@ -133,6 +189,7 @@ class FriendlySam(Sam):
     """
 
     name: ClassVar[str] = "friendly-sam"
+    label: ClassVar[str] = "Friendly-SAM"
     remembers: ClassVar[bool] = True
     any_norm: ClassVar[bool] = False
     sigma: float = 1.0
@@ -152,6 +209,7 @@ class FriendlySam(Sam):
         return g if draw.first else self.decay * memory + (1 - self.decay) * g
 
 
+@variant
 @checked
 @dataclass(frozen=True)
 class Esam(Sam):
@@ -167,6 +225,7 @@ class Esam(Sam):
     """
 
     name: ClassVar[str] = "esam"
+    label: ClassVar[str] = "ESAM"
     selects: ClassVar[bool] = True
     any_norm: ClassVar[bool] = False
     beta: float = 0.6
@@ -194,6 +253,7 @@ class Esam(Sam):
         return chosen * (size / count)
 
 
+@variant
 @checked
 @dataclass(frozen=True)
 class Gsam(Sam):
@@ -204,6 +264,7 @@ class Gsam(Sam):
     """
 
     name: ClassVar[str] = "gsam"
+    label: ClassVar[str] = "GSAM"
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
@@ -219,18 +280,13 @@ class Gsam(Sam):
         return perturbed - self.alpha * (g - scale * (along * line))
 
 
-VARIANTS: dict[str, type[Sam]] = {v.name: v for v in (Sam, Asam, FisherSam, FriendlySam, Esam, Gsam)}
-
-
 def variant_named(name: str) -> Sam:
     """The variant of that name, with its paper's constants.
 
     Raises:
         SamattrError: if there is none.
     """
-    if name not in VARIANTS:
-        raise unknown_name("variant", name, VARIANTS)
-    return VARIANTS[name]()
+    return VARIANTS.named(name)()
 
 
 @dataclass(frozen=True)
@@ -254,11 +310,6 @@ class Rule:
         if self.p != 2 and not self.variant.any_norm:
             raise SamattrError(f"{self.variant.name} has a norm of its own: leave p at 2")
 
-    @property
-    def combines(self) -> bool:
-        """Whether G is made of g̃ and of g too."""
-        return type(self.variant).combine is not Sam.combine
-
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, draw: Draw = NOTHING) -> Tensor:
         """ê [P]; zero for ρ = 0."""
         if self.rho == 0:
@@ -267,7 +318,7 @@ class Rule:
 
     def jvp(self, at: "Point", d_omega: Tensor, d_g: Tensor, d_memory: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of ê and of the next memory along changes of ω, g and the memory, [m, P] each."""
-        if type(self.variant) in (Sam, Gsam):
+        if self.variant.perturbs_as_sam:
             return perturbation_derivative(at.g, d_g.T, self.rho, self.p).T, d_memory
 
         def along(*tangents: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,20 +328,20 @@ class Rule:
 
     def vjp(self, at: "Point", a_e: Tensor, a_memory: Tensor) -> tuple[Tensor | float, Tensor, Tensor]:
         """Adjoints of ω, g and the memory from those of ê and of the next memory, [m, P] each."""
-        if type(self.variant) in (Sam, Gsam):
+        if self.variant.perturbs_as_sam:
             return 0.0, perturbation_derivative(at.g, a_e.T, self.rho, self.p).T, a_memory
         back = vjp(self._outputs(at.draw), at.omega, at.g, at.memory)[1]
         return vmap(back)((a_e, a_memory))
 
     def push_direction(self, at: "Point", d_g: Tensor, d_perturbed: Tensor) -> Tensor:
         """Changes of G along changes of g and g̃, [m, P] each."""
-        if not self.combines:
+        if not self.variant.combines:
             return d_perturbed
         return vmap(lambda *tangents: jvp(self.variant.combine, (at.g, at.g_perturbed), tangents)[1])(d_g, d_perturbed)
 
     def pull_direction(self, at: "Point", u: Tensor) -> tuple[Tensor | float, Tensor]:
         """Adjoints of g and g̃ from that of G, [m, P] each."""
-        if not self.combines:
+        if not self.variant.combines:
             return 0.0, u
         return vmap(vjp(self.variant.combine, at.g, at.g_perturbed)[1])(u)
 

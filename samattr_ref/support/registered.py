@@ -28,11 +28,11 @@ class Registry(Mapping[str, T]):
     Args:
         kind: What one of them is called, as in `method`.
         group: The group of entry points that packages name theirs in.
-        admit: `(name, found)`: registers what an entry point names where that is no module. Called for things that
-            registered themselves too.
+        admit: `(name, found, home)`: registers what an entry point of that name found in a module, where it is not a
+            module and not among the registered things already.
     """
 
-    def __init__(self, kind: str, group: str, admit: Callable[[str, Any], None]) -> None:
+    def __init__(self, kind: str, group: str, admit: Callable[[str, Any, str], None]) -> None:
         self.kind, self.group, self.admit = kind, group, admit
         self._things: dict[str, T] = {}
         self._homes: dict[str, str] = {}
@@ -91,11 +91,20 @@ class Registry(Mapping[str, T]):
     def _open(self, entry: EntryPoint) -> None:
         try:
             found = entry.load()
-            if not isinstance(found, ModuleType):
-                self.admit(entry.name, found)
+            if not isinstance(found, ModuleType) and all(thing is not found for thing in self._things.values()):
+                self.admit(entry.name, found, entry.module)
         except Exception as error:  # whatever another package raises while it is imported
             said = first_line(error)
             log.warning("%s '%s' (%s) is left out: it does not load: %s", self.kind, entry.name, entry.value, said)
+
+
+def default_label(name: str) -> str:
+    """What tables call a thing that says nothing else: its name, with spaces and a capital.
+
+    >>> default_label("nearest-neighbour")
+    'Nearest neighbour'
+    """
+    return name[:1].upper() + name[1:].replace("-", " ")
 
 
 def is_own(module: str) -> bool:

@@ -96,7 +96,7 @@ def step_of(run: Run, t: int, state: State) -> Step:
         perturbed = omega + rule.perturb(omega, g, state.memory, draw)
         keep = batch.keep(rule, omega, perturbed)
         at_perturbed = run.objective.linearise(perturbed, batch.x, batch.y, keep)
-    point = Point(omega, g, state.memory, at_perturbed.gradient if rule.combines else g, draw)
+    point = Point(omega, g, state.memory, at_perturbed.gradient if rule.variant.combines else g, draw)
     return Step(points, run.etas[t], point, perturbed, keep, at_omega, at_perturbed)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from dataclasses import replace
 from typing import Literal, Optional
 
 import numpy
@@ -128,6 +129,15 @@ def test_methods_come_in_the_order_of_tables(registering):
     for name, rank in (("last-but-one", 105), ("an-unranked", math.inf), ("b-unranked", math.inf)):
         sr.method(name, summary="nothing", source="them", rank=rank)(zeros)
     assert list(sr.methods()) == [*names[:-1], "last-but-one", "random", "an-unranked", "b-unranked"]
+
+
+def test_a_registered_workload_is_found_by_its_name(registering, caplog):
+    tiny = sr.Workload("tiny", sr.Digits(n_train=20), sr.MLP((4,)))
+    sr.register_workload(tiny)
+    assert sr.workloads()[-1] == "tiny" and sr.load_workload("tiny", seed=2) == replace(tiny, seed=2)
+    sr.register_workload(replace(tiny, name="digits-mlp"))
+    assert sr.load_workload("digits-mlp").model == sr.MLP((32,))
+    assert "workload 'digits-mlp' of tests.samattr_ref.test_attribution is left out" in caplog.text
 
 
 def test_a_registration_says_what_the_house_wants_to_know(registering):

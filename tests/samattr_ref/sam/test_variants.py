@@ -1,6 +1,8 @@
 """Variants of SAM: their steps against another implementation, their derivatives against retraining and autograd."""
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy
 import pytest
@@ -220,9 +222,29 @@ def test_the_implicit_system_is_the_jacobian_of_the_full_batch_step(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_scores_every_variant(name):
     run = sr.train(small(variant=name, rho=0.1))
-    for method in sr.methods():
-        options = {"checkpoints": 4} if method == "sam-gif" else {}
-        assert sr.attribute(run, method, **options).values.isfinite().all()
+    for method in sr.methods().values():
+        for options in ({}, *(way.options for way in method.ways.values() if not way.change)):
+            assert sr.attribute(run, method.name, **options).values.isfinite().all()
+
+
+def test_a_variant_of_ones_own_is_its_class_alone(registering):
+    @sr.variant
+    @dataclass(frozen=True)
+    class Half(sr.Sam):
+        name: ClassVar[str] = "half-sam"
+
+        def perturb(self, omega, g, memory, rho, p, draw):
+            return super().perturb(omega, g, memory, rho / 2, p, draw)
+
+    assert Half.label == "Half sam" and not Half().perturbs_as_sam and not Half().is_sam
+    run, plain = sr.train(small(variant="half-sam", rho=0.2)), sr.train(small(rho=0.1))
+    assert torch.equal(run.parameters, plain.parameters)
+    for method in ("sam-unrolled", "sam-hif-implicit"):
+        scores, expected = (sr.attribute(each, method).values for each in (run, plain))
+        torch.testing.assert_close(scores, expected, rtol=1e-9, atol=1e-12)
+    for wrong in (dataclass(frozen=True)(type("Nameless", (sr.Sam,), {})), int):
+        with pytest.raises(sr.SamattrError, match="with a name of its own"):
+            sr.variant(wrong)
 
 
 def test_bad_variants_are_one_line():

@@ -1,7 +1,6 @@
 """The two doors: what is registered, what installed packages bring, and what neither may do."""
 
 from importlib.metadata import EntryPoint
-from types import ModuleType
 
 import pytest
 
@@ -13,12 +12,7 @@ from samattr_ref.support.registered import Registry
 @pytest.fixture
 def things(monkeypatch, tmp_path):
     """A registry of texts; and a package elsewhere, in a module that registers one and has one that it does not."""
-    found = Registry("thing", "samattr.things", lambda name, value: admit(name, value))
-
-    def admit(name, value):
-        if not isinstance(value, ModuleType):
-            found.add(name, value, "elsewhere")
-
+    found = Registry("thing", "samattr.things", lambda *given: found.add(*given))
     (tmp_path / "elsewhere_things.py").write_text("alone = 'alone'\nnumber = 1 / 1\n")
     (tmp_path / "elsewhere_broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -57,8 +51,8 @@ def test_no_name_is_taken_from_another(things, monkeypatch, caplog):
     things.add("own", "not theirs", "someone")  # before anybody asked what the project has
     assert things["mine"] == "mine" and things["own"] != "not theirs"
     assert [record.getMessage() for record in caplog.records] == [
-        "thing 'own' of someone is left out: elsewhere has one of that name",
-        "thing 'mine' of elsewhere is left out: samattr_ref.mine has one of that name",
+        "thing 'own' of someone is left out: samattr_ref.support.errors has one of that name",
+        "thing 'mine' of elsewhere_things is left out: samattr_ref.mine has one of that name",
     ]
 
 
