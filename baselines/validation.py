@@ -14,7 +14,7 @@ from baselines.measure import measured
 from baselines.truth import Truth, leave_one_out
 from samattr_ref.attribution import attribute, influence_score, parameter_change
 from samattr_ref.catalogue import load_workload
-from samattr_ref.implicit.system import warm_starts
+from samattr_ref.implicit.attribution import warm_starts
 from samattr_ref.registry import Method, get_method
 from samattr_ref.run import Run
 from samattr_ref.support import store

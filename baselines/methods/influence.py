@@ -3,7 +3,8 @@
 Δ_k = (1/n) H⁻¹ ∇ℓ_k(ω*),    H = ∇²L(ω*)
 """
 
-from samattr_ref.implicit.system import Form, implicit_method
+from samattr_ref.implicit.attribution import implicit_method
+from samattr_ref.implicit.options import Form
 
 influence = implicit_method(
     "if",

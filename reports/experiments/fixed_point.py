@@ -17,7 +17,7 @@ from reports.experiment import Case, Experiment, over
 from reports.style import look
 from samattr_ref.attribution import attribute, parameter_change
 from samattr_ref.implicit.newton import MOST_LEFT, NewtonStep, loss_changes
-from samattr_ref.implicit.system import ImplicitOptions
+from samattr_ref.implicit.options import ImplicitOptions
 from samattr_ref.methods.sam_hif_implicit import FORM
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError

@@ -31,7 +31,8 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
-from samattr_ref.implicit.system import Form, ImplicitOptions, ImplicitSystem
+from samattr_ref.implicit.options import Form, ImplicitOptions
+from samattr_ref.implicit.system import ImplicitSystem
 from samattr_ref.run import Run
 from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support.errors import SamattrError, SolverError

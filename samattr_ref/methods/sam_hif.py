@@ -5,7 +5,8 @@
 This differs from the paper in: (1) H contains λI; (2) for a run of minibatch SAM, ê is that of the full training loss.
 """
 
-from samattr_ref.implicit.system import Form, implicit_method
+from samattr_ref.implicit.attribution import implicit_method
+from samattr_ref.implicit.options import Form
 
 FORM = Form(perturbed=True, coupled=True, removal=False)
 

@@ -10,7 +10,8 @@ is 1/|λ_max| from a power iteration, so that the series converges where A's eig
 from dataclasses import dataclass
 
 from samattr_ref.growth import Growth
-from samattr_ref.implicit.system import FACTS, ImplicitOptions, implicit_method
+from samattr_ref.implicit.attribution import FACTS, implicit_method
+from samattr_ref.implicit.options import ImplicitOptions
 from samattr_ref.methods.sam_hif import FORM
 from samattr_ref.support.options import checked
 

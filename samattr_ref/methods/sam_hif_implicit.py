@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
+from samattr_ref.implicit.attribution import FACTS, implicit_change, implicit_products
 from samattr_ref.implicit.newton import NewtonStep, loss_changes
-from samattr_ref.implicit.system import FACTS, Form, ImplicitOptions, implicit_change, implicit_products
+from samattr_ref.implicit.options import Form, ImplicitOptions
 from samattr_ref.registry import method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores

@@ -5,7 +5,8 @@
 This differs from the paper in: (1) H contains λI, which the theorem leaves out, since λω is part of ∇L.
 """
 
-from samattr_ref.implicit.system import Form, implicit_method
+from samattr_ref.implicit.attribution import implicit_method
+from samattr_ref.implicit.options import Form
 
 sam_if = implicit_method(
     "sam-if",

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from samattr_ref.data import Examples
 from samattr_ref.growth import Growth, Way
-from samattr_ref.implicit.system import ImplicitOptions, implicit_products
+from samattr_ref.implicit.attribution import implicit_products
+from samattr_ref.implicit.options import ImplicitOptions
 from samattr_ref.methods.sam_hif_implicit import FORM
 from samattr_ref.registry import Family, method
 from samattr_ref.run import Run

@@ -333,13 +333,13 @@ class Rule:
         back = vjp(self._outputs(at.draw), at.omega, at.g, at.memory)[1]
         return vmap(back)((a_e, a_memory))
 
-    def push_direction(self, at: "Point", d_g: Tensor, d_perturbed: Tensor) -> Tensor:
+    def jvp_direction(self, at: "Point", d_g: Tensor, d_perturbed: Tensor) -> Tensor:
         """Changes of G along changes of g and g̃, [m, P] each."""
         if not self.variant.combines:
             return d_perturbed
         return vmap(lambda *tangents: jvp(self.variant.combine, (at.g, at.g_perturbed), tangents)[1])(d_g, d_perturbed)
 
-    def pull_direction(self, at: "Point", u: Tensor) -> tuple[Tensor | float, Tensor]:
+    def vjp_direction(self, at: "Point", u: Tensor) -> tuple[Tensor | float, Tensor]:
         """Adjoints of g and g̃ from that of G, [m, P] each."""
         if not self.variant.combines:
             return 0.0, u

@@ -131,7 +131,7 @@ def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tens
     if rule.rho == 0:
         h, products = step.at_omega.along(u)
         return a + h, rule.momentum * u, d, products
-    b, b_perturbed = rule.pull_direction(step.point, u)
+    b, b_perturbed = rule.vjp_direction(step.point, u)
     h, products = step.at_perturbed.along(b_perturbed)
     through_omega, through_g, d = rule.vjp(step.point, h, d)
     h0, products0 = step.at_omega.along(b + through_g)
@@ -172,7 +172,7 @@ def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tup
     de, dm = rule.jvp(step.point, dw, dg, dm)
     kept = share if step.keep is None else share * step.keep
     d_perturbed = step.at_perturbed.along(dw + de)[0] - gradients(step.perturbed, x, y, kept)
-    return rule.push_direction(step.point, dg, d_perturbed), dm
+    return rule.jvp_direction(step.point, dg, d_perturbed), dm
 
 
 def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

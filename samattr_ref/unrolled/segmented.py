@@ -17,7 +17,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from samattr_ref.implicit.system import Form, ImplicitOptions, ImplicitSystem
+from samattr_ref.implicit.options import Form, ImplicitOptions
+from samattr_ref.implicit.removal import through_removal
+from samattr_ref.implicit.system import ImplicitSystem
 from samattr_ref.run import Run
 from samattr_ref.training import segment_bounds
 from samattr_ref.trajectory import effective_step_sizes, segments
@@ -46,7 +48,7 @@ def reverse_segments(run: Run, directions: Tensor, checkpoints: int, curvature: 
         there = replace(run, parameters=segment.omega)
         system = ImplicitSystem(there, FORM, ImplicitOptions(curvature=curvature))
         a, summed = _powers(system, a, total / (stop - start), stop - start)
-        values[segment.points] += segment.weights[:, None] * system.through_removal(summed)[segment.points] / total
+        values[segment.points] += segment.weights[:, None] * through_removal(system, summed)[segment.points] / total
     return values
 
 

@@ -13,7 +13,8 @@ from baselines import metrics, validation
 from baselines.validation import find_validation
 from samattr_ref import registry
 from samattr_ref.implicit import system as implicit
-from samattr_ref.implicit.system import Form, implicit_method
+from samattr_ref.implicit.attribution import implicit_method
+from samattr_ref.implicit.options import Form
 from tests.conftest import small
 
 

@@ -325,7 +325,7 @@ class Oracle:
         return self.gradients(self.curvatures[0], self.train)
 
     def implicit(self, perturbed: bool, coupled: bool, removal: bool, series: bool = False) -> Tensor:
-        """⟨∇ℓ_q(ω*), Δ_k⟩ with A Δ_k = r_k/n: the table in `samattr_ref.implicit.system`."""
+        """⟨∇ℓ_q(ω*), Δ_k⟩ with A Δ_k = r_k/n: the table in `samattr_ref.implicit.attribution`."""
         _, E, H0, H = self.curvatures
         H = H if perturbed else H0
         A = H + H @ E @ H0 if coupled else H

@@ -7,7 +7,7 @@ import baselines
 import samattr_ref as sr
 from baselines import metrics
 from samattr_ref.implicit.newton import NewtonStep
-from samattr_ref.implicit.system import ImplicitOptions
+from samattr_ref.implicit.options import ImplicitOptions
 from samattr_ref.methods.sam_hif_implicit import FORM
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from tests.conftest import small

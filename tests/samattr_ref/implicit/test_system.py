@@ -12,7 +12,9 @@ import torch
 
 import samattr_ref as sr
 from samattr_ref.implicit import system as implicit
-from samattr_ref.implicit.system import ImplicitOptions, ImplicitSystem, warm_starts
+from samattr_ref.implicit.attribution import warm_starts
+from samattr_ref.implicit.options import ImplicitOptions
+from samattr_ref.implicit.system import ImplicitSystem
 from samattr_ref.methods import sam_hif, sam_hif_implicit
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.solvers.preconditioner import top_eigenvectors

@@ -11,7 +11,8 @@ import torch
 
 import samattr_ref as sr
 from baselines import retrain
-from samattr_ref.implicit.system import ImplicitOptions, ImplicitSystem
+from samattr_ref.implicit.options import ImplicitOptions
+from samattr_ref.implicit.system import ImplicitSystem
 from samattr_ref.methods.sam_hif_implicit import FORM
 from samattr_ref.sam.step import Batch
 from samattr_ref.sam.variants import NOTHING, VARIANTS, Draw, Point, Rule

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import samattr_ref as sr
-from samattr_ref.implicit.system import ImplicitOptions
+from samattr_ref.implicit.options import ImplicitOptions
 from samattr_ref.methods.sam_hif_fast import FastOptions
 from samattr_ref.methods.sam_hif_implicit import NewtonOptions
 from samattr_ref.sam.variants import VARIANTS
