@@ -37,11 +37,8 @@ from samattr_ref.scores import Scores
 from samattr_ref.solvers.solution import Solution
 from samattr_ref.solvers.solve import solve
 from samattr_ref.support.errors import SamattrError
-from samattr_ref.support.precision import use_precision
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
-
-use_precision()
 
 __all__ = [
     "CIFAR10",

@@ -25,7 +25,7 @@ from samattr_ref.support.device import device
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
 from samattr_ref.support.options import checked
-from samattr_ref.support.precision import DEFAULT, precision
+from samattr_ref.support.precision import DEFAULT, precision, use_precision_once
 from samattr_ref.support.seeds import UNKEYED, json_digest, seeded
 
 RUN_VERSION = 5
@@ -183,6 +183,7 @@ LOADED = 4
 
 def _splits(workload: Workload) -> Splits:
     """The sets of a workload, held as long as others were not asked for since."""
+    use_precision_once()  # before the first computation: sets may be made by a network
     key = workload._sets
     with _loading:
         if key not in _loaded:

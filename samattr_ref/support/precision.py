@@ -1,6 +1,7 @@
 """The precision of float32 products: float32 itself; TF32 or bfloat16 only where `SAMATTR_PRECISION` asks for it."""
 
 import os
+from functools import cache
 
 import torch
 
@@ -12,8 +13,17 @@ SWITCHES = {DEFAULT: "highest", "tf32": "high", "bf16": "medium"}
 """What torch calls them."""
 
 
+@cache
+def use_precision_once() -> None:
+    """Set torch to the precision that is asked for at the first use of a workload: importing the package sets nothing.
+
+    Whoever sets torch to another one after that has results of that precision, keyed by it.
+    """
+    use_precision()
+
+
 def use_precision() -> None:
-    """Set torch to the precision that is asked for, once a process; an unknown one is left to `precision` to refuse.
+    """Set torch to the precision that is asked for; an unknown one is left to `precision` to refuse.
 
     Torch's own default lets convolutions on a CUDA device be TF32: here they are float32 too.
     """

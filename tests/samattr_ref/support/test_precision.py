@@ -52,8 +52,37 @@ def test_an_unknown_precision_is_one_line(monkeypatch):
     assert "\n" not in str(raised.value)
 
 
-def test_importing_the_package_sets_it():
-    code = "import torch, samattr_ref; print(torch.get_float32_matmul_precision())"
-    environ = os.environ | {"SAMATTR_PRECISION": "bf16"}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environ, capture_output=True, text=True)
-    assert done.stdout.strip() == "medium"
+FLAGS = """
+import torch
+def flags():
+    return (
+        torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic,
+        torch.backends.mkldnn.enabled, torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype(),
+        torch.get_num_threads(), torch.is_grad_enabled(), torch.initial_seed(),
+        torch.backends.mha.get_fastpath_enabled(),
+    )
+before = flags()
+"""
+
+
+def told(code, **environ):
+    command = [sys.executable, "-W", "ignore", "-c", FLAGS + code]
+    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_importing_the_packages_changes_nothing_of_torch():
+    code = "import samattr_ref, baselines; print(flags() == before)"
+    assert told(code, SAMATTR_PRECISION="bf16") == "True"
+
+
+def test_the_first_workload_sets_it_and_a_later_choice_stays():
+    code = """
+from samattr_ref import load_workload
+load_workload("digits-mlp").key()
+print(torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+torch.set_float32_matmul_precision("high")
+load_workload("digits-logreg").key()
+print(torch.get_float32_matmul_precision())
+"""
+    assert told(code, SAMATTR_PRECISION="bf16").split() == ["medium", "True", "high"]
