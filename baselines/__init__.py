@@ -1,6 +1,6 @@
 """What the reference implementation is compared with: exact retraining, rival methods, and the comparison itself."""
 
-from baselines.retraining import retrain
+from baselines.engines import retrain
 from baselines.truth import Truth, leave_one_out, retraining_truth, subset_retraining
 from baselines.validation import Validation, validate
 

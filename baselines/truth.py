@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from baselines.engines import Engine, Plan, first_steps, plan_retraining, retrain
 from baselines.measure import measured
-from baselines.retraining import Engine, Plan, first_steps, plan_retraining, retrain
 from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples
 from samattr_ref.run import Run
@@ -102,7 +102,7 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
 
     Args:
         run: The run.
-        engine: How to retrain, see `baselines.retraining`, where nothing is stored yet; None for the fastest.
+        engine: How to retrain, see `baselines.engines`, where nothing is stored yet; None for the fastest.
     """
     return retraining_truth(run, _single_points(run), engine)
 

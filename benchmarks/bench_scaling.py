@@ -1,9 +1,9 @@
 """Time and memory of every hot path as one size of the problem grows, and how far its numbers are from float64's.
 
-The first parameter of a benchmark is its axis in `baselines.complexity.EXPECTED`; only paths whose cost depends on it
-are there. Paths that walk the run, that solve a system and that pass once over the points each have sizes of their own,
-at which what grows outweighs what a call costs at any size. Rounds are spread over the whole session, since a machine
-that others share is slow for seconds at a time.
+The first parameter of a benchmark is its axis in `EXPECTED` of `baselines.studies.growth`; only paths whose cost
+depends on it are there. Paths that walk the run, that solve a system and that pass once over the points each have sizes
+of their own, at which what grows outweighs what a call costs at any size. Rounds are spread over the whole session,
+since a machine that others share is slow for seconds at a time.
 """
 
 # seconds of imports, which torch puts off to the first derivative, are taken once, before asv forks
@@ -11,7 +11,7 @@ import torch._decomp.decompositions_for_jvp
 import torch._dynamo  # noqa: F401
 
 from baselines import metrics
-from baselines.complexity import EXPECTED, expected_exponent
+from baselines.studies.growth import EXPECTED, expected_exponent
 from benchmarks.common import hot_path, in_float64, mean_query, n_parameters, problem
 from samattr_ref import train
 

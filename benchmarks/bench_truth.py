@@ -2,8 +2,8 @@
 
 import torch
 
+from baselines.engines import plan_retraining, retrain
 from baselines.measure import seconds
-from baselines.retraining import plan_retraining, retrain
 from benchmarks.common import WORKLOADS, run_of
 
 POINTS = 64

@@ -3,7 +3,7 @@
 import torch
 
 from baselines.measure import seconds
-from baselines.plain import train_plainly
+from baselines.studies.plain import train_plainly
 from benchmarks.common import WORKLOADS
 from samattr_ref import attribute, load_workload, parameter_change, train
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from baselines.retraining import retrain
+from baselines.engines import retrain
 from baselines.truth import Truth, find_leave_one_out
 from samattr_ref import Run, attribute, load_workload, methods, parameter_change, train
 from samattr_ref.data import Examples, Sizes, Splits
@@ -83,7 +83,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 
 
 def hot_path(name: str, run: Run, queries: Examples, n_groups: int = 1, **settings: object) -> Callable[[], Tensor]:
-    """What a row of `baselines.complexity.EXPECTED` computes, as a call.
+    """What a row of `baselines.studies.growth.EXPECTED` computes, as a call.
 
     Args:
         name: `training`, `retraining`, `sam-unrolled forward` or a method.

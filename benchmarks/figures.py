@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from baselines.complexity import EXPECTED, expected_exponent, log_slope
+from baselines.studies.growth import EXPECTED, expected_exponent, log_slope
 from benchmarks.peers.__main__ import TABLE
 from reports.curves import legend
 from reports.experiments.complexity import AXES as SIZES

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from baselines.agreement import INSPECTED
-from baselines.edits import NO_EDIT, RETRAINED
 from baselines.metrics import mean_interval
+from baselines.studies.agreement import INSPECTED
+from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
 from reports.curves import bracket, describe, summarise
 from reports.experiment import Measured
 from reports.results import Results

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from baselines.retraining import Engine
+from baselines.engines import Engine
 from baselines.truth import leave_one_out, save_values
 from baselines.validation import validate as run_validation
 from reports.job import Job, folder, run, seeds_of

@@ -15,7 +15,7 @@ import pkgutil
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import psutil
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from baselines.studies.cases import Case
 from baselines.validation import workload_digest
 from samattr_ref.catalogue import load_workload
 from samattr_ref.support import store
@@ -39,36 +40,6 @@ WORKER_BYTES = 3 * 2**30
 """Free memory that a worker process must find."""
 
 SEEDS = (0, 1, 2)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A workload that an experiment measures, at every seed.
-
-    Attributes:
-        workload: Its name.
-        settings: Fields of the workload that are overridden.
-        arguments: What `measure` is given beside the workload; JSON values.
-    """
-
-    workload: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-DESK = (Case("digits-logreg"), Case("digits-mlp"))
-"""Where exact leave-one-out of every point takes seconds."""
-
-PAPER = (
-    Case("cifar10-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 100}),
-    Case("cifar10-resnet9", {"n_train": 50000, "steps": 10000, "width": 64, "n_removed": 20}),
-)
-"""CIFAR-10 whole, exact leave-one-out of some points: for a GPU."""
-
-
-def over(cases: Sequence[Case], name: str, values: Sequence[Any]) -> list[Case]:
-    """The cases with each of the values as an argument of `measure`."""
-    return [replace(case, arguments={**case.arguments, name: value}) for case in cases for value in values]
 
 
 @dataclass(frozen=True)

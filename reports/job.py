@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reports.experiment import Case, Cell, Experiment, Measured, experiments, gather, make
+from baselines.studies.cases import Case
+from reports.experiment import Cell, Experiment, Measured, experiments, gather, make
 from reports.results import PROFILES, Profile, Results, find_results, make_results
 from samattr_ref.support.errors import SamattrError, unknown_name
 

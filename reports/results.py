@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from baselines.studies.cases import ORDER
 from baselines.validation import GROUND_TRUTH, Validation, find_validation, validate
 from samattr_ref.catalogue import load_workload
 from samattr_ref.registry import methods
@@ -38,25 +39,6 @@ class Profile:
             for method in names
         ]
 
-
-ORDER = (
-    "sam-unrolled",
-    "sam-hif-implicit",
-    "sam-if",
-    "sam-hif",
-    "sam-hif-fast",
-    "sam-gif",
-    "if",
-    "tracin",
-    "tracin-cp",
-    "grad-dot",
-    "random",
-)
-"""The order of methods in tables and figures; methods of other packages follow."""
-
-COMPARED = (GROUND_TRUTH, *(name for name in ORDER if name not in ("sam-unrolled", "tracin-cp", "random")))
-"""What the paper's curves compare: its methods and their rivals, without the floor; TracIn over all steps stands for
-both of its kinds. `sam-unrolled` goes past the paper and has experiments of its own."""
 
 DIGITS = ("digits-logreg", "digits-mlp")
 IMAGES = ("mnist-mlp", "fashion-cnn", "cifar10-cnn", "cifar100-cnn", "cifar10-resnet9")

@@ -1,47 +1,18 @@
 """How far truth goes: fidelity of the exact derivative as training gets longer, faster, smoother or rougher."""
 
-import math
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import agreement
-from baselines.truth import leave_one_out
+from baselines.studies.over_recipe import ACTIVATIONS, CASES, COMPARED, SETTINGS, measure
 from reports.curves import bracket, describe, legend, plain_ticks, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.attribution import attribute
-from samattr_ref.support.errors import UnstableError
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
 
-AXES = {
-    "steps": ("steps T", (50, 100, 200, 400, 800, 1600)),
-    "learning_rate": ("peak step size η", (0.03, 0.1, 0.3, 1.0, 2.0, 3.0)),
-    "momentum": ("momentum μ", (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)),
-    "rho": ("radius ρ", (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)),
-}
-ACTIVATIONS = ("tanh", "gelu", "relu")
-COMPARED = ("sam-unrolled", "sam-gif")
+AXES = {"steps": "steps T", "learning_rate": "peak step size η", "momentum": "momentum μ", "rho": "radius ρ"}
 LINES = dict(zip(ACTIVATIONS, ("-", "--", ":"), strict=True))
 ATTRIBUTABLE = 0.95
-SETTINGS = {"n_removed": 100}
-
-
-def measure(workload: Workload, axis: str, value: float, activation: str) -> pd.DataFrame:
-    """Agreement of the exact derivative and of SAM-GIF, and how much the derivative grows backwards through the run."""
-    setting = {"axis": axis, "value": value, "activation": activation}
-    try:
-        run = train(workload.override(**{axis: value, "activation": activation}))
-        truth = leave_one_out(run)
-    except UnstableError as unstable:
-        nothing = dict.fromkeys(("spearman", "growth", "accuracy"), math.nan)
-        return pd.DataFrame([{"method": name, **setting, **nothing, "status": str(unstable)} for name in COMPARED])
-    rows = [{"method": name, **agreement(truth, name, {})} for name in COMPARED]
-    growth = attribute(run, "sam-unrolled", run.splits.queries.pool()).diagnostics["growth"]
-    return pd.DataFrame(rows).assign(**setting, growth=growth, accuracy=run.accuracy(run.splits.validation))
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -66,7 +37,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             if name != "momentum":
                 axis.set_xscale("log")
                 plain_ticks(axis.xaxis)
-            axis.set_xlabel(AXES[name][0])
+            axis.set_xlabel(AXES[name])
         axes[0, 0].set(ylabel="per-query Spearman\nwith exact LOO", ylim=(-0.1, 1.03))
         legend(figure, axes[0], "outside lower center", 3)
     return figure
@@ -76,7 +47,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Spearman of the exact derivative, its growth and the accuracy of the network."""
     own = frame[frame["method"] == COMPARED[0]].assign(growth=np.log10(frame["growth"].clip(lower=1e-30)))
     means = summarise(own, ["axis", "value", "activation"], ["spearman", "growth", "accuracy"])
-    varied = [f"{AXES[axis][0]} = {value:g}" for axis, value in zip(means["axis"], means["value"], strict=True)]
+    varied = [f"{AXES[axis]} = {value:g}" for axis, value in zip(means["axis"], means["value"], strict=True)]
     shown = pd.DataFrame({"Varied": varied, "Activation": means["activation"]})
     headings = {"spearman": "Spearman", "growth": "log10 growth", "accuracy": "Accuracy"}
     for name, heading in headings.items():
@@ -107,7 +78,7 @@ def answer(frame: pd.DataFrame) -> str:
             f"{activation} {_range([v for v, s in means[axis, activation].items() if s >= ATTRIBUTABLE])}"
             for activation in dict.fromkeys(own["activation"])
         ]
-        parts.append(f"{AXES[axis][0]}: {', '.join(kept)}")
+        parts.append(f"{AXES[axis]}: {', '.join(kept)}")
     return f"Spearman of the exact derivative is {ATTRIBUTABLE} or more at, of the values tried, {'; '.join(parts)}."
 
 
@@ -119,14 +90,7 @@ EXPERIMENT = Experiment(
     name="attributable",
     title="How far truth goes",
     measure=measure,
-    cases={
-        "beyond": [
-            Case("digits-mlp", SETTINGS, {"axis": axis, "value": value, "activation": activation})
-            for axis, (_, values) in AXES.items()
-            for value in values
-            for activation in ACTIVATIONS
-        ]
-    },
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -3,26 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import sweep
+from baselines.studies.by_batch import CASES, FORMS, measure
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
-from reports.experiment import DESK, Experiment, over
+from reports.experiment import Experiment
 from reports.style import look
-from samattr_ref.workload import Workload
-
-FORMS = ("sam-if", "sam-hif", "sam-hif-implicit")
-RADII = (0.02, 0.05, 0.1, 0.2, 0.5)
-EPOCHS = 1
-
-
-def measure(workload: Workload, rho: float) -> pd.DataFrame:
-    """Each form with the full-batch ê, and by batch over the last epoch, at one ρ."""
-    varied = workload.override(rho=rho)
-    size = workload.recipe.batch_size or len(workload.splits.train)
-    batches = EPOCHS * -(-len(workload.splits.train) // size)
-    by_batch = pd.DataFrame(sweep(workload, FORMS, varied, {"batches": batches}))
-    by_batch["method"] = by_batch["method"] + " by batch"
-    whole = pd.DataFrame(sweep(workload, ("loo", *FORMS), varied))
-    return pd.concat([whole, by_batch]).assign(rho=rho)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -61,7 +45,7 @@ EXPERIMENT = Experiment(
     name="batch-perturbation",
     title="One perturbation or one a batch",
     measure=measure,
-    cases={"beyond": over(DESK, "rho", RADII)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

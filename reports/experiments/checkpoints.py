@@ -3,32 +3,13 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import sweep
-from baselines.editing import edit, group_of
-from baselines.edits import NO_EDIT
-from baselines.truth import retraining_truth
+from baselines.studies.edit_accuracy import NO_EDIT
+from baselines.studies.over_checkpoints import CASES, measure
 from baselines.validation import GROUND_TRUTH
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
-from reports.experiment import DESK, PAPER, Experiment, over
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
+from reports.experiment import Experiment
 
-COUNTS = (1, 2, 3, 5, 10, 30, 100, None)
-COMPARED = ("loo", "sam-gif", "tracin-cp", "sam-if", "if")
 ACCURACY = {"accuracy": "validation accuracy,\n10 % removed"}
-
-
-def measure(workload: Workload, checkpoints: int | None) -> pd.DataFrame:
-    """The trajectory methods from C checkpoints (None: every step), and the accuracy after removing a random 10 %."""
-    count = checkpoints or workload.recipe.steps
-    frame = pd.DataFrame(sweep(workload, COMPARED, extra={"checkpoints": count}))
-    run = train(workload)
-    group = group_of(run, "random", 0.1)
-    validation = run.splits.validation
-    accuracy = {"loo": run.accuracy(validation, retraining_truth(run, [group]).parameters[0])}
-    accuracy["sam-gif"] = run.accuracy(validation, edit(run, "sam-gif", [group], {"checkpoints": count})[0])
-    unedited = run.accuracy(validation)
-    return frame.assign(checkpoints=count, accuracy=frame["method"].map(accuracy), unedited=unedited)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -60,7 +41,7 @@ EXPERIMENT = Experiment(
     name="checkpoints",
     title="Number of checkpoints",
     measure=measure,
-    cases={"desk": over(DESK, "checkpoints", COUNTS), "paper": over(PAPER, "checkpoints", COUNTS)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,18 +1,15 @@
 """Measured cost of every method in n, P, steps, C and J, beside the exponents of its formula."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from baselines.complexity import EXPECTED, REPEATS, exponent, time_methods
+from baselines.studies.growth import CASES, EXPECTED, REPEATS, exponent, time_methods
 from reports.curves import describe, legend, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
 
 AXES = {
     "n": "training points n",
@@ -21,15 +18,6 @@ AXES = {
     "C": "checkpoints C",
     "J": "Neumann order J",
 }
-
-
-METHODS = ("grad-dot", "sam-gif", "tracin", "tracin-cp", "sam-hif-fast")
-"""The methods that the page compares; the scaling benchmarks time every one."""
-
-
-def measure(workload: Workload, axis: str, size: int, methods: Sequence[str]) -> pd.DataFrame:
-    """Seconds for the Influence Scores of all points at one size of one axis."""
-    return time_methods(workload, axis, size, methods)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -89,30 +77,11 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-def _cases() -> list[Case]:
-    small = {"hidden": (32,), "steps": 50}
-    sizes, widths, counts = (1000, 2000, 4000, 8000, 16000), (32, 64, 128, 256, 512), (20, 40, 80, 160, 320)
-    points = [Case("mnist-mlp", {**small, "n_train": n}, {"axis": "n", "size": n}) for n in sizes]
-    wide = [Case("mnist-mlp", {**small, "hidden": (w,)}, {"axis": "P", "size": 795 * w + 10}) for w in widths]
-    steps = [Case("digits-mlp", {"steps": t}, {"axis": "T", "size": t}) for t in (25, 50, 100, 200, 400)]
-    checkpoints = [Case("digits-mlp", {}, {"axis": "C", "size": c}) for c in counts]
-    orders = [Case("digits-mlp", {}, {"axis": "J", "size": j}) for j in counts]
-    cases = [*points, *wide, *steps, *checkpoints, *orders]
-    return [
-        Case(c.workload, {**c.settings, "n_tuning": 1, "n_query": 1}, {**c.arguments, "methods": _methods(c)})
-        for c in cases
-    ]
-
-
-def _methods(case: Case) -> list[str]:
-    return [name for name in METHODS if case.arguments["axis"] in EXPECTED[name]]
-
-
 EXPERIMENT = Experiment(
     name="complexity",
     title="Measured complexity",
-    measure=measure,
-    cases={"desk": _cases()},
+    measure=time_methods,
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,30 +1,18 @@
 """What every method costs in units of one plain training run of the same network: what a user plans with."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.cost import costs
+from baselines.studies.cost_in_trainings import CASES, DAMPED, MANY, measure
+from baselines.studies.loo_and_lds import LARGE
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import Case, Experiment
-from reports.experiments.fidelity import CNN, HESSIAN, LARGE
-from reports.results import ORDER
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
 
-DAMPED = {"curvature": "gauss-newton", "damping": 0.01}
-MANY = 64
 UNROLLED = ("sam-unrolled", "sam-unrolled √T memory")
 HEADINGS = {"mean": "Mean query", "many": f"{MANY} queries"}
-
-
-def measure(workload: Workload, options: Mapping[str, Mapping[str, Any]], alone: Sequence[str] = ()) -> pd.DataFrame:
-    """Plain trainings that each method takes for the mean query, and for many queries."""
-    return costs(workload, [name for name in ORDER if name != "random"], MANY, options, alone)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -86,13 +74,7 @@ EXPERIMENT = Experiment(
     name="cost",
     title="Cost in plain trainings",
     measure=measure,
-    cases={
-        "beyond": [
-            *(Case(name, {}, {"options": dict.fromkeys(HESSIAN, DAMPED)}) for name in ("digits-logreg", "digits-mlp")),
-            Case("mnist-mlp", {}, {"options": dict.fromkeys(HESSIAN, LARGE), "alone": HESSIAN}),
-            Case("cifar10-cnn", CNN, {"options": dict.fromkeys(HESSIAN, LARGE), "alone": ORDER}),
-        ]
-    },
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

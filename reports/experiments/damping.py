@@ -3,18 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import sweep
+from baselines.studies.over_damping import CASES, measure
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
-from reports.experiment import DESK, PAPER, Experiment, over
-from samattr_ref.workload import Workload
-
-DAMPINGS = (0.0, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-COMPARED = ("loo", "sam-hif-implicit", "sam-if", "sam-hif", "sam-hif-fast", "if", "tracin")
-
-
-def measure(workload: Workload, damping: float) -> pd.DataFrame:
-    """The implicit methods at one damping, the curvature as chosen on held-out queries."""
-    return pd.DataFrame(sweep(workload, COMPARED, extra={"damping": damping})).assign(damping=damping)
+from reports.experiment import Experiment
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -41,7 +32,7 @@ EXPERIMENT = Experiment(
     name="damping",
     title="Damping",
     measure=measure,
-    cases={"desk": over(DESK, "damping", DAMPINGS), "paper": over(PAPER, "damping", DAMPINGS)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

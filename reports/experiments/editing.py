@@ -1,25 +1,15 @@
 """Editing the model: random, most and least valuable groups removed by an edit in place of retraining."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.edits import RETRAINED, edits
+from baselines.studies.edit_accuracy import CASES, RETRAINED, measure
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import PAPER, Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
 
-FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.4)
 KINDS = {"random": "random", "most": "most valuable", "least": "least valuable"}
-
-
-def measure(workload: Workload, fractions: Sequence[float], parts: int) -> pd.DataFrame:
-    """Every edit of every group: accuracy beside retraining, cosine and size of the edit, runtime and memory."""
-    return edits(workload, list(KINDS), fractions, parts)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -102,19 +92,11 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-CNN = {"n_train": 200, "channels": (4, 8), "steps": 200, "n_validation": 1000}
-
 EXPERIMENT = Experiment(
     name="editing",
     title="Editing the model",
     measure=measure,
-    cases={
-        "desk": [
-            Case("digits-mlp", arguments={"fractions": FRACTIONS, "parts": 3}),
-            Case("cifar10-cnn", CNN, {"fractions": FRACTIONS, "parts": 1}),
-        ],
-        "paper": [replace(case, arguments={"fractions": FRACTIONS, "parts": 1}) for case in PAPER],
-    },
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,41 +1,15 @@
 """Every method against exact retraining: of single points and of subsets, on networks of four kinds."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.fidelity import fidelity
+from baselines.studies.cases import ORDER
+from baselines.studies.loo_and_lds import CASES, CNN, LARGE, SUBSETS, measure
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import Case, Experiment, over
-from reports.results import ORDER
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
-
-FRACTIONS = (0.01, 0.1)
-SUBSETS = 50
-LARGE = {"curvature": "gauss-newton", "damping": 0.1, "solver": "neumann", "order": 10}
-"""Options of the implicit methods where a network is too large to choose them: a short series, the same for all."""
-
-HESSIAN = ("sam-hif-implicit", "sam-if", "sam-hif", "sam-hif-fast", "if")
-CNN = {"n_train": 1000, "n_query": 20, "channels": (8, 16), "steps": 200, "schedule": "cosine", "n_removed": 100}
-SMALL = (Case("digits-logreg"), Case("digits-mlp"))
-IMAGES = (Case("mnist-mlp", {"n_query": 20}), Case("cifar10-cnn", CNN))
-
-
-def measure(
-    workload: Workload,
-    method: str,
-    fractions: Sequence[float],
-    subsets: int,
-    options: Mapping[str, Any] | None = None,
-) -> pd.DataFrame:
-    """One method against leave-one-out and against subset retraining."""
-    given = None if options is None else {method: options}
-    return fidelity(workload, [method], fractions, subsets, given)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -107,18 +81,11 @@ def answer(frame: pd.DataFrame) -> str:
     return f"Per-query Spearman of the exact derivative with leave-one-out: {'; '.join(parts)}."
 
 
-def _cases(cases: Sequence[Case], methods: Sequence[str], options: Mapping[str, Any] | None) -> list[Case]:
-    arguments = {"fractions": FRACTIONS, "subsets": SUBSETS, **({} if options is None else {"options": dict(options)})}
-    return over([Case(case.workload, case.settings, arguments) for case in cases], "method", methods)
-
-
-OTHERS = [name for name in ORDER if name not in HESSIAN]
-
 EXPERIMENT = Experiment(
     name="fidelity",
     title="Against exact retraining",
     measure=measure,
-    cases={"beyond": [*_cases(SMALL, ORDER, None), *_cases(IMAGES, OTHERS, None), *_cases(IMAGES, HESSIAN, LARGE)]},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

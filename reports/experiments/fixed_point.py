@@ -3,72 +3,21 @@
 The step is taken where it is refused too: what it would have lost there is why.
 """
 
-from typing import Any
-
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from baselines import metrics
-from baselines.truth import Truth, leave_one_out
+from baselines.studies.implicit_errors import CASES, NEWTON, measure
 from reports.curves import BAND, bracket, describe, draw_curves, summarise
-from reports.experiment import Case, Experiment, over
+from reports.experiment import Experiment
 from reports.style import look
-from samattr_ref.attribution import attribute, parameter_change
-from samattr_ref.implicit.newton import MOST_LEFT, NewtonStep, loss_changes
-from samattr_ref.implicit.options import ImplicitOptions
-from samattr_ref.methods.sam_hif_implicit import FORM
-from samattr_ref.run import Run
-from samattr_ref.support.errors import SamattrError
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
+from samattr_ref.implicit.newton import MOST_LEFT
 
-STEPS = (30, 100, 300, 1000, 3000, 10000)
-NEWTON = "sam-hif-implicit Newton"
-FORMS = ("if", "sam-if", "sam-hif", "sam-hif-implicit", NEWTON)
 METRICS = {
     "slope": "slope of truth\non score",
     "error": "relative error of Δ",
     "reach": "left of the step /\nwhat it adds",
 }
 HEADINGS = {"slope": "Slope", "error": "Rel. error of Δ", "spearman": "Spearman", "grad_norm": "‖g‖"}
-UNKNOWN = {"newton_adds": float("nan"), "newton_left": float("nan")}
-FULL_BATCH = {"batch_size": None, "learning_rate": 1.0, "n_removed": 60}
-SGD = {"n_removed": 100}
-
-
-def measure(workload: Workload, steps: int) -> pd.DataFrame:
-    """Every form without damping, on a run of so many steps."""
-    run = train(workload.override(steps=steps))
-    truth = leave_one_out(run)
-    true, changes = truth.values.numpy(), truth.changes.numpy()
-    norm = float(torch.linalg.vector_norm(run.gradient(run.parameters)))
-    rows: list[dict[str, Any]] = []
-    for name in FORMS:
-        row: dict[str, Any] = {"method": name, "grad_norm": norm, "status": "ok"} | UNKNOWN
-        try:
-            change, scores, reach = _newton(run, truth) if name == NEWTON else _infinitesimal(run, truth, name)
-        except SamattrError as error:
-            rows.append(row | {"status": str(error)})
-            continue
-        row["slope"] = metrics.slope(scores.numpy(), true)
-        row["error"] = metrics.relative_error(change.numpy(), changes)
-        row["spearman"] = float(metrics.spearman_per_query(scores.numpy(), true).mean())
-        rows.append(row | reach)
-    kind = "full batch" if workload.recipe.batch_size is None else "minibatches"
-    return pd.DataFrame(rows).assign(steps=steps, kind=kind)
-
-
-def _newton(run: Run, truth: Truth) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """Δ and scores of removed points, and what the step adds and was left of it, whether it is offered or not."""
-    newton = NewtonStep(run, FORM, ImplicitOptions())
-    change = newton.change(truth.removed.tolist())
-    return change, loss_changes(run, run.workload.queries, change), newton.reach()
-
-
-def _infinitesimal(run: Run, truth: Truth, name: str) -> tuple[Tensor, Tensor, dict[str, float]]:
-    return parameter_change(run, name, truth.groups), attribute(run, name).values[truth.removed], {}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -132,12 +81,7 @@ EXPERIMENT = Experiment(
     name="fixed-point",
     title="Fixed points and the Newton step",
     measure=measure,
-    cases={
-        "beyond": [
-            *over([Case("digits-logreg", FULL_BATCH)], "steps", STEPS),
-            *over([Case("digits-logreg", SGD)], "steps", STEPS),
-        ]
-    },
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,17 +1,13 @@
 """Influence Scores of every point of full-size training sets: do the methods get there, in what time and memory?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.full_size import full_size
+from baselines.studies.every_point import CASES, METHODS, full_size
 from reports.curves import bracket, describe, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
 
 HEADINGS = {
     "minutes": "Minutes",
@@ -23,11 +19,6 @@ HEADINGS = {
 
 FEWEST = 10
 """Ranks of fewer points say nothing."""
-
-
-def measure(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Each method with its options; and exact LOO of the points that the workload removes, where it removes some."""
-    return full_size(workload, methods)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -80,53 +71,11 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-SOLVED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2, "max_iterations": 200}
-METHODS: dict[str, dict[str, Any]] = {
-    "sam-hif-implicit": SOLVED,
-    "sam-if": SOLVED,
-    "sam-hif": SOLVED,
-    "sam-hif-fast": {"curvature": "gauss-newton", "damping": 0.03, "order": 50},
-    "sam-gif": {"checkpoints": 10},
-    "if": SOLVED,
-    "tracin-cp": {"checkpoints": 10},
-    "grad-dot": {},
-    "random": {},
-}
-
-
-def _without(*names: str) -> dict[str, dict[str, Any]]:
-    return {name: options for name, options in METHODS.items() if name not in names}
-
-
 EXPERIMENT = Experiment(
     name="full-size",
     title="Full-size training sets",
-    measure=measure,
-    cases={
-        "large": [
-            Case(
-                "mnist-mlp",
-                {"n_train": 60000, "steps": 1500, "n_removed": 20},
-                {"methods": _without("sam-hif-implicit", "sam-hif")},
-            ),
-            Case(
-                "cifar10-cnn",
-                {"n_train": 5000, "steps": 400, "n_removed": 10},
-                {"methods": _without("sam-hif-implicit")},
-            ),
-            Case("cifar10-resnet9", {"n_removed": 2}, {"methods": _without("sam-hif-implicit", "sam-hif")}),
-        ],
-        "paper": [
-            Case("mnist-mlp", {"n_train": 60000, "steps": 6000, "n_removed": 100}, {"methods": METHODS}),
-            Case("cifar10-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 100}, {"methods": METHODS}),
-            Case(
-                "cifar10-resnet9",
-                {"n_train": 50000, "steps": 10000, "width": 64, "n_removed": 50},
-                {"methods": METHODS},
-            ),
-            Case("cifar100-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 50}, {"methods": METHODS}),
-        ],
-    },
+    measure=full_size,
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

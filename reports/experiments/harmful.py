@@ -1,32 +1,19 @@
 """The most harmful training examples, looked at: are they wrong, rare or merely hard?"""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.harmful import harmful
+from baselines.studies.kinds_of_points import CASES, SHOWN, measure
 from reports.curves import bracket, describe, summarise
-from reports.experiment import Case, Experiment
-from reports.results import COMPARED
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
 
-SHOWN = 16
 SHARE = 0.05
-SCORED = ("sam-if", *(name for name in COMPARED if name not in ("loo", "sam-if", "tracin")), "tracin-cp")
-"""Methods where exact LOO is out of reach, the one that the figure shows in front."""
 
 KINDS = ("wrong", "rare", "hard", "none")
 _COLOURS = {"wrong": "#D55E00", "rare": "#0173B2", "hard": "#029E73", "none": "0.4"}
-
-
-def measure(workload: Workload, methods: Sequence[str]) -> pd.DataFrame:
-    """Every training point with its score by each method and its kind; the images of the first method's worst."""
-    parts = [harmful(workload, name, SHOWN if name == methods[0] else 0).assign(method=name) for name in methods]
-    return pd.concat(parts, ignore_index=True)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -92,13 +79,7 @@ EXPERIMENT = Experiment(
     name="harmful",
     title="The most harmful examples",
     measure=measure,
-    cases={
-        "desk": [
-            Case("digits-mlp", arguments={"methods": COMPARED}),
-            Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"methods": SCORED}),
-        ],
-        "paper": [Case("cifar10n-cnn", {"n_train": 50000, "steps": 10000}, {"methods": SCORED})],
-    },
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

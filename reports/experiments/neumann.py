@@ -3,18 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import sweep
+from baselines.studies.over_order import CASES, measure
 from reports.curves import BAND, METRICS, describe, draw_curves, plain_ticks, summarise, tabulate_curves
-from reports.experiment import DESK, PAPER, Experiment, over
-from samattr_ref.workload import Workload
-
-ORDERS = (1, 2, 5, 10, 20, 50, 100)
-COMPARED = ("loo", "sam-hif-fast", "sam-hif", "sam-if", "if", "tracin")
-
-
-def measure(workload: Workload, order: int) -> pd.DataFrame:
-    """Fast SAM-HIF at one order; the methods that have none are the same at every order, for comparison."""
-    return pd.DataFrame(sweep(workload, COMPARED, extra={"order": order})).assign(order=order)
+from reports.experiment import Experiment
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -59,7 +50,7 @@ EXPERIMENT = Experiment(
     name="neumann",
     title="Order of the Neumann series",
     measure=measure,
-    cases={"desk": over(DESK, "order", ORDERS), "paper": over(PAPER, "order", ORDERS)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

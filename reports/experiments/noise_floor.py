@@ -1,46 +1,16 @@
 """The noise floor: what the effect of a point in one run says about its effect in another run of the same training."""
 
-import itertools
-from dataclasses import replace
-
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.metrics import spearman_per_query
-from baselines.truth import leave_one_out
+from baselines.studies.across_runs import CASES, RUNS, measure
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.attribution import attribute
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
 
-RUNS = 6
 KINDS = {"same run": "the same run", "other run": "another run", "other runs": "the mean of the other runs"}
 SHADES = {"same run": 1.0, "other runs": 0.55, "other run": 0.25}
-
-
-def measure(workload: Workload, runs: int) -> pd.DataFrame:
-    """Exact effects and exact derivatives of several runs over the same points, each held against the others' truth."""
-    truths = [leave_one_out(train(replace(workload, training_seed=seed))) for seed in range(runs)]
-    true = [truth.values.double().cpu().numpy() for truth in truths]
-    derivatives = [
-        attribute(truth.run, "sam-unrolled").values[truth.removed].double().cpu().numpy() for truth in truths
-    ]
-    rows = []
-    for name, effects in (("loo", true), ("sam-unrolled", derivatives)):
-        same = [_agreement(effects[i], true[i]) for i in range(runs)]
-        other = [_agreement(effects[i], true[j]) for i, j in itertools.permutations(range(runs), 2)]
-        rest = [_agreement(effects[i], np.mean([true[j] for j in range(runs) if j != i], axis=0)) for i in range(runs)]
-        for kind, values in zip(KINDS, (same, other, rest), strict=True):
-            rows.append({"method": name, "kind": kind, "spearman": float(np.mean(values))})
-    return pd.DataFrame(rows)
-
-
-def _agreement(predicted: np.ndarray, true: np.ndarray) -> float:
-    return float(spearman_per_query(predicted, true).mean())
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -102,12 +72,7 @@ EXPERIMENT = Experiment(
     name="noise-floor",
     title="The noise floor of leave-one-out",
     measure=measure,
-    cases={
-        "beyond": [
-            Case("digits-logreg", {"n_removed": 100}, {"runs": RUNS}),
-            Case("digits-mlp", {"n_removed": 100}, {"runs": RUNS}),
-        ]
-    },
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

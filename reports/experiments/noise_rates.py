@@ -4,21 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.detection import detection
-from baselines.truth import leave_one_out
+from baselines.studies.over_noise_rate import CASES, measure
 from reports.curves import BAND, describe, draw_curves, summarise, tabulate_curves
-from reports.experiment import DESK, Experiment, over
-from reports.results import COMPARED
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
-
-RATES = (0.05, 0.1, 0.2, 0.3, 0.4)
-
-
-def measure(workload: Workload, rate: float) -> pd.DataFrame:
-    """Wrong labels found by every method, by exact LOO, by self-influence and at random."""
-    truth = leave_one_out(train(workload.override(noise=rate)))
-    return detection(truth.run, [*COMPARED, "random"], ["if", "tracin-cp"], workload, truth).assign(rate=rate)
+from reports.experiment import Experiment
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -54,7 +42,7 @@ EXPERIMENT = Experiment(
     name="noise-rates",
     title="Noise detection",
     measure=measure,
-    cases={"desk": over(DESK, "rate", RATES)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

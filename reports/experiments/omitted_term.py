@@ -1,25 +1,15 @@
 """Question 2: what SAM-GIF leaves out, switched on one at a time; and a bound on its Hessian terms."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.omitted import STAGES, omitted_bound, stages
+from baselines.studies.gif_errors import CASES, CHECKPOINTS, STAGES, measure
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import DESK, Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
 
-CHECKPOINTS = 10
-LENGTHS = (1, 2, 3, 5, 8, 12, 20, 35, 60, 100)
 STAGE_COLOURS = dict(zip(STAGES, ("sam-gif", "sam-hif", "sam-unrolled"), strict=True))
-
-
-def measure(workload: Workload, checkpoints: int, lengths: Sequence[int]) -> pd.DataFrame:
-    """The stages of the error, and the omitted terms of the last steps beside their bound."""
-    return pd.concat([stages(workload, checkpoints), omitted_bound(workload, lengths)], ignore_index=True)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -92,7 +82,7 @@ EXPERIMENT = Experiment(
     name="omitted-term",
     title="Question 2: the omitted term",
     measure=measure,
-    cases={"beyond": [Case(case.workload, {}, {"checkpoints": CHECKPOINTS, "lengths": LENGTHS}) for case in DESK]},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -3,25 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.detection import detection
+from baselines.studies.human_labels import CASES, FOLDS, measure
 from reports.curves import BAND, bracket, describe, draw_curves, summarise
-from reports.experiment import Case, Experiment
-from reports.results import ORDER
+from reports.experiment import Experiment
 from reports.style import look
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
-
-LABELS = ("aggregate", "random1", "worse")
-FOLDS = 5
-
-
-def measure(workload: Workload, labels: str) -> pd.DataFrame:
-    """Wrong human labels found by every method, by self-influence, by confident learning and at random."""
-    workload = workload.override(labels=labels)
-    run = train(workload)
-    frame = detection(run, ORDER, ["tracin-cp", "grad-dot"], workload, folds=FOLDS)
-    wrong = float(run.splits.noisy.double().mean())
-    return frame.assign(labels=labels, wrong=wrong, accuracy=run.accuracy(run.splits.validation))
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -59,13 +44,7 @@ EXPERIMENT = Experiment(
     name="real-noise",
     title="Real label noise",
     measure=measure,
-    cases={
-        "desk": [
-            Case("cifar10n-cnn", {"n_train": 300, "channels": (4, 8), "steps": 200}, {"labels": labels})
-            for labels in LABELS
-        ],
-        "paper": [Case("cifar10n-cnn", {"n_train": 50000, "steps": 10000}, {"labels": labels}) for labels in LABELS],
-    },
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

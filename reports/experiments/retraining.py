@@ -4,20 +4,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.retraining_speed import PRODUCT, REPEATS, retraining_speed
+from baselines.studies.retraining_speed import CASES, PRODUCT, REPEATS, retraining_speed
 from reports.curves import bracket, describe, summarise
-from reports.experiment import Case, Experiment
-from reports.experiments.fidelity import CNN
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style
-from samattr_ref.workload import Workload
 
-COUNTS = {"digits-logreg": 500, "digits-mlp": 500, "mnist-mlp": 64, "cifar10-cnn": 4}
 COLOURS = {"compiled": "#0173b2", "stacked": "#029e73", "batched": "#de8f05", "loop": "0.45"}
-
-
-def measure(workload: Workload, count: int) -> pd.DataFrame:
-    """Seconds of a retraining by each engine beside one plain training."""
-    return retraining_speed(workload, count)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -87,13 +79,8 @@ def answer(frame: pd.DataFrame) -> str:
 EXPERIMENT = Experiment(
     name="retraining",
     title="Speed of exact leave-one-out",
-    measure=measure,
-    cases={
-        "beyond": [
-            Case(name, {"dtype": "float32"} | (CNN if name == "cifar10-cnn" else {}), {"count": count})
-            for name, count in COUNTS.items()
-        ]
-    },
+    measure=retraining_speed,
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -3,19 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import sweep
+from baselines.studies.over_rho import CASES, measure
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
-from reports.experiment import DESK, PAPER, Experiment, over
-from reports.results import COMPARED
-from samattr_ref.workload import Workload
-
-RADII = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-def measure(workload: Workload, rho: float) -> pd.DataFrame:
-    """Every method on the workload trained with another ρ; options as chosen at the workload's own."""
-    rows = sweep(workload, COMPARED, workload.override(rho=rho))
-    return pd.DataFrame(rows).assign(rho=rho)
+from reports.experiment import Experiment
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -42,7 +32,7 @@ EXPERIMENT = Experiment(
     name="rho",
     title="Perturbation radius",
     measure=measure,
-    cases={"desk": over(DESK, "rho", RADII), "paper": over(PAPER, "rho", RADII)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

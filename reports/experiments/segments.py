@@ -3,21 +3,12 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import sweep
+from baselines.studies.few_checkpoints import CASES, measure
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
-from reports.experiment import DESK, Experiment, over
+from reports.experiment import Experiment
 from reports.style import look
-from samattr_ref.workload import Workload
 
-COUNTS = (1, 2, 3, 5, 10, 30)
-COMPARED = ("loo", "sam-unrolled", "sam-gif", "tracin-cp")
 USUAL = 10
-
-
-def measure(workload: Workload, checkpoints: int) -> pd.DataFrame:
-    """The methods that work from C checkpoints."""
-    frame = pd.DataFrame(sweep(workload, COMPARED, extra={"checkpoints": checkpoints}))
-    return frame.assign(checkpoints=checkpoints)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -56,7 +47,7 @@ EXPERIMENT = Experiment(
     name="segments",
     title="Only checkpoints are left",
     measure=measure,
-    cases={"beyond": over(DESK, "checkpoints", COUNTS)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

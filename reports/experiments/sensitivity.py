@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.studies.over_rho import CASES, measure
 from reports.curves import BAND, describe, draw_curves, summarise, tabulate_curves
 from reports.experiment import Experiment
-from reports.experiments import rho
 
 METRICS = {"spearman": "per-query Spearman\nwith exact LOO", "slope": "slope: truth\nregressed on score"}
 
@@ -51,8 +51,8 @@ def caption(frame: pd.DataFrame) -> str:
 EXPERIMENT = Experiment(
     name="sensitivity",
     title="Reliability over ρ/‖g‖",
-    measure=rho.measure,
-    cases=rho.EXPERIMENT.cases,
+    measure=measure,
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,32 +1,15 @@
 """Networks trained with SAM and with plain SGD, attributed by the same methods: does it matter that SAM was used?"""
 
-from dataclasses import replace
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import agreement, chosen_options
-from baselines.truth import leave_one_out
+from baselines.studies.sam_and_sgd import CASES, measure
 from baselines.validation import GROUND_TRUTH
 from reports.curves import describe, legend, summarise, tabulate_curves
-from reports.experiment import DESK, PAPER, Experiment, over
-from reports.results import COMPARED
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
-
-
-def measure(workload: Workload, optimiser: str) -> pd.DataFrame:
-    """Every method, told the workload's ρ, on a network that was trained with it (`SAM`) or with ρ = 0 (`SGD`)."""
-    run = train(workload if optimiser == "SAM" else workload.override(rho=0.0))
-    truth, told = leave_one_out(run), replace(run, workload=workload)
-    rows = []
-    for name in COMPARED:
-        options = {} if name == GROUND_TRUTH else chosen_options(name, workload)
-        rows.append({"method": name, **agreement(truth, name, options, told)})
-    return pd.DataFrame(rows).assign(optimiser=optimiser)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -72,7 +55,7 @@ EXPERIMENT = Experiment(
     name="sam-against-sgd",
     title="SAM against SGD",
     measure=measure,
-    cases={"desk": over(DESK, "optimiser", ("SAM", "SGD")), "paper": over(PAPER, "optimiser", ("SAM", "SGD"))},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -1,29 +1,20 @@
 """Validation shift: scores made for one validation set, used under another."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.shift_check import shift_check
+from baselines.studies.shift_check import CASES, shift_check
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.workload import Workload
 
-SHIFTS = ("classes", "noise", "brightness", "negative")
 COLUMNS = {
     "rank_agreement": "Own scores, before with after",
     "loo_after": "Scores after with LOO after",
     "loo_before": "Scores before with LOO after",
 }
-
-
-def measure(workload: Workload, shifts: Sequence[str]) -> pd.DataFrame:
-    """Rank agreements of scores before and after each shift, and what removal by either does to accuracy after it."""
-    return shift_check(workload, shifts)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -106,13 +97,8 @@ def caption(frame: pd.DataFrame) -> str:
 EXPERIMENT = Experiment(
     name="shift",
     title="Validation shift",
-    measure=measure,
-    cases={
-        "desk": [
-            Case("digits-mlp", {"n_validation": 600}, {"shifts": SHIFTS}),
-            Case("fashion-logreg", {"n_validation": 1000}, {"shifts": SHIFTS}),
-        ]
-    },
+    measure=shift_check,
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

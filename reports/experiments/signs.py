@@ -1,9 +1,5 @@
 """Question 1: how often does removing a point flip signs of the gradient, and what do flips cost the HIF forms?"""
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,41 +7,10 @@ import scipy.stats
 from matplotlib.figure import Figure
 
 from baselines.metrics import mean_interval
-from baselines.signs import sign_flips
+from baselines.studies.sign_flips import CASES, DAMPED, METHODS, POINTS, RADII, measure
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import Case, Experiment
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-from samattr_ref.support.errors import UnstableError
-from samattr_ref.workload import Workload
-
-METHODS = ("sam-hif-implicit", "sam-if")
-NORMS = (2.0, 3.0, float("inf"))
-SHARES = (0.25, 0.5, 1.0, 2.0)
-RADII = (0.25, 1.0, 4.0)
-POINTS = 60
-DAMPED = {"curvature": "gauss-newton", "damping": 0.01}
-"""For the MLP: it has not converged, and an indefinite Hessian makes errors of up to 10⁴ whatever flips."""
-
-SOLVED: dict[str, Mapping[str, Any] | None] = {"digits-logreg": None, "digits-mlp": DAMPED}
-"""The workloads, and how the implicit methods solve on each."""
-
-USUAL = {2.0: 1.0, 3.0: 1.0, float("inf"): 0.1}
-"""By p, the radius beside the workload's own: an ∞-ball of the same radius is far larger."""
-
-
-def measure(
-    workload: Workload, p: float, rho: float, length: float, options: Mapping[str, Any] | None = None
-) -> pd.DataFrame:
-    """Flips and errors, removal by removal; ρ and the number of steps as multiples of the workload's own."""
-    recipe = workload.recipe
-    radius = recipe.rho * rho * USUAL[p]
-    varied = workload.override(p=p, rho=radius, steps=round(length * recipe.steps))
-    try:
-        frame = sign_flips(varied, METHODS, POINTS, options)
-    except UnstableError as unstable:
-        nothing = dict.fromkeys(("flips", "error", "shift"), math.nan)
-        frame = pd.DataFrame([{"method": name, **nothing, "status": str(unstable)} for name in METHODS])
-    return frame.assign(p=p, rho=radius, factor=rho, length=length, steps=varied.recipe.steps)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -128,21 +93,11 @@ def answer(frame: pd.DataFrame) -> str:
     return f"Coordinates of the gradient that change sign when a point is removed: {'; '.join(parts)}."
 
 
-def _cases() -> list[Case]:
-    settings = [(p, 1.0, length) for p in NORMS for length in SHARES]
-    settings += [(p, rho, 1.0) for p in NORMS for rho in RADII if rho != 1]
-    return [
-        Case(name, {"n_removed": POINTS}, {"p": p, "rho": rho, "length": length, "options": options})
-        for name, options in SOLVED.items()
-        for p, rho, length in settings
-    ]
-
-
 EXPERIMENT = Experiment(
     name="signs",
     title="Question 1: gradient signs",
     measure=measure,
-    cases={"beyond": _cases()},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -5,30 +5,14 @@ from math import isnan, nan
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.fidelity import fidelity
+from baselines.studies.last_steps import CASES, TAIL, measure
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
-from reports.experiment import DESK, Experiment, over
-from samattr_ref.workload import Workload
+from reports.experiment import Experiment
 
-SHARES = (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
-TAIL = 0.01
 METRICS = {
     "spearman": "per-query Spearman\nwith exact LOO",
     "mean_trainings": "cost of the mean query,\nplain trainings",
 }
-
-
-def measure(workload: Workload, share: float) -> pd.DataFrame:
-    """`sam-unrolled` over the last share of the steps, alone and with a tail, beside the methods at the two ends."""
-    last = max(1, round(share * workload.recipe.steps))
-    frames = [
-        fidelity(workload, ["sam-unrolled"], (), 0, {"sam-unrolled": {"last": last}}),
-        fidelity(workload, ["sam-unrolled"], (), 0, {"sam-unrolled": {"last": last, "tail_damping": TAIL}}).assign(
-            method="sam-unrolled tail"
-        ),
-        fidelity(workload, ["sam-hif-implicit", "sam-gif"], (), 0),
-    ]
-    return pd.concat(frames).assign(share=share)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -72,7 +56,7 @@ EXPERIMENT = Experiment(
     name="truncation",
     title="The last steps of the run",
     measure=measure,
-    cases={"beyond": over(DESK, "share", SHARES)},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

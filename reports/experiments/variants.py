@@ -5,17 +5,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.agreement import sweep
+from baselines.studies.over_variants import CASES, COMPARED, RADII, measure
 from reports.curves import bracket, describe, legend, summarise
-from reports.experiment import DESK, Experiment, over
+from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
 from samattr_ref.sam.variants import VARIANTS
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
-
-COMPARED = ("sam-unrolled", "sam-hif-implicit", "sam-hif", "sam-if", "sam-gif", "if")
-RADII = {"asam": 10.0}
-"""The radius beside the workload's own: ASAM's is in units of the parameters' size, ten times SAM's in its paper."""
 
 LABELS = {
     "sam": "SAM",
@@ -25,14 +19,6 @@ LABELS = {
     "esam": "ESAM",
     "gsam": "GSAM",
 }
-
-
-def measure(workload: Workload, variant: str) -> pd.DataFrame:
-    """The methods on the workload trained with a variant; options as chosen for SAM."""
-    varied = workload.override(variant=variant, rho=workload.recipe.rho * RADII.get(variant, 1.0))
-    frame = pd.DataFrame(sweep(workload, COMPARED, varied))
-    run = train(varied)
-    return frame.assign(variant=variant, accuracy=run.accuracy(run.splits.validation))
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -101,7 +87,7 @@ EXPERIMENT = Experiment(
     name="variants",
     title="Question 3: variants of SAM",
     measure=measure,
-    cases={"beyond": over(DESK, "variant", tuple(VARIANTS))},
+    cases=CASES,
     draw=draw,
     caption=caption,
     tabulate=tabulate,

@@ -13,7 +13,7 @@ import torch
 
 import baselines
 import samattr_ref as sr
-from baselines import retraining
+from baselines import engines
 from baselines.truth import removed_points
 from tests.conftest import small
 
@@ -59,10 +59,10 @@ def test_what_retrainings_share_with_the_run_is_not_run_again(monkeypatch):
     run = sr.train(small(steps=6, n_train=200, batch_size=20))
     last, never = int(run.batch(5)[0]), next(k for k in range(200) if not (run.batches == k).any())
     groups = [[last], [int(run.batch(0)[0])], [never], [last, int(run.batch(3)[0])]]
-    assert retraining.first_steps(run, [torch.tensor(group) for group in groups]) == [5, 0, 6, 3]
+    assert engines.first_steps(run, [torch.tensor(group) for group in groups]) == [5, 0, 6, 3]
     walked = []
-    walk = retraining._walk
-    monkeypatch.setattr(retraining, "_walk", lambda *arguments: walked.append(arguments[3]) or walk(*arguments))
+    walk = engines._walk
+    monkeypatch.setattr(engines, "_walk", lambda *arguments: walked.append(arguments[3]) or walk(*arguments))
     truth = baselines.retraining_truth(run, groups, engine="loop")
     assert sorted(steps.start for steps in walked if steps.stop == 6) == [0, 0, 3, 5, 6]
     whole = baselines.retrain(run, [torch.tensor(group) for group in groups], "batched")
@@ -95,7 +95,7 @@ def test_chunk_and_engine_change_nothing_but_rounding(fresh_store, monkeypatch):
     values = []
     for chunk, engine in ((7, "batched"), (13, "loop"), (24, "stacked")):
         monkeypatch.setenv("SAMATTR_STORE", str(fresh_store / f"{chunk}"))
-        plan = retraining.Plan(engine, chunk, together=8, step_seconds={})
+        plan = engines.Plan(engine, chunk, together=8, step_seconds={})
         monkeypatch.setattr("baselines.truth.plan_retraining", lambda run, n, engine, plan=plan: plan)
         values.append(baselines.leave_one_out(run).values)
         assert len(list((fresh_store / f"{chunk}").rglob("chunk-*.json"))) == -(-61 // chunk)

@@ -15,9 +15,9 @@ from asv.config import Config
 from asv.results import Results
 from matplotlib import pyplot as plt
 
-from baselines.complexity import EXPECTED, expected_exponent, log_slope
+from baselines.studies.cases import ORDER
+from baselines.studies.growth import EXPECTED, expected_exponent, log_slope
 from benchmarks import bench_scaling, figures
-from reports.results import ORDER
 from reports.style import look
 from samattr_ref import SamattrError
 

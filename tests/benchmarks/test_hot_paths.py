@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from baselines import metrics
-from baselines.complexity import EXPECTED
+from baselines.studies.growth import EXPECTED
 from benchmarks.common import hot_path, in_float64, mean_query, n_parameters, problem
 from samattr_ref import train
 

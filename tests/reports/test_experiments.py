@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 import samattr_ref as sr
+from baselines.studies.cases import Case
 from reports import curves, experiment
-from reports.experiment import Case, Cell, experiments, gather, get_experiment, make
+from reports.experiment import Cell, experiments, gather, get_experiment, make
 from reports.job import Job, run, seeds_of
 from reports.page import write
 from reports.results import PROFILES, Profile
@@ -137,7 +138,7 @@ def test_cells_are_found_again_and_only_the_missing_are_measured(tiny, monkeypat
     def never(*_arguments, **_options):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("reports.experiments.damping.sweep", never)
+    monkeypatch.setattr("baselines.studies.over_damping.sweep", never)
     assert make(cells, jobs=1) == {}
     pd.testing.assert_frame_equal(gather("damping", cells, "x").frame, before)
     other = [replace(cell, case=replace(cell.case, arguments={"damping": 0.7})) for cell in cells]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import samattr_ref as sr
-from baselines.retraining import retrain
+from baselines.engines import retrain
 from samattr_ref import training
 from samattr_ref.data import Examples, Splits
 from samattr_ref.proof import prove

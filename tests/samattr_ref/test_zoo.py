@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import samattr_ref as sr
-from baselines.retraining import retrain, workers
+from baselines.engines import retrain, workers
 from samattr_ref.training import _Trainer
 from tests.samattr_ref.oracle import (
     CHECKPOINTS,

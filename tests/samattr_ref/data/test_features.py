@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import samattr_ref as sr
-from baselines.retraining import retrain
+from baselines.engines import retrain
 from tests.conftest import small
 
 RECIPE = sr.SamRecipe(steps=30, batch_size=20, learning_rate=0.3, momentum=0.5)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import samattr_ref as sr
-from baselines import retraining
-from baselines.retraining import balanced, plan_retraining, retrain
+from baselines import engines
+from baselines.engines import balanced, plan_retraining, retrain
 from baselines.truth import leave_one_out
 from tests.conftest import small, small_cnn
 
@@ -118,7 +118,7 @@ def test_chunks_are_balanced_and_planned():
     plan = plan_retraining(sr.train(small(n_train=300, steps=5)), 301)
     assert plan.engine == min(plan.step_seconds, key=plan.step_seconds.get) == "stacked"
     assert plan.step_seconds.keys() == {"loop", "stacked"}
-    assert plan.together in {balanced(301, size) for size in retraining.STACKS}
+    assert plan.together in {balanced(301, size) for size in engines.STACKS}
     assert plan.chunk % plan.together == 0
     cnn = plan_retraining(sr.train(small_cnn()), 41)
     assert cnn.step_seconds.keys() == {"loop", "batched"}
@@ -127,14 +127,14 @@ def test_chunks_are_balanced_and_planned():
 
 def test_long_work_is_compiled_where_it_can_be(monkeypatch):
     run = sr.train(small(n_train=300, steps=5))
-    monkeypatch.setattr(retraining, "COMPILE_SECONDS", 0.0)
-    monkeypatch.setattr(retraining, "_compiled", lambda run, networks: retraining._step_of(run, "stacked"))
+    monkeypatch.setattr(engines, "COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(engines, "_compiled", lambda run, networks: engines._step_of(run, "stacked"))
     assert "compiled" in plan_retraining(run, 301).step_seconds
 
     def no_compiler(run, networks):
         raise RuntimeError("InvalidCxxCompiler: no compiler")
 
-    monkeypatch.setattr(retraining, "_compiled", no_compiler)
+    monkeypatch.setattr(engines, "_compiled", no_compiler)
     assert plan_retraining(run, 301).engine == "stacked"
     with pytest.raises(sr.SamattrError, match="use the engine stacked"):
         plan_retraining(run, 301, "compiled")

@@ -5,10 +5,10 @@ import time
 import pytest
 import torch
 
-from baselines.complexity import log_slope
+from baselines.studies.cases import ORDER
+from baselines.studies.growth import log_slope
 from benchmarks import bench_scaling
 from benchmarks.common import hot_path, mean_query, problem
-from reports.results import ORDER
 from samattr_ref import train
 
 SIZES = (1000, 2000, 4000, 8000, 16000)

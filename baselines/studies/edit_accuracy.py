@@ -1,15 +1,17 @@
 """Edits held against retraining: accuracy, direction, size and cost, group by group."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from baselines.agreement import chosen_options
-from baselines.editing import edit, group_of
 from baselines.measure import measured
+from baselines.studies.agreement import chosen_options
+from baselines.studies.cases import PAPER, Case
+from baselines.studies.edit import edit, group_of
 from baselines.truth import leave_one_out, retraining_truth
 from samattr_ref.attribution import influence_score
 from samattr_ref.registry import methods
@@ -24,12 +26,17 @@ IN_PARTS = ("sam-hif-implicit",)
 """The methods that are also edited in parts."""
 
 
+KINDS = ("random", "most", "least")
+FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.4)
+CNN = {"n_train": 200, "channels": (4, 8), "steps": 200, "n_validation": 1000}
+
+
 def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], parts: int) -> pd.DataFrame:
     """Every method's edit of every group, beside retraining and no edit at all.
 
     Args:
         workload: The workload.
-        kinds: `random`, `most`, `least`, see `baselines.editing.group_of`.
+        kinds: `random`, `most`, `least`, see `baselines.studies.edit.group_of`.
         fractions: Shares of the training points to remove.
         parts: Parts of the sequential edits; 1 leaves them out.
 
@@ -94,3 +101,17 @@ def compare(run: Run, edited: Tensor, retrained: Tensor) -> dict[str, Any]:
         "size": size,
         "status": "ok",
     }
+
+
+def measure(workload: Workload, fractions: Sequence[float], parts: int) -> pd.DataFrame:
+    """Every edit of every group: accuracy beside retraining, cosine and size of the edit, runtime and memory."""
+    return edits(workload, KINDS, fractions, parts)
+
+
+CASES = {
+    "desk": [
+        Case("digits-mlp", arguments={"fractions": FRACTIONS, "parts": 3}),
+        Case("cifar10-cnn", CNN, {"fractions": FRACTIONS, "parts": 1}),
+    ],
+    "paper": [replace(case, arguments={"fractions": FRACTIONS, "parts": 1}) for case in PAPER],
+}

@@ -1,11 +1,14 @@
 """What kind the most harmful training points are of: wrong, rare or merely hard."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-from baselines.agreement import chosen_options
-from baselines.detection import held_out_probabilities
+from baselines.studies.agreement import chosen_options
+from baselines.studies.cases import COMPARED, Case
+from baselines.studies.detection import held_out_probabilities
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score
@@ -13,6 +16,11 @@ from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 NEIGHBOURS, FEW, FOLDS = 10, 3, 5
+
+
+SHOWN = 16
+SCORED = ("sam-if", *(name for name in COMPARED if name not in ("loo", "sam-if", "tracin")), "tracin-cp")
+"""Methods where exact LOO is out of reach, the one that the figure shows in front."""
 
 
 def harmful(workload: Workload, method: str, n_images: int) -> pd.DataFrame:
@@ -44,3 +52,18 @@ def harmful(workload: Workload, method: str, n_images: int) -> pd.DataFrame:
     shown = set(np.argsort(scores, kind="stable")[:n_images].tolist())
     images = [flat[i].tolist() if i in shown else None for i in range(run.n_train)]
     return pd.DataFrame({"score": scores, "given": given, "clean": clean, "kind": kind, "image": images})
+
+
+def measure(workload: Workload, methods: Sequence[str]) -> pd.DataFrame:
+    """Every training point with its score by each method and its kind; the images of the first method's worst."""
+    parts = [harmful(workload, name, SHOWN if name == methods[0] else 0).assign(method=name) for name in methods]
+    return pd.concat(parts, ignore_index=True)
+
+
+CASES = {
+    "desk": [
+        Case("digits-mlp", arguments={"methods": COMPARED}),
+        Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"methods": SCORED}),
+    ],
+    "paper": [Case("cifar10n-cnn", {"n_train": 50000, "steps": 10000}, {"methods": SCORED})],
+}

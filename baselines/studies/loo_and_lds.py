@@ -6,15 +6,26 @@ from typing import Any
 import pandas as pd
 
 from baselines import metrics
-from baselines.agreement import chosen_options
 from baselines.measure import measured
-from baselines.plain import plain_seconds
+from baselines.studies.agreement import chosen_options
+from baselines.studies.cases import ORDER, Case, over
+from baselines.studies.plain import plain_seconds
 from baselines.truth import leave_one_out, subset_retraining
 from baselines.validation import warm_up
 from samattr_ref.attribution import attribute
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
+
+FRACTIONS = (0.01, 0.1)
+SUBSETS = 50
+LARGE = {"curvature": "gauss-newton", "damping": 0.1, "solver": "neumann", "order": 10}
+"""Options of the implicit methods where a network is too large to choose them: a short series, the same for all."""
+HESSIAN = ("sam-hif-implicit", "sam-if", "sam-hif", "sam-hif-fast", "if")
+CNN = {"n_train": 1000, "n_query": 20, "channels": (8, 16), "steps": 200, "schedule": "cosine", "n_removed": 100}
+SMALL = (Case("digits-logreg"), Case("digits-mlp"))
+IMAGES = (Case("mnist-mlp", {"n_query": 20}), Case("cifar10-cnn", CNN))
+OTHERS = [name for name in ORDER if name not in HESSIAN]
 
 
 def fidelity(
@@ -73,3 +84,23 @@ def fidelity(
             row[f"lds_{fraction}"] = float(metrics.linear_datamodelling_score(values, groups, effects).mean())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def measure(
+    workload: Workload,
+    method: str,
+    fractions: Sequence[float],
+    subsets: int,
+    options: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """One method against leave-one-out and against subset retraining."""
+    given = None if options is None else {method: options}
+    return fidelity(workload, [method], fractions, subsets, given)
+
+
+def _cases(cases: Sequence[Case], methods: Sequence[str], options: Mapping[str, Any] | None) -> list[Case]:
+    arguments = {"fractions": FRACTIONS, "subsets": SUBSETS, **({} if options is None else {"options": dict(options)})}
+    return over([Case(case.workload, case.settings, arguments) for case in cases], "method", methods)
+
+
+CASES = {"beyond": [*_cases(SMALL, ORDER, None), *_cases(IMAGES, OTHERS, None), *_cases(IMAGES, HESSIAN, LARGE)]}

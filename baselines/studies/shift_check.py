@@ -8,9 +8,10 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from baselines.agreement import chosen_options
-from baselines.editing import group_of
-from baselines.shifts import shifted
+from baselines.studies.agreement import chosen_options
+from baselines.studies.cases import Case
+from baselines.studies.edit import group_of
+from baselines.studies.shifts import shifted
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score
@@ -30,6 +31,9 @@ COMPARED = (
     "random",
 )
 REMOVED = 0.1
+
+
+SHIFTS = ("classes", "noise", "brightness", "negative")
 
 
 def shift_check(workload: Workload, shifts: Sequence[str]) -> pd.DataFrame:
@@ -87,3 +91,11 @@ def shift_check(workload: Workload, shifts: Sequence[str]) -> pd.DataFrame:
 def _halves(examples: Examples) -> tuple[Examples, Examples]:
     first, second = torch.arange(len(examples.y), device=examples.y.device).tensor_split(2)
     return examples.take(first), examples.take(second)
+
+
+CASES = {
+    "desk": [
+        Case("digits-mlp", {"n_validation": 600}, {"shifts": SHIFTS}),
+        Case("fashion-logreg", {"n_validation": 1000}, {"shifts": SHIFTS}),
+    ]
+}

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from baselines import metrics
-from baselines.agreement import chosen_options
+from baselines.studies.agreement import chosen_options
 from baselines.truth import Truth, retraining_truth
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import attribute, influence_score

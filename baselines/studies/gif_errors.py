@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from baselines import metrics
+from baselines.studies.cases import DESK, Case
 from baselines.truth import leave_one_out
 from samattr_ref.attribution import attribute
 from samattr_ref.methods.sam_gif import perturbed_segments
@@ -37,6 +38,11 @@ from samattr_ref.unrolled.derivative import reverse, step_of
 from samattr_ref.workload import Workload
 
 POWER_ITERATIONS = 12
+
+
+STAGES = ("checkpoint sparsity", "Hessian terms", "non-linearity")
+CHECKPOINTS = 10
+LENGTHS = (1, 2, 3, 5, 8, 12, 20, 35, 60, 100)
 
 
 def stages(workload: Workload, checkpoints: int) -> pd.DataFrame:
@@ -69,9 +75,6 @@ def stages(workload: Workload, checkpoints: int) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-STAGES = ("checkpoint sparsity", "Hessian terms", "non-linearity")
 
 
 def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
@@ -130,3 +133,11 @@ def _norm(linearised: Linearised | ChainLinearised, omega: Tensor) -> float:
         v = linearised.along(v / torch.linalg.vector_norm(v))[0]
         norm = float(torch.linalg.vector_norm(v))
     return norm
+
+
+def measure(workload: Workload, checkpoints: int, lengths: Sequence[int]) -> pd.DataFrame:
+    """The stages of the error, and the omitted terms of the last steps beside their bound."""
+    return pd.concat([stages(workload, checkpoints), omitted_bound(workload, lengths)], ignore_index=True)
+
+
+CASES = {"beyond": [Case(case.workload, {}, {"checkpoints": CHECKPOINTS, "lengths": LENGTHS}) for case in DESK]}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from baselines.measure import Cost, measured
+from baselines.studies.cases import Case
 from samattr_ref.attribution import influence_score
 from samattr_ref.registry import get_method
 from samattr_ref.training import train
@@ -35,6 +36,10 @@ few products with the curvature of all n points."""
 
 REPEATS, ENOUGH_SECONDS = 3, 5.0
 """Calls of a method, and how long they may take together before no other is begun."""
+
+
+METHODS = ("grad-dot", "sam-gif", "tracin", "tracin-cp", "sam-hif-fast")
+"""The methods that the page compares; the scaling benchmarks time every one."""
 
 
 def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str]) -> pd.DataFrame:
@@ -98,3 +103,25 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     """
     order = np.argsort(sizes)[-max(3, -(-len(sizes) // 2)) :]
     return log_slope(np.asarray(sizes)[order], np.asarray(seconds)[order])
+
+
+def _cases() -> list[Case]:
+    small = {"hidden": (32,), "steps": 50}
+    sizes, widths, counts = (1000, 2000, 4000, 8000, 16000), (32, 64, 128, 256, 512), (20, 40, 80, 160, 320)
+    points = [Case("mnist-mlp", {**small, "n_train": n}, {"axis": "n", "size": n}) for n in sizes]
+    wide = [Case("mnist-mlp", {**small, "hidden": (w,)}, {"axis": "P", "size": 795 * w + 10}) for w in widths]
+    steps = [Case("digits-mlp", {"steps": t}, {"axis": "T", "size": t}) for t in (25, 50, 100, 200, 400)]
+    checkpoints = [Case("digits-mlp", {}, {"axis": "C", "size": c}) for c in counts]
+    orders = [Case("digits-mlp", {}, {"axis": "J", "size": j}) for j in counts]
+    cases = [*points, *wide, *steps, *checkpoints, *orders]
+    return [
+        Case(c.workload, {**c.settings, "n_tuning": 1, "n_query": 1}, {**c.arguments, "methods": _methods(c)})
+        for c in cases
+    ]
+
+
+def _methods(case: Case) -> list[str]:
+    return [name for name in METHODS if case.arguments["axis"] in EXPECTED[name]]
+
+
+CASES = {"desk": _cases()}

@@ -5,8 +5,8 @@ import torch
 from torch.func import grad, hessian
 
 import samattr_ref as sr
-from baselines.editing import edit, group_of, without
-from baselines.edits import NO_EDIT, RETRAINED, edits
+from baselines.studies.edit import edit, group_of, without
+from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED, edits
 from baselines.truth import retraining_truth
 from samattr_ref.sam.perturbation import perturbation
 from tests.conftest import small

@@ -7,14 +7,28 @@ import numpy as np
 import pandas as pd
 
 from baselines import metrics
-from baselines.agreement import INSPECTED
 from baselines.measure import measured, most_resident_bytes
+from baselines.studies.agreement import INSPECTED
+from baselines.studies.cases import Case
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
+
+SOLVED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2, "max_iterations": 200}
+METHODS: dict[str, dict[str, Any]] = {
+    "sam-hif-implicit": SOLVED,
+    "sam-if": SOLVED,
+    "sam-hif": SOLVED,
+    "sam-hif-fast": {"curvature": "gauss-newton", "damping": 0.03, "order": 50},
+    "sam-gif": {"checkpoints": 10},
+    "if": SOLVED,
+    "tracin-cp": {"checkpoints": 10},
+    "grad-dot": {},
+    "random": {},
+}
 
 
 def full_size(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -55,3 +69,34 @@ def full_size(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> p
     seconds = truth.record["seconds"]
     rows.append({"method": GROUND_TRUTH, "seconds": seconds, "process_bytes": most_resident_bytes()})
     return pd.DataFrame(rows).assign(n_removed=len(truth.groups), accuracy=accuracy)
+
+
+def _without(*names: str) -> dict[str, dict[str, Any]]:
+    return {name: options for name, options in METHODS.items() if name not in names}
+
+
+CASES = {
+    "large": [
+        Case(
+            "mnist-mlp",
+            {"n_train": 60000, "steps": 1500, "n_removed": 20},
+            {"methods": _without("sam-hif-implicit", "sam-hif")},
+        ),
+        Case(
+            "cifar10-cnn",
+            {"n_train": 5000, "steps": 400, "n_removed": 10},
+            {"methods": _without("sam-hif-implicit")},
+        ),
+        Case("cifar10-resnet9", {"n_removed": 2}, {"methods": _without("sam-hif-implicit", "sam-hif")}),
+    ],
+    "paper": [
+        Case("mnist-mlp", {"n_train": 60000, "steps": 6000, "n_removed": 100}, {"methods": METHODS}),
+        Case("cifar10-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 100}, {"methods": METHODS}),
+        Case(
+            "cifar10-resnet9",
+            {"n_train": 50000, "steps": 10000, "width": 64, "n_removed": 50},
+            {"methods": METHODS},
+        ),
+        Case("cifar100-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 50}, {"methods": METHODS}),
+    ],
+}

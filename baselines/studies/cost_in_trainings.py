@@ -7,7 +7,9 @@ import pandas as pd
 import torch
 
 from baselines.measure import seconds
-from baselines.plain import train_plainly
+from baselines.studies.cases import ORDER, Case
+from baselines.studies.loo_and_lds import CNN, HESSIAN, LARGE
+from baselines.studies.plain import train_plainly
 from baselines.validation import warm_up
 from samattr_ref.attribution import attribute
 from samattr_ref.data import Examples
@@ -18,6 +20,10 @@ from samattr_ref.workload import Workload
 
 FEWEST, REPEATS, ENOUGH_SECONDS = 2, 5, 10.0
 """Calls of a method, at least and at most, and how long they may take together before no further one is begun."""
+
+
+DAMPED = {"curvature": "gauss-newton", "damping": 0.01}
+MANY = 64
 
 
 def costs(
@@ -71,3 +77,17 @@ def _trainings(run: Run, name: str, queries: Examples, options: dict[str, Any]) 
         plain.append(seconds(lambda: train_plainly(run)))
         scored.append(seconds(lambda: attribute(run.fresh(), name, queries, **options)))
     return min(scored) / min(plain), min(plain)
+
+
+def measure(workload: Workload, options: Mapping[str, Mapping[str, Any]], alone: Sequence[str] = ()) -> pd.DataFrame:
+    """Plain trainings that each method takes for the mean query, and for many queries."""
+    return costs(workload, [name for name in ORDER if name != "random"], MANY, options, alone)
+
+
+CASES = {
+    "beyond": [
+        *(Case(name, {}, {"options": dict.fromkeys(HESSIAN, DAMPED)}) for name in ("digits-logreg", "digits-mlp")),
+        Case("mnist-mlp", {}, {"options": dict.fromkeys(HESSIAN, LARGE), "alone": HESSIAN}),
+        Case("cifar10-cnn", CNN, {"options": dict.fromkeys(HESSIAN, LARGE), "alone": ORDER}),
+    ]
+}

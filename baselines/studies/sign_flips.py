@@ -10,19 +10,33 @@ where the prediction takes ∂ê/∂ω for zero. For p = 2, ê is smooth in g: a
 sign held, and flips alone cause no error.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import torch
 
+from baselines.studies.cases import Case
 from baselines.truth import Truth, leave_one_out
 from samattr_ref.attribution import parameter_change
 from samattr_ref.run import Run
 from samattr_ref.sam.perturbation import perturbation
-from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.errors import SamattrError, UnstableError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
+
+METHODS = ("sam-hif-implicit", "sam-if")
+NORMS = (2.0, 3.0, float("inf"))
+SHARES = (0.25, 0.5, 1.0, 2.0)
+RADII = (0.25, 1.0, 4.0)
+POINTS = 60
+DAMPED = {"curvature": "gauss-newton", "damping": 0.01}
+"""For the MLP: it has not converged, and an indefinite Hessian makes errors of up to 10⁴ whatever flips."""
+SOLVED: dict[str, Mapping[str, Any] | None] = {"digits-logreg": None, "digits-mlp": DAMPED}
+"""The workloads, and how the implicit methods solve on each."""
+USUAL = {2.0: 1.0, 3.0: 1.0, float("inf"): 0.1}
+"""By p, the radius beside the workload's own: an ∞-ball of the same radius is far larger."""
 
 
 def sign_flips(
@@ -79,3 +93,31 @@ def _flips(run: Run, truth: Truth, points: int) -> tuple[torch.Tensor, torch.Ten
         flips.append((torch.sign(after) != torch.sign(g)).to(g.dtype).mean())
         shift.append(torch.linalg.vector_norm(perturbation(after, recipe.rho, recipe.p) - e))
     return torch.stack(flips), torch.stack(shift)
+
+
+def measure(
+    workload: Workload, p: float, rho: float, length: float, options: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Flips and errors, removal by removal; ρ and the number of steps as multiples of the workload's own."""
+    recipe = workload.recipe
+    radius = recipe.rho * rho * USUAL[p]
+    varied = workload.override(p=p, rho=radius, steps=round(length * recipe.steps))
+    try:
+        frame = sign_flips(varied, METHODS, POINTS, options)
+    except UnstableError as unstable:
+        nothing = dict.fromkeys(("flips", "error", "shift"), math.nan)
+        frame = pd.DataFrame([{"method": name, **nothing, "status": str(unstable)} for name in METHODS])
+    return frame.assign(p=p, rho=radius, factor=rho, length=length, steps=varied.recipe.steps)
+
+
+def _cases() -> list[Case]:
+    settings = [(p, 1.0, length) for p in NORMS for length in SHARES]
+    settings += [(p, rho, 1.0) for p in NORMS for rho in RADII if rho != 1]
+    return [
+        Case(name, {"n_removed": POINTS}, {"p": p, "rho": rho, "length": length, "options": options})
+        for name, options in SOLVED.items()
+        for p, rho, length in settings
+    ]
+
+
+CASES = {"beyond": _cases()}

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import samattr_ref as sr
-from baselines.cost import costs
-from baselines.plain import plain_seconds, train_plainly
+from baselines.studies.cost_in_trainings import costs
+from baselines.studies.plain import plain_seconds, train_plainly
 from tests.conftest import small, small_cnn
 
 

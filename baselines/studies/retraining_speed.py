@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from baselines.engines import ENGINES, Engine, plan_retraining, retrain, stacked_chain, workers
 from baselines.measure import seconds
-from baselines.plain import train_plainly
-from baselines.retraining import ENGINES, Engine, plan_retraining, retrain, stacked_chain, workers
+from baselines.studies.cases import Case
+from baselines.studies.loo_and_lds import CNN
+from baselines.studies.plain import train_plainly
 from samattr_ref.run import Run
 from samattr_ref.sam.step import Batch, first_state, sam_step
 from samattr_ref.training import train
@@ -20,6 +22,9 @@ REPEATS, CALL_SECONDS, PROGRAM_SECONDS = 5, 1.5, 15.0
 """Calls, how long one should take, and how long what runs as one program may: slower engines are left out."""
 PRODUCT = 1500
 """The matrices whose product gives the machine's rate have this many rows and columns."""
+
+
+COUNTS = {"digits-logreg": 500, "digits-mlp": 500, "mnist-mlp": 64, "cifar10-cnn": 4}
 
 
 def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] = ENGINES) -> pd.DataFrame:
@@ -93,3 +98,11 @@ def machine_flops(like: Tensor) -> float:
     """Floating-point operations a second of large matrix products of that type and device: the best of several."""
     a, b = torch.randn(2, PRODUCT, PRODUCT, dtype=like.dtype, device=like.device)
     return 2 * PRODUCT**3 / min(seconds(lambda: a @ b) for _ in range(2 * REPEATS))
+
+
+CASES = {
+    "beyond": [
+        Case(name, {"dtype": "float32"} | (CNN if name == "cifar10-cnn" else {}), {"count": count})
+        for name, count in COUNTS.items()
+    ]
+}

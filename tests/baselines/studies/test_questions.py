@@ -8,10 +8,10 @@ import torch
 
 import baselines
 import samattr_ref as sr
-from baselines.fidelity import fidelity
 from baselines.metrics import relative_error
-from baselines.omitted import STAGES, omitted_bound, stages
-from baselines.signs import sign_flips
+from baselines.studies.gif_errors import STAGES, omitted_bound, stages
+from baselines.studies.loo_and_lds import fidelity
+from baselines.studies.sign_flips import sign_flips
 from samattr_ref.sam.perturbation import perturbation
 from tests.conftest import small
 

@@ -10,13 +10,13 @@ import torch
 import baselines
 import samattr_ref as sr
 from baselines import metrics
-from baselines.agreement import agreement, chosen_options, sweep
-from baselines.complexity import EXPECTED, time_methods
-from baselines.detection import CONFIDENT_LEARNING, SELF, detection, held_out_probabilities
-from baselines.full_size import full_size
-from baselines.harmful import harmful
-from baselines.shift_check import COMPARED, shift_check
-from baselines.shifts import shifted
+from baselines.studies.agreement import agreement, chosen_options, sweep
+from baselines.studies.detection import CONFIDENT_LEARNING, SELF, detection, held_out_probabilities
+from baselines.studies.every_point import full_size
+from baselines.studies.growth import EXPECTED, time_methods
+from baselines.studies.kinds_of_points import harmful
+from baselines.studies.shift_check import COMPARED, shift_check
+from baselines.studies.shifts import shifted
 from baselines.truth import leave_one_out, retraining_truth
 from samattr_ref.support.seeds import stream
 from tests.conftest import small
@@ -157,7 +157,7 @@ def test_agreements_are_found_again_run_by_run(truth, fresh_store, monkeypatch):
     untouched = replace(truth.run, parameters=truth.run.parameters + 0.1)
     elsewhere = agreement(truth, "sam-if", {"damping": 0.1}, untouched)
     assert len({found["spearman"] for found in (here, undamped, elsewhere)}) == 3
-    monkeypatch.setattr("baselines.agreement.attribute", None)
+    monkeypatch.setattr("baselines.studies.agreement.attribute", None)
     assert agreement(truth, "sam-if", {"damping": 0.1}) == here
     assert agreement(truth, "sam-if", {"damping": 0.1}, untouched) == elsewhere
 
