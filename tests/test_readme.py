@@ -1,18 +1,31 @@
-"""What the README shows is what the program made, and its examples run."""
+"""What the README shows is what the program made, and its examples run. What it and the other pages name is there."""
 
+import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import baselines
 import samattr_ref as sr
+from reports import cli
+from reports.experiment import experiments
+from reports.results import PROFILES
+from samattr_ref.sam.variants import VARIANTS
+from samattr_ref.support.options import UNSUPPORTED
 from tests.samattr_ref.zoo import ZOO, workload_of
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    path: (ROOT / path).read_text()
+    for path in ("README.md", "CONTRIBUTING.md", "docs/design.md", "docs/experiments.md")
+}
+README = PAGES["README.md"]
 REFERENCE = ROOT / "reports" / "reference" / "quick"
 
 
@@ -20,13 +33,28 @@ def test_the_table_is_the_reference_table():
     assert (REFERENCE / "table.md").read_text().strip() in README
 
 
-def test_what_it_says_of_cost_was_measured():
-    """The table of the peer benchmark, and the answers that the page beyond the paper gives."""
+def test_the_table_of_peers_is_the_measured_one():
     assert (ROOT / "benchmarks" / "peers" / "table.md").read_text().strip() in README
-    sections = json.loads((ROOT / "reports" / "reference" / "beyond" / "sections.json").read_text())
-    assert "cost" in sections
-    for name in {"retraining", "cost"} & set(sections):
-        assert sections[name][1].strip("*") in README
+
+
+def rows_of(text):
+    """The rows of a Markdown table, by its header."""
+    head, _, *rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines()]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+CUT = re.findall(r"<!-- rows of (\S+) -->\n(.*?)\n<!-- end of the rows -->", README, flags=re.DOTALL)
+
+
+def test_small_tables_are_found():
+    assert len(CUT) == README.count("<!-- rows of ") > 5
+
+
+@pytest.mark.parametrize(("path", "table"), CUT, ids=[path for path, _ in CUT])
+def test_small_tables_are_rows_and_columns_of_committed_ones(path, table):
+    source = rows_of((ROOT / path).read_text().strip())
+    for row in rows_of(table):
+        assert any(row.items() <= known.items() for known in source), row
 
 
 SECTION = README.split("## Bring a network")[1].split("\n## ")[0]
@@ -56,11 +84,54 @@ def test_networks_are_what_the_table_says(status, name, fresh_store):
     assert bool(list(fresh_store.rglob("run.json"))) == (status != "not stored")
 
 
-def test_figures_and_links_are_there():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
+@pytest.mark.parametrize("page", PAGES)
+def test_figures_links_and_paths_are_there(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", PAGES[page])
+    paths = re.findall(r"`((?:samattr_ref|baselines|reports|benchmarks|tests|docs)/[\w./-]*)`", PAGES[page])
+    assert links + paths
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+    for path in set(paths) - {"reports/out/quick/"}:  # which the program makes
+        assert (ROOT / path).exists(), path
+
+
+PROGRAM = typer.main.get_command(cli.app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_options_and_names_are_there(page):
+    commands = re.findall(r"samattr ([a-z]+)([^`\n]*)", "\n".join(re.findall(r"`+[^`]+`+", PAGES[page])))
+    assert commands
+    for command, rest in commands:
+        options = {name for parameter in PROGRAM.commands[command].params for name in parameter.opts}
+        assert options.issuperset(re.findall(r"--[\w-]+", rest)), (command, rest)
+        assert set(re.findall(r"--profile ([a-z]+)", rest)) <= set(PROFILES)
+    for module in re.findall(r"python -m (benchmarks[\w.]*)", PAGES[page]):
+        assert importlib.util.find_spec(module), module
+    for package, name in re.findall(r"\b(sr|samattr_ref|baselines)\.(\w+)", PAGES[page]):
+        assert hasattr(baselines if package == "baselines" else sr, name), name
+
+
+def test_every_profile_experiment_and_command_is_listed():
+    assert set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)) >= set(PROFILES)
+    assert set(re.findall(r"`samattr (\w+)", README.split("## The program")[1])) == set(PROGRAM.commands)
+    listed = PAGES["docs/experiments.md"].split("| experiment |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`([\w-]+)`", listed)) == set(experiments())
+
+
+def test_methods_and_variants_of_the_design_are_those_that_there_are():
+    methods = PAGES["docs/design.md"].split("| name | parameter change")[1].split("\n\n")[0]
+    variants = PAGES["docs/design.md"].split("| variant | what differs")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", methods, flags=re.MULTILINE)) == set(sr.methods())
+    classes = {cls.__name__ for cls in VARIANTS.values()} - {"Sam"}
+    assert set(re.findall(r"^\| `(\w+)` \|", variants, flags=re.MULTILINE)) == classes
+
+
+def test_what_no_recipe_has_is_said_to_be_unsupported():
+    section = README.split("## What is not supported")[1].lower()
+    assert UNSUPPORTED
+    for said in UNSUPPORTED.values():
+        assert said.lower() in section
 
 
 def test_the_reference_says_where_it_came_from():
@@ -76,17 +147,25 @@ def test_ci_runs_the_readmes_test_command():
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
-def test_the_examples_run(tmp_path, monkeypatch):
-    blocks = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, flags=re.DOTALL))
-    assert set(blocks) == {"mymethod.py", "myworkload.py", "mynetwork.py"}
-    for name, text in blocks.items():
-        (tmp_path / name).write_text(text)
+EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, flags=re.DOTALL))
+
+
+@pytest.mark.slow
+def test_the_example_runs(tmp_path):
+    """As it stands, in a process of its own; and it says what the reader is told."""
+    code = EXAMPLES["example.py"]
+    assert len(code.strip().splitlines()) == 11  # ten lines and a blank one
+    environment = {**os.environ, "SAMATTR_STORE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    effect, agreement = done.stdout.splitlines()
+    assert re.fullmatch(r"without training point \d+ the mean loss changes by \+0\.\d+; predicted: \+0\.\d+", effect)
+    assert float(re.search(r"'mean': ([\d.]+)", agreement)[1]) > 0.9
+
+
+def test_the_network_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "mynetwork.py").write_text(EXAMPLES["mynetwork.py"])
     monkeypatch.chdir(tmp_path)
-    names = re.findall(r"samattr validate (my\S+:\S+)", README) + re.findall(r"--workload (my\S+:\S+)", README)
-    assert len(names) == 2
-    workload = sr.load_workload(names[1])
-    result = baselines.validate(names[0], workload.override(n_train=40, steps=20, n_query=10))
-    assert result.metrics["spearman_per_query"]["mean"] == pytest.approx(0, abs=1)
-    narrow = sr.train(sr.load_workload("mynetwork:narrow").override(steps=20))
+    (name,) = re.findall(r"--workload (my\S+:\S+)", README)
+    narrow = sr.train(sr.load_workload(name).override(steps=20))
     assert len(narrow.parameters) == 65 * 8 + 9 * 10
     sys.path.remove(str(tmp_path))
