@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import samattr_ref as sr
 from samattr_ref.catalogue import WORKLOADS
@@ -14,11 +15,25 @@ from samattr_ref.registry import METHODS
 from samattr_ref.sam.variants import VARIANTS
 
 
-def pytest_configure():
-    """A data folder that the environment names but that is not there counts as none."""
+def pytest_configure(config):
+    """Give each of several test processes one core; count a data folder that is named but not there as none."""
+    if hasattr(config, "workerinput"):
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
     named = os.environ.get("SAMATTR_DATA")
     if named and not Path(named).is_dir():
         del os.environ["SAMATTR_DATA"]
+
+
+def pytest_collection_modifyitems(items):
+    """In several processes a file's tests stay together, and those of a row of the zoo: they share what they train.
+
+    The rows come last, since they are short: no process is left with a long file at the end.
+    """
+    for item in items:
+        row = item.callspec.params.get("case", "") if hasattr(item, "callspec") else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path} {row}"))
+    items.sort(key=lambda item: item.path.name == "test_zoo.py")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import samattr_ref as sr
+from samattr_ref.network.models import Residual
 
 N_TRAIN = 40
 SIZES = (N_TRAIN, 5, 3, 3)
@@ -692,7 +693,7 @@ IMAGE_NETWORKS = {
     },
     "residual": Animal(
         lambda: nn.Sequential(
-            nn.Conv2d(1, 2, 3, padding=1), sr.models.Residual(2), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(8, 3)
+            nn.Conv2d(1, 2, 3, padding=1), Residual(2), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(8, 3)
         ),
         IMAGES,
     ),
