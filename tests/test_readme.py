@@ -23,7 +23,7 @@ from tests.samattr_ref.zoo import ZOO, workload_of
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path: (ROOT / path).read_text()
-    for path in ("README.md", "CONTRIBUTING.md", "docs/design.md", "docs/experiments.md")
+    for path in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/experiments.md")
 }
 README = PAGES["README.md"]
 REFERENCE = ROOT / "reports" / "reference" / "quick"
