@@ -112,6 +112,7 @@ def test_a_removed_point_cannot_matter():
     assert torch.equal(retrain(run, group), retrain(other, group))
 
 
+@pytest.mark.timing
 def test_chunks_are_balanced_and_planned():
     assert balanced(501, 256) == 251
     assert balanced(1, 128) == 1
@@ -125,6 +126,7 @@ def test_chunks_are_balanced_and_planned():
     assert cnn.engine == min(cnn.step_seconds, key=cnn.step_seconds.get)
 
 
+@pytest.mark.timing
 def test_long_work_is_compiled_where_it_can_be(monkeypatch):
     run = sr.train(small(n_train=300, steps=5))
     monkeypatch.setattr(engines, "COMPILE_SECONDS", 0.0)
@@ -140,6 +142,8 @@ def test_long_work_is_compiled_where_it_can_be(monkeypatch):
         plan_retraining(run, 301, "compiled")
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 def test_exact_loo_of_500_points_against_the_plain_loop(fresh_store):
     run = sr.train(sr.load_workload("digits-mlp"))
     retrain(run, GROUPS[:2], "stacked")

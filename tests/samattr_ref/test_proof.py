@@ -226,6 +226,7 @@ def test_a_model_that_changes_later_is_not_attributed(monkeypatch):
         sr.attribute(run, "grad-dot")
 
 
+@pytest.mark.timing
 def test_the_proof_costs_little_of_a_training():
     """About 2 % of digits-mlp's 400 steps, with room for a busy machine; the shortest of a few."""
     own = sr.load_workload("digits-mlp")

@@ -22,6 +22,18 @@ from tests.samattr_ref.zoo import ZOO, workload_of
 
 RIGHT = [name for name, animal in ZOO.items() if animal.refused is None]
 REFUSED = [name for name, animal in ZOO.items() if animal.refused is not None]
+QUICK = {
+    *("tanh", "residual", "frozen-first", "tied-closure", "dot-product-attention", "control-flow-by-sample"),
+    *("dropout", "batch-norm", "counter", "relu-of-the-input", "captured-by-value", "detached", "output-nan"),
+    *("drawn-by-the-system", "labels-soft"),
+}
+"""The rows that are not slow: one for each way in which a network is called, and one for each rule that refuses one."""
+
+
+def rows(names):
+    """The rows as parameters of a test, all but a few of them marked as slow."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
 
 EXACT = {"curvature": "hessian", "damping": DAMPING}
 METHODS = {
@@ -74,7 +86,7 @@ def one_core():
     torch.set_num_threads(count)
 
 
-@pytest.fixture(scope="module", params=RIGHT)
+@pytest.fixture(scope="module", params=rows(RIGHT))
 def case(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:  # a store of its own: no other row's run can be found in it
         patch.setenv("SAMATTR_STORE", str(tmp_path_factory.mktemp("zoo")))
@@ -148,6 +160,7 @@ def test_order_of_methods_and_queries(case):
         assert torch.equal(found, before[method]), method
 
 
+@pytest.mark.slow
 def test_runs_that_differ_have_other_keys():
     """The store finds a run by its key: networks that end elsewhere must not share one."""
     ends = {}
@@ -160,7 +173,7 @@ def test_runs_that_differ_have_other_keys():
             assert torch.equal(end, next(iter(named.values()))), f"{name} has the key of {next(iter(named))}"
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", rows(REFUSED))
 def test_refused(name, fresh_store, monkeypatch):
     monkeypatch.setattr(_Trainer, "step", lambda *_: pytest.fail("a step was trained"))
     with pytest.raises(sr.SamattrError, match=ZOO[name].refused) as raised:

@@ -31,6 +31,8 @@ def test_costs_are_given_for_every_method_and_for_bounded_memory():
     assert (frame[["mean", "many", "plain_seconds"]] > 0).all().all()
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 def test_one_query_and_all_points_cost_a_few_plain_trainings():
     """At most 2.5 are asked for on digits-mlp; twice that here, for other processes on the machine."""
     frame = costs(sr.load_workload("digits-mlp"), ["sam-unrolled"], 64, {}).set_index("method")
@@ -54,6 +56,8 @@ print(peak_after(10_000) - before)
 """
 
 
+@pytest.mark.slow
+@pytest.mark.memory
 def test_ten_thousand_steps_stay_within_memory(fresh_store):
     """Within 500 MB beside what the process holds anyway: importing torch alone takes more than that."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", LONG_RUN], capture_output=True, text=True, check=True)

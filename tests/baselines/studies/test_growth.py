@@ -33,6 +33,8 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("name", ORDER)
 def test_sixteen_times_the_points_take_sixteen_times_as_long(name, one_thread):
     """Within a quarter; the benchmarks are held to a tenth, on an idle machine."""

@@ -356,6 +356,8 @@ def test_the_factors_of_a_dense_solve_are_kept_for_the_same_matrix(monkeypatch):
     assert counts == [1, 1, 2, 3]
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("form", "kept", "solver"),
     [

@@ -3,6 +3,7 @@
 import statistics
 import time
 
+import pytest
 import torch
 from torch.func import functional_call
 
@@ -13,6 +14,9 @@ from tests.conftest import needs_data
 PASSES = {"forward": 45, "backward": 15}
 
 
+@pytest.mark.slow
+@pytest.mark.timing
+@pytest.mark.memory
 @needs_data("MNIST")
 def test_scores_of_60000_points_cost_few_passes():
     """Ten checkpoints: a full gradient for ê and a product with the mean query's gradient at each."""

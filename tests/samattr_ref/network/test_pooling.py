@@ -68,6 +68,7 @@ def test_the_users_network_stays_as_it_is():
     assert [id(parameter) for parameter in found.parameters()] == [id(parameter) for parameter in network.parameters()]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_it_is_faster(memory_format):
     x = torch.randn(64, 8, 32, 32).to(memory_format=memory_format).requires_grad_()

@@ -728,6 +728,7 @@ def test_digests_are_the_same_in_every_process():
     assert "unkeyed=()" in said.pop()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("recipe", "shape", "seconds"),
     [(MLP((32,)), (1, 8, 8), 0.001), (ResNet9(64), (3, 32, 32), 0.1)],

@@ -113,6 +113,8 @@ def test_groups_of_points_are_taken_in_blocks(name, monkeypatch):
     torch.testing.assert_close(cut, whole, rtol=1e-9, atol=1e-9 * float(whole.abs().max()))
 
 
+@pytest.mark.slow
+@pytest.mark.memory
 def test_every_method_keeps_a_bound():
     """Within 16 MiB: the scores, 2 MiB, are there twice, and the allocator keeps some of what is given back."""
     bound, slack = 32 * 2**20, 16 * 2**20
