@@ -25,7 +25,7 @@ REFUSED = [name for name, animal in ZOO.items() if animal.refused is not None]
 QUICK = {
     *("tanh", "residual", "frozen-first", "tied-closure", "dot-product-attention", "control-flow-by-sample"),
     *("dropout", "batch-norm", "counter", "relu-of-the-input", "captured-by-value", "detached", "output-nan"),
-    *("drawn-by-the-system", "labels-soft"),
+    *("drawn-by-the-system", "load-tuple"),
 }
 """The rows that are not slow: one for each way in which a network is called, and one for each rule that refuses one."""
 
