@@ -71,3 +71,14 @@ def test_intervals():
     assert metrics.interval(values) == metrics.interval(values)
     low, high = metrics.row_interval(lambda i: values[i].mean(), 200)
     assert low < values.mean() < high
+
+
+def test_found_share_and_seed_intervals():
+    scores, noisy = np.array([3.0, -2, 5, -1, 0]), np.array([False, True, False, False, True])
+    assert metrics.found_share(scores, noisy, 0.2) == 0.5
+    assert metrics.found_share(scores, noisy, 0.6) == 1
+    assert np.isnan(metrics.found_share(scores, noisy & False, 0.5))
+    mean, low, high = metrics.mean_interval(np.array([1.0, 2, 3]))
+    assert (mean, low, high) == pytest.approx((2, 2 - 2.484, 2 + 2.484), abs=1e-3)  # t = 4.303, s/√3 = 0.577
+    assert np.isnan(metrics.mean_interval(np.array([1.0]))[1])
+    assert metrics.mean_interval(np.array([1.0, np.nan, 3]))[0] == 2

@@ -1,4 +1,4 @@
-"""Plain training is the run itself, and costs are in units of it."""
+"""Costs in units of one plain training."""
 
 import subprocess
 import sys
@@ -7,21 +7,21 @@ import pytest
 
 import samattr_ref as sr
 from baselines.studies.cost_in_trainings import costs
-from baselines.studies.plain import plain_seconds, train_plainly
-from tests.conftest import small, small_cnn
+from tests.conftest import small
 
+LONG_RUN = """
+import resource
+import samattr_ref as sr
 
-@pytest.mark.parametrize("make", [small, small_cnn])
-@pytest.mark.parametrize("settings", [{"rho": 0.1, "momentum": 0.9, "schedule": "cosine"}, {"rho": 0.0}])
-def test_plain_training_ends_where_the_run_does(make, settings):
-    run = sr.train(make(**settings))
-    assert (train_plainly(run) - run.parameters).norm() < 1e-10 * run.parameters.norm()
-    assert plain_seconds(run, 1) > 0
+def peak_after(steps):
+    run = sr.train(sr.load_workload("digits-mlp").override(steps=steps), "sqrt")
+    scores = sr.attribute(run, "sam-unrolled", run.workload.queries.pool()).values
+    assert scores.isfinite().all() and scores.shape == (500, 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-
-def test_plain_training_has_the_two_norm_alone():
-    with pytest.raises(sr.SamattrError, match="p = 2 alone"):
-        train_plainly(sr.train(small(p=3.0)))
+before = peak_after(20)
+print(peak_after(10_000) - before)
+"""
 
 
 def test_costs_are_given_for_every_method_and_for_bounded_memory():
@@ -39,21 +39,6 @@ def test_one_query_and_all_points_cost_a_few_plain_trainings():
     assert frame.loc["sam-unrolled", "mean"] < 5
     assert frame.loc["sam-unrolled √T memory", "mean"] < frame.loc["sam-unrolled", "mean"] + 3
     assert frame.loc["sam-unrolled", "many"] < 0.5 * 64 * frame.loc["sam-unrolled", "mean"]
-
-
-LONG_RUN = """
-import resource
-import samattr_ref as sr
-
-def peak_after(steps):
-    run = sr.train(sr.load_workload("digits-mlp").override(steps=steps), "sqrt")
-    scores = sr.attribute(run, "sam-unrolled", run.workload.queries.pool()).values
-    assert scores.isfinite().all() and scores.shape == (500, 1)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-before = peak_after(20)
-print(peak_after(10_000) - before)
-"""
 
 
 @pytest.mark.slow

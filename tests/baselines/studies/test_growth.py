@@ -1,52 +1,16 @@
-"""The time of every scoring method grows as the number of training points does."""
+"""Timings at one size of one axis."""
 
-import time
+import pandas as pd
 
-import pytest
-import torch
+import samattr_ref as sr
+from baselines.studies.growth import EXPECTED, time_methods
+from tests.conftest import small
 
-from baselines.studies.cases import ORDER
-from baselines.studies.growth import log_slope
-from benchmarks import bench_scaling
-from benchmarks.common import hot_path, mean_query, problem
-from samattr_ref import train
-
-SIZES = (1000, 2000, 4000, 8000, 16000)
-ROUNDS = 2
+WORKLOAD = small(n_train=50, n_validation=40)
 
 
-def problem_for(name, n):
-    """One at which n outweighs what a call costs at any size."""
-    if name in bench_scaling.SOLVES:
-        return problem(n, 512, steps=1, batch_size=n, n_validation=50)
-    if name in bench_scaling.STEPS:
-        return problem(n, 32, steps=2 * n // 50, batch_size=50, n_validation=50)
-    return problem(n, 2048, steps=2, batch_size=n, n_validation=1000 if name == "random" else 50)  # no mean query there
-
-
-@pytest.fixture
-def one_thread():
-    """Seconds of the process say nothing of what else the machine does, but add up over threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.slow
-@pytest.mark.timing
-@pytest.mark.parametrize("name", ORDER)
-def test_sixteen_times_the_points_take_sixteen_times_as_long(name, one_thread):
-    """Within a quarter; the benchmarks are held to a tenth, on an idle machine."""
-    runs = {n: train(problem_for(name, n), "all") for n in SIZES}
-    hot_path(name, runs[SIZES[0]], mean_query(name, runs[SIZES[0]]))()  # torch warms up at the first use
-    seconds = {n: float("inf") for n in SIZES}
-    for _ in range(ROUNDS):
-        for n, run in runs.items():
-            run.cache.clear()
-            began = time.process_time()
-            hot_path(name, run, mean_query(name, run))()
-            seconds[n] = min(seconds[n], time.process_time() - began)
-    slope = log_slope(list(seconds), list(seconds.values()))
-    print(f"{name}: slope {slope:.2f}, {seconds[SIZES[0]] * 1e3:.1f} to {seconds[SIZES[-1]] * 1e3:.1f} ms")
-    assert abs(slope - 1) < 0.25
+def test_timings():
+    timed = [name for name in sr.methods() if name in EXPECTED]
+    frame = pd.concat([time_methods(WORKLOAD, "C", 4, ["tracin-cp"]), time_methods(WORKLOAD, "n", 50, timed)])
+    assert (frame["seconds"] > 0).all()
+    assert set(frame["method"]) == set(timed) == set(sr.methods())
