@@ -27,6 +27,8 @@ from baselines.studies.growth import EXPECTED, expected_exponent, log_slope
 from benchmarks.peers.__main__ import TABLE
 from reports.curves import legend
 from reports.experiments.complexity import AXES as SIZES
+from reports.markdown import render
+from reports.markdown import table as markdown_table
 from reports.page import save_figure
 from reports.style import PAGE_INCHES, figure_style, look
 from samattr_ref.support.environment import environment
@@ -261,28 +263,22 @@ def caption(frame: pd.DataFrame, machine: dict[str, str]) -> str:
 def page(machines: list[Machine]) -> str:
     """The tables as Markdown, with the figures and what they show: of the first machine, and all side by side."""
     frame = machines[0].frame
-    parts = [
-        "# How cost grows",
-        "![Seconds over each axis](scaling.png)",
-        caption(*machines[0]),
-        _markdown(table(frame)),
-    ]
-    if (frame["unit"] == BYTES).any():
-        parts.insert(2, "![Peak memory over each axis](scaling-memory.png)")
-    if len(machines) > 1:
-        parts += ["# Machines side by side", *(caption(*machine) for machine in machines[1:])]
-        parts.append(_markdown(side_by_side(machines)))
-    if TABLE.exists():
-        parts += ["# Beside other libraries", TABLE.read_text().strip()]
-    if (frame["unit"] == ERROR).any():
-        parts += ["# Precision", "Relative error of float32 against float64, from the same states:"]
-        parts.append(_markdown(precision_table(frame)))
-    return "\n\n".join(parts) + "\n"
+    units = set(frame["unit"])
+    text = render(
+        "scaling",
+        "benchmarks",
+        memory=BYTES in units,
+        captions=[caption(*machine) for machine in machines],
+        growth=_markdown(table(frame)),
+        side_by_side=_markdown(side_by_side(machines)) if len(machines) > 1 else None,
+        peers=TABLE.read_text().strip() if TABLE.exists() else None,
+        precision=_markdown(precision_table(frame)) if ERROR in units else None,
+    )
+    return text + "\n"
 
 
 def _markdown(shown: pd.DataFrame) -> str:
-    align = ["left" if column in ("Method", "In") else "right" for column in shown]
-    return shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+    return markdown_table(shown, ["left" if column in ("Method", "In") else "right" for column in shown])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from baselines.studies.agreement import INSPECTED
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
 from reports.curves import bracket, describe, summarise
 from reports.experiment import Measured
+from reports.markdown import render
 from reports.results import Results
 from reports.style import look
 
@@ -27,25 +28,25 @@ PAPER_METHODS = ("sam-gif", "sam-hif", "sam-hif-fast")
 
 Frames = Mapping[str, pd.DataFrame]
 
-CAPTION = (
-    "Intervals are 95 % t-intervals over seeds, not cut where a metric ends. A verdict is decided by the program: a "
-    "claim holds on a workload where the whole interval is on its side, an edit matches retraining where it ends "
-    f"within {EDIT_TOLERANCE} of it in accuracy and, on average over the groups, nearer to it than no edit does. "
-    "Paper: Ren et al., arXiv 2507.04059, on CIFAR-10 unless said."
-)
-
 
 @dataclass(frozen=True)
 class Finding:
     """What was measured about a claim.
 
     Attributes:
-        ours: The numbers, workload by workload.
+        lines: The numbers, by where they were measured.
         holds: By workload, whether the claim holds there.
+        between: What stands between two numbers of a line.
     """
 
-    ours: str
+    lines: Mapping[str, Sequence[str]]
     holds: Mapping[str, bool]
+    between: str = ", "
+
+    @property
+    def ours(self) -> str:
+        """The numbers, a line each."""
+        return render("finding", lines=self.lines, between=self.between)
 
     @property
     def verdict(self) -> str:
@@ -101,22 +102,17 @@ def compute(measured: Sequence[Measured], results: Results | None) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def to_markdown(frame: pd.DataFrame) -> str:
-    """One Markdown table."""
-    return frame.to_markdown(index=False, disable_numparse=True) + "\n"
-
-
 def _editing(frame: pd.DataFrame) -> Finding:
     tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH)]
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     for workload, part in tenth.groupby("workload", sort=False):
         names = [RETRAINED, NO_EDIT, "sam-gif", "sam-hif", "sam-hif-fast", "sam-if", "if", "tracin"]
         means = summarise(part[part["method"].isin(names)], ["method"], ["accuracy"]).set_index("method")
         cells = [f"{look(n).label} {_shown(means.loc[n, _columns('accuracy')])}" for n in names if n in means.index]
-        ours.append(f"{workload}: {', '.join(cells)}")
+        ours[str(workload)] = cells
         holds[str(workload)] = all(_matches(frame[frame["workload"] == workload], name) for name in PAPER_METHODS)
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds)
 
 
 def _matches(part: pd.DataFrame, name: str) -> bool:
@@ -129,21 +125,18 @@ def _matches(part: pd.DataFrame, name: str) -> bool:
 
 def _runtime(frame: pd.DataFrame) -> Finding:
     order = (RETRAINED, "sam-hif", "sam-hif-fast", "sam-gif")
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["seconds"]).set_index("method")
-        ours.append(
-            f"{workload}: "
-            + ", ".join(f"{look(n).label} {_shown(means.loc[n, _columns('seconds')], 2)} s" for n in order)
-        )
+        ours[str(workload)] = [f"{look(n).label} {_shown(means.loc[n, _columns('seconds')], 2)} s" for n in order]
         seconds = [means.loc[name, "seconds"] for name in order]
         holds[str(workload)] = all(before > after for before, after in itertools.pairwise(seconds))
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds)
 
 
 def _checkpoints(frame: pd.DataFrame) -> Finding:
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     gif = frame[frame["method"] == "sam-gif"]
     for workload, part in gif.groupby("workload", sort=False):
@@ -155,81 +148,77 @@ def _checkpoints(frame: pd.DataFrame) -> Finding:
             for c in shown
         ]
         unedited = part.groupby("seed")["unedited"].first()
-        ours.append(f"{workload} (no edit {_shown(mean_interval(unedited))}): {', '.join(cells)}")
+        ours[f"{workload} (no edit {_shown(mean_interval(unedited))})"] = cells
         _, low, _ = mean_interval(accuracy[10] - accuracy[3])
         _, flat, _ = mean_interval(accuracy[max(accuracy.columns)] - accuracy[10])
         holds[str(workload)] = bool(low > 0 and flat > -EDIT_TOLERANCE)
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds)
 
 
 def _noise(frame: pd.DataFrame) -> Finding:
     at = frame[np.isclose(frame["rate"], TENTH) & np.isclose(frame["inspected"], INSPECTED)]
     names = ("loo", *PAPER_METHODS, "sam-if", "if", "tracin", "random")
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     for workload, part in at.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["found"]).set_index("method")
-        ours.append(
-            f"{workload}: " + ", ".join(f"{look(n).label} {_shown(means.loc[n, _columns('found')], 2)}" for n in names)
-        )
+        ours[str(workload)] = [f"{look(n).label} {_shown(means.loc[n, _columns('found')], 2)}" for n in names]
         holds |= {f"{workload} by {look(n).label}": bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds)
 
 
 def _top(frame: pd.DataFrame) -> Finding:
     names = (*PAPER_METHODS, "sam-if", "if", "tracin")
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["retrained_drop", "difference"]).set_index("method")
-        ours.append(
-            f"{workload}: "
-            + ", ".join(
-                f"{look(n).label} drop {means.loc[n, 'retrained_drop']:.3f}, edited − retrained "
-                f"{_shown(means.loc[n, _columns('difference')])}"
-                for n in names
-            )
-        )
+        ours[str(workload)] = [
+            f"{look(n).label} drop {means.loc[n, 'retrained_drop']:.3f}, edited − retrained "
+            f"{_shown(means.loc[n, _columns('difference')])}"
+            for n in names
+        ]
         for name in PAPER_METHODS:
             _, low, high = means.loc[name, _columns("difference")]
             holds[f"{workload} by {look(name).label}"] = bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE)
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds)
 
 
 def _sgd(frame: pd.DataFrame) -> Finding:
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     for (workload, name), part in frame[frame["method"].isin(PAPER_METHODS)].groupby(
         ["workload", "method"], sort=False
     ):
         wide = part.pivot(index="seed", columns="optimiser", values="spearman")
         change = mean_interval(wide["SGD"] - wide["SAM"])
-        ours.append(
-            f"{workload}, {look(name).label}: Spearman {wide['SAM'].mean():.3f} with SAM, {wide['SGD'].mean():.3f} "
-            f"with SGD, change {_shown(change)}"
-        )
+        ours[f"{workload}, {look(name).label}"] = [
+            f"Spearman {wide['SAM'].mean():.3f} with SAM",
+            f"{wide['SGD'].mean():.3f} with SGD",
+            f"change {_shown(change)}",
+        ]
         holds[f"{workload} by {look(name).label}"] = bool(change[2] < 0)
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds)
 
 
 def _sampling(frame: pd.DataFrame) -> Finding:
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     last = frame["bin"].max()
     for workload, part in frame[frame["method"] == "sam-gif"].groupby("workload", sort=False):
         rank, error = (part.pivot(index="seed", columns="bin", values=name) for name in ("spearman", "error"))
         gain, excess = mean_interval(rank[last] - rank[1]), mean_interval(error[1] - error[last])
-        ours.append(
-            f"{workload}: Spearman {rank[1].mean():.2f} in the rarest fifth, {rank[last].mean():.2f} in the "
-            f"commonest, difference {_shown(gain, 2)}; error {error[1].mean():.2f} and {error[last].mean():.2f}, "
-            f"difference {_shown(excess, 2)}"
-        )
+        ours[str(workload)] = [
+            f"Spearman {rank[1].mean():.2f} in the rarest fifth, {rank[last].mean():.2f} in the commonest, difference "
+            f"{_shown(gain, 2)}",
+            f"error {error[1].mean():.2f} and {error[last].mean():.2f}, difference {_shown(excess, 2)}",
+        ]
         holds[str(workload)] = bool(gain[1] > 0 or excess[1] > 0)
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds, "; ")
 
 
 def _underestimates(frame: pd.DataFrame) -> Finding:
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     for workload, part in frame[frame["rho"] > 0].groupby("workload", sort=False):
         slopes = summarise(part, ["method", "rho"], ["slope", "rho_over_grad_norm"]).set_index(["method", "rho"])
@@ -239,9 +228,10 @@ def _underestimates(frame: pd.DataFrame) -> Finding:
             for name in ("sam-hif", "sam-hif-implicit", "sam-if")
         ]
         ratio = slopes.loc[("sam-hif", rho), "rho_over_grad_norm"]
-        ours.append(f"{workload}, ρ = {rho:g} (ρ/‖g‖ = {ratio:.3g}): slope of truth on score {', '.join(cells)}")
+        cells[0] = f"slope of truth on score {cells[0]}"
+        ours[f"{workload}, ρ = {rho:g} (ρ/‖g‖ = {ratio:.3g})"] = cells
         holds[str(workload)] = bool(slopes.loc[("sam-hif", rho), "slope_low"] > 1)
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds)
 
 
 def _disagreement(results: Results, editing: Measured, rows: list[dict[str, str]]) -> dict[str, str]:
@@ -267,14 +257,14 @@ def _disagreement(results: Results, editing: Measured, rows: list[dict[str, str]
     return like | {
         "Claim": "Accuracy after editing measures the quality of an attribution",
         "Paper": "its main metric",
-        "Ours": f"{name}, a random tenth removed: no edit {unedited}; {'; '.join(cells)}",
+        "Ours": Finding({f"{name}, a random tenth removed": [f"no edit {unedited}", *cells]}, {}, "; ").ours,
         "Verdict": f"does not hold: {says} where random points are removed" if nearly else f"holds: {says}",
     }
 
 
 def _full_size(frame: pd.DataFrame) -> Finding:
     frame = frame.assign(minutes=frame["seconds"] / 60, gib=frame["process_bytes"] / 2**30)
-    ours: list[str] = []
+    ours: dict[str, list[str]] = {}
     holds: dict[str, bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["minutes", "gib", "found"]).set_index("method")
@@ -284,13 +274,13 @@ def _full_size(frame: pd.DataFrame) -> Finding:
             for n in PAPER_METHODS
             if n in means.index
         ]
-        ours.append(f"{workload}: {'; '.join(cells)}")
+        ours[str(workload)] = cells
         holds |= {
             f"{workload} by {look(n).label}": bool(means.loc[n, "found"] > FOUND)
             for n in PAPER_METHODS
             if n in means.index
         }
-    return Finding("<br>".join(ours), holds)
+    return Finding(ours, holds, "; ")
 
 
 def _shown(numbers: Sequence[float], digits: int = 3) -> str:

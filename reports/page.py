@@ -16,12 +16,17 @@ from reports import claims, noise, scatter, table
 from reports.experiment import Measured
 from reports.experiment import experiments as known_experiments
 from reports.job import HEADLINE, Job
+from reports.markdown import render
+from reports.markdown import table as markdown_table
 from reports.results import Results, distinct, provenance
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.precision import DEFAULT
 
 LARGEST_TABLE = 45
 """More rows than this stand in a file of their own."""
+
+MACHINE = ("cpu", "cores", "gpu", "system", "python", "torch", "threads", "numpy", "samattr", "precision")
+"""What the page says of where its numbers were made; the record says more."""
 
 
 def check_folder(out: Path) -> None:
@@ -58,11 +63,11 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
         raise SamattrError(f"nothing was measured, the first of {len(failures)} failures: {failures[0]}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        sections: dict[str, list[str]] = {}
+        sections: dict[str, str] = {}
         tables: list[str] = []
         if found and not job.names and (shown := _write_claims(found, results, out)):
             sections["claims"] = shown
-            tables += shown
+            tables.append(shown)
         if results and results.validations:
             results.tidy().to_parquet(out / "results.parquet", index=False)
             for name in job.headline:
@@ -82,7 +87,7 @@ def _unwritable(out: Path, error: OSError) -> SamattrError:
     return SamattrError(f"{out} could not be written ({error.strerror}): choose another folder with --out")
 
 
-def _write_page(job: Job, sections: dict[str, list[str]], origin: dict[str, Any], out: Path) -> None:
+def _write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: Path) -> None:
     """Put the page together; what a job of some names did not make stays as an earlier one left it."""
     kept, before = out / "sections.json", out / "provenance.json"
     if job.names and kept.exists() and before.exists():
@@ -104,8 +109,19 @@ def _write_page(job: Job, sections: dict[str, list[str]], origin: dict[str, Any]
     ]
     kept.write_text(json.dumps(sections, indent=1) + "\n")
     before.write_text(json.dumps(origin, indent=1) + "\n")
-    page = [_heading(job, origin, failures), *(text for name in ordered for text in sections[name])]
-    (out / "report.md").write_text("\n\n".join(page) + "\n")
+    machines = distinct(
+        [{name: {"precision": DEFAULT, **each}[name] for name in MACHINE} for each in origin["environments"]]
+    )
+    page = render(
+        "page",
+        profile=job.profile.name,
+        origin=origin,
+        machines=machines,
+        usual_precision=DEFAULT,
+        failures=failures,
+        sections=[sections[name] for name in ordered if sections[name]],
+    )
+    (out / "report.md").write_text(page + "\n")
 
 
 def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> None:
@@ -117,44 +133,11 @@ def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> No
 
 
 def caption(results: Results) -> str:
-    """What the table's numbers are over, and what its columns mean."""
+    """What the accuracy table's numbers are over, and what its columns mean."""
+    first = results.validations[0]
     sizes = distinct([{"name": r.workload, "n": r.n_train, "k": r.n_removed} for r in results.validations])
-    points = ", ".join(f"{size['name']}: {size['k']} of n = {size['n']}" for size in sizes)
-    return (
-        f"Agreement with exact same-run leave-one-out retraining of training points ({points}), "
-        f"{results.validations[0].n_query} queries; means over {len(results.profile.seeds)} seeds. Spearman and "
-        "Pearson: means over queries of the correlation over removed points, with a bootstrap 95 % interval over "
-        "seeds and queries. Slope: truth regressed on score (1 is right in size). Δ: parameter change, over at most "
-        f"{N_CHANGES} removed points; of TracIn, its steps undone. Noise AUC: wrong labels found by lowest Influence "
-        "Score on the validation set. Runtime and memory: scores of all training points and queries; for exact LOO, "
-        "all retrainings and the most that one chunk of them took. Damping and curvature were chosen on held-out "
-        "queries."
-    )
-
-
-def _heading(job: Job, origin: dict[str, Any], failures: Sequence[str]) -> str:
-    lines = [
-        f"# samattr, profile {job.profile.name}",
-        "",
-        f"Made by `{origin['command']}`, seeds {', '.join(map(str, origin['seeds']))}.",
-    ]
-    if "one_cell" in origin:
-        lines[-1] += f" One number of the accuracy table alone: `{origin['one_cell']}`."
-    lines += ["", *dict.fromkeys(map(_machine, origin["environments"]))]
-    if failures:
-        lines += ["", "Missing:", "", *(f"- {failure}" for failure in failures)]
-    return "\n".join(lines)
-
-
-def _machine(environment: dict[str, Any]) -> str:
-    precision = environment.get("precision", DEFAULT)
-    products = "" if precision == DEFAULT else f" Products in {precision}."
-    return (
-        f"Hardware and versions: {environment['cpu']}, {environment['cores']} cores, "
-        f"{environment['gpu'] or 'no GPU'}, {environment['system']}; Python {environment['python']}, torch "
-        f"{environment['torch']} ({environment['threads']} threads), NumPy {environment['numpy']}, samattr "
-        f"{environment['samattr']}.{products}"
-    )
+    seeds = len(results.profile.seeds)
+    return render("accuracy_caption", sizes=sizes, n_query=first.n_query, seeds=seeds, n_changes=N_CHANGES)
 
 
 def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> dict[str, Any]:
@@ -180,67 +163,65 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
     }
 
 
-def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path) -> list[str]:
+def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path) -> str:
     frame = claims.compute(measured, results)
     if frame.empty:
-        return []
+        return ""
     frame.to_csv(out / "claims.csv", index=False)
-    (out / "claims.md").write_text(claims.to_markdown(frame))
-    return ["## The paper's claims", claims.to_markdown(frame).strip(), claims.CAPTION]
+    (out / "claims.md").write_text(markdown_table(frame) + "\n")
+    return render("claims", frame=frame, tolerance=claims.EDIT_TOLERANCE)
 
 
-def _write_experiment(part: Measured, out: Path) -> tuple[list[str], str]:
+def _write_experiment(part: Measured, out: Path) -> tuple[str, str]:
+    """Its section of the page, and its table."""
     experiment, frame = part.experiment, part.frame
     name = experiment.name
     save_figure(experiment.draw(frame), frame.drop(columns="image", errors="ignore"), out, name)
     shown = experiment.tabulate(frame)
     align = ["right" if shown[column].astype(str).str.match("[-–0-9]").all() else "left" for column in shown]
-    text = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+    text = markdown_table(shown, align)
     (out / f"{name}.md").write_text(text + "\n")
-    note = experiment.caption(frame)
-    made = f"Made by `{part.command}`: {part.seconds / 60:.1f} minutes of measuring."
-    body = text if len(shown) <= LARGEST_TABLE else f"The table of {len(shown)} rows is [{name}.md]({name}.md)."
-    answer = [f"**{experiment.answer(frame)}**"] if experiment.answer else []
-    image = f"![{experiment.title}]({name}.png)"
-    return [f"## {experiment.title}", *answer, image, f"{note} {made}", body], text
+    section = render(
+        "experiment",
+        name=name,
+        title=experiment.title,
+        answer=experiment.answer(frame) if experiment.answer else None,
+        caption=experiment.caption(frame),
+        command=part.command,
+        minutes=part.seconds / 60,
+        table=text,
+        rows=len(shown),
+        largest=LARGEST_TABLE,
+    )
+    return section, text
 
 
-def _write_table(results: Results, out: Path) -> list[str]:
+def _write_table(results: Results, out: Path) -> str:
     frame = table.compute(results)
     frame.to_csv(out / "table.csv", index=False, float_format="%.6g")
-    (out / "table.md").write_text(table.to_markdown(frame))
+    tables = table.to_markdown(frame)
+    (out / "table.md").write_text(tables)
     (out / "table.tex").write_text(table.to_latex(frame, caption(results)))
-    return ["## Accuracy and runtime", table.to_markdown(frame).strip(), caption(results)]
+    return render("accuracy", tables=tables.strip(), caption=caption(results))
 
 
-def _write_scatter(results: Results, out: Path) -> list[str]:
-    sections = ["## Predicted against exact leave-one-out"]
-    for workload in dict.fromkeys(result.workload for result in results.validations):
+def _write_scatter(results: Results, out: Path) -> str:
+    workloads = list(dict.fromkeys(result.workload for result in results.validations))
+    for workload in workloads:
         frame = scatter.compute(results, workload)
         save_figure(scatter.draw(frame), frame, out, f"scatter-{workload}")
-        sections.append(f"![Predicted against exact leave-one-out effect, {workload}](scatter-{workload}.png)")
-    sections.append(
-        "Change of the mean query's loss when one training point is removed: predicted (each panel its own scale) "
-        f"against exact retraining; every removed point of each of {len(results.profile.seeds)} seeds. Dashed: a "
-        "prediction of the right size."
-    )
-    return sections
+    return render("scatter", workloads=workloads, seeds=len(results.profile.seeds))
 
 
-def _write_noise(results: Results, out: Path) -> list[str]:
+def _write_noise(results: Results, out: Path) -> str:
     frame = noise.compute(results)
     if frame.empty:
-        return []
+        return ""
     save_figure(noise.draw(frame), frame, out, "noise")
-    return [
-        "## Wrong labels found",
-        "![Wrong labels found by inspecting the lowest Influence Scores first](noise.png)",
-        "Share of the wrong labels among the points of lowest Influence Score on the validation set; lines are means "
-        f"over {len(results.profile.seeds)} seeds, bands run from the lowest to the highest seed, grey is chance.",
-    ]
+    return render("noise", seeds=len(results.profile.seeds))
 
 
-_HEADLINE: dict[str, Callable[[Results, Path], list[str]]] = {
+_HEADLINE: dict[str, Callable[[Results, Path], str]] = {
     "table": _write_table,
     "scatter": _write_scatter,
     "noise": _write_noise,

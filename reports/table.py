@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from baselines.metrics import interval_over_seeds
+from reports.markdown import render
 from reports.results import Results
 from reports.style import look
 
@@ -70,11 +71,8 @@ def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
 
 def to_markdown(frame: pd.DataFrame) -> str:
     """One Markdown table a workload."""
-    parts = [
-        f"**{workload}**\n\n{present(frame, workload).to_markdown(index=False, disable_numparse=True, colalign=ALIGN)}"
-        for workload in dict.fromkeys(frame["workload"])
-    ]
-    return "\n\n".join(parts) + "\n"
+    tables = {workload: present(frame, workload) for workload in dict.fromkeys(frame["workload"])}
+    return render("accuracy_tables", tables=tables, align=ALIGN) + "\n"
 
 
 def to_latex(frame: pd.DataFrame, caption: str) -> str:
