@@ -30,7 +30,8 @@ from reports.experiments.complexity import AXES as SIZES
 from reports.markdown import render
 from reports.markdown import table as markdown_table
 from reports.page import save_figure
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, Look, figure_style, look
+from samattr_ref.registry import get_method
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 
@@ -149,7 +150,7 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
         for panel, name in zip(panels, names, strict=False):
             part = shown[shown["axis"] == name].sort_values("size")
             for method in [method for method in EXPECTED if method in set(part["method"])]:
-                curve, of = part[part["method"] == method], look(method)
+                curve, of = part[part["method"] == method], _look(method)
                 style = {"color": of.colour, "linestyle": of.line, "marker": of.marker}
                 panel.plot(curve["size"], curve["value"], **style, markersize=3.5, linewidth=1, label=of.label)
             panel.set(xscale="log", yscale="log", xlabel=AXES[name])
@@ -172,6 +173,12 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
             row[0].set_ylabel(QUANTITIES[unit])
         legend(figure, panels[: len(names)], "outside lower center", 5)
     return figure
+
+
+def _look(row: str) -> Look:
+    """The look of a row: a method, or a way to use one."""
+    method, _, way = row.partition(" ")
+    return look(method, get_method(method).ways[way].label if way else "")
 
 
 def _expected(method: str, axis: str, unit: str) -> int:
@@ -201,7 +208,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             peaks = memory["value"] / 2**20
             rows.append(
                 {
-                    "Method": look(method).label,
+                    "Method": _look(method).label,
                     "In": axis,
                     "Sizes": f"{times['size'].min()} to {times['size'].max()} ({len(times)})",
                     "Expected": str(expected_exponent(method, axis)),
@@ -223,7 +230,7 @@ def side_by_side(machines: list[Machine]) -> pd.DataFrame:
     ranks = {"axis": list(AXES), "method": list(EXPECTED)}
     wide = wide.sort_values(["axis", "method"], key=lambda column: column.map(ranks[column.name].index))
     shown = {
-        "Method": [look(method).label for method in wide["method"]],
+        "Method": [_look(method).label for method in wide["method"]],
         "In": wide["axis"],
         "Size": wide["size"],
     }
@@ -237,7 +244,7 @@ def precision_table(frame: pd.DataFrame) -> pd.DataFrame:
     """How far float32 is from float64 by method and number of points."""
     part = frame[frame["unit"] == ERROR]
     wide = part.pivot(index="method", columns="size", values="value").reindex(EXPECTED).dropna(how="all")
-    shown = wide.map("{:.1e}".format).rename(index=lambda name: look(name).label, columns="n = {}".format)
+    shown = wide.map("{:.1e}".format).rename(index=lambda name: _look(name).label, columns="n = {}".format)
     return shown.rename_axis(index="Method", columns=None).reset_index()
 
 

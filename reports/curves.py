@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from baselines.metrics import mean_interval
 from baselines.validation import GROUND_TRUTH
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, Look, figure_style, labels, looks, with_how
 
 METRICS = {"spearman": "per-query Spearman\nwith exact LOO", "noise_auc": "AUC of finding\nwrong labels"}
 """The rows of most figures and what their axes say."""
@@ -49,7 +49,8 @@ def draw_curves(
     """A panel a value of `per` and metric; lines are means over seeds, bands their 95 % t-intervals.
 
     Args:
-        frame: Columns `method`, `seed`, x, `per` and the metrics. The method `loo` is drawn as the reference.
+        frame: Columns `method`, `how` where there are several ways, `seed`, x, `per` and the metrics. The method `loo`
+            is drawn as the reference.
         x: The column that was varied.
         label: What the x axis says.
         metrics: Columns to draw and what their y axes say.
@@ -72,8 +73,8 @@ def draw_curves(
             axes[0, column].set_title(panel)
             for row, (metric, heading) in enumerate(metrics.items()):
                 axis = axes[row, column]
-                for name in dict.fromkeys(part["method"]):
-                    _line(axis, part[part["method"] == name], x, metric, name)
+                for shown, of in looks(part):
+                    _line(axis, of, x, metric, shown)
                 if column == 0:
                     axis.set_ylabel(heading)
             set_scale(axes[-1, column], scale, part[x])
@@ -126,11 +127,10 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> None:
+def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Look) -> None:
     curve = summarise(part, [x], [metric]).sort_values(x)
     if not np.isfinite(curve[metric]).any():
         return
-    shown = look(name)
     xs = curve[x].to_numpy(dtype=float)
     low, high = curve[f"{metric}_low"], curve[f"{metric}_high"]
     if metric in BOUNDED:
@@ -141,7 +141,7 @@ def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> Non
         curve[metric],
         color=shown.colour,
         linestyle=shown.line,
-        linewidth=1.4 if name == GROUND_TRUTH else 1.0,
+        linewidth=1.4 if part["method"].iloc[0] == GROUND_TRUTH else 1.0,
         marker=shown.marker,
         markersize=3,
         markevery=max(1, len(curve) // 6) if len(curve) > 20 else 1,
@@ -151,9 +151,9 @@ def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, name: str) -> Non
 
 def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "spearman") -> pd.DataFrame:
     """Means over seeds with 95 % t-intervals: a row a workload and method, a column a value of x."""
-    table = summarise(frame, ["workload", "method", x], [metric])
+    table = summarise(with_how(frame), ["workload", "method", "how", x], [metric])
     table["cell"] = [bracket(*row) for row in table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy()]
-    table["Method"] = [look(name).label for name in table["method"]]
+    table["Method"] = labels(table)
     wide = table.pivot(index=["workload", "Method"], columns=x, values="cell")
     order = dict.fromkeys(zip(table["workload"], table["Method"], strict=True))
     wide = wide.loc[list(order)].fillna("–")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import matplotlib as mpl
+import pandas as pd
 import seaborn as sns
 
+from baselines.studies.detection import SELF_INFLUENCE
 from baselines.validation import GROUND_TRUTH
 
 COLUMN_INCHES = 3.4
@@ -46,25 +48,34 @@ _LOOKS = {
     "random": Look("random", _PALETTE[7], "*", ":"),
 }
 
-_VARIANTS = {
-    "self-influence ": "{} self-influence",
-    "-in-parts": "{}, in parts",
-    " by batch": "{}, by batch",
-    " forward": "{}, forward mode",
-    " from checkpoints": "{}, from checkpoints",
-    " tail": "{}, with a tail",
-    " Newton": "{}, Newton step",
-    " √T memory": "{}, √T memory",
-}
+
+def look(method: str, how: str = "") -> Look:
+    """A method's look; one that is not ours is grey, under its own name.
+
+    Args:
+        method: The method.
+        how: How it is used, where not in its own way: its label says so, and its lines are dotted.
+    """
+    own = _LOOKS.get(method, Look(method, "0.35", "h", "-."))
+    if not how:
+        return own
+    return Look(f"{own.label} {how}" if how == SELF_INFLUENCE else f"{own.label}, {how}", own.colour, "", ":")
 
 
-def look(method: str) -> Look:
-    """A method's look, dotted where it is a variant of one; one that is not ours is grey, under its own name."""
-    for variant, label in _VARIANTS.items():
-        if method.startswith(variant) or method.endswith(variant):
-            of = look(method.removeprefix(variant).removesuffix(variant))
-            return Look(label.format(of.label), of.colour, "", ":")
-    return _LOOKS.get(method, Look(method, "0.35", "h", "-."))
+def looks(frame: pd.DataFrame) -> Iterator[tuple[Look, pd.DataFrame]]:
+    """The rows of each method, and of each way that it is used in (`how`), with their look, in order of appearance."""
+    for (method, how), part in with_how(frame).groupby(["method", "how"], sort=False, dropna=False):
+        yield look(method, how), part
+
+
+def labels(frame: pd.DataFrame) -> list[str]:
+    """The label of each row's method."""
+    return [look(method, how).label for method, how in with_how(frame)[["method", "how"]].to_numpy()]
+
+
+def with_how(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame, every method used in its own way where no column `how` says otherwise."""
+    return frame if "how" in frame else frame.assign(how="")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from samattr_ref.workload import Workload
 FORMS = ("sam-if", "sam-hif", "sam-hif-implicit")
 RADII = (0.02, 0.05, 0.1, 0.2, 0.5)
 EPOCHS = 1
+BY_BATCH = "by batch"
 
 
 def measure(workload: Workload, rho: float) -> pd.DataFrame:
@@ -17,9 +18,8 @@ def measure(workload: Workload, rho: float) -> pd.DataFrame:
     size = workload.recipe.batch_size or len(workload.splits.train)
     batches = EPOCHS * -(-len(workload.splits.train) // size)
     by_batch = pd.DataFrame(sweep(workload, FORMS, varied, {"batches": batches}))
-    by_batch["method"] = by_batch["method"] + " by batch"
     whole = pd.DataFrame(sweep(workload, ("loo", *FORMS), varied))
-    return pd.concat([whole, by_batch]).assign(rho=rho)
+    return pd.concat([whole.assign(how=""), by_batch.assign(how=BY_BATCH)]).assign(rho=rho)
 
 
 CASES = {"beyond": over(DESK, "rho", RADII)}

@@ -21,7 +21,7 @@ SHARES = np.linspace(0, 1, 51)
 """Shares of the training points at which curves are kept."""
 
 CONFIDENT_LEARNING = "cleanlab"
-SELF = "self-influence "
+SELF_INFLUENCE = "self-influence"
 
 
 def detection(
@@ -43,9 +43,9 @@ def detection(
         folds: Folds of confident learning (Northcutt et al. 2021, by the package cleanlab), or 0 for none.
 
     Returns:
-        A row a method and share inspected: `inspected` and `found`; and repeated in each, `auc`, `at_count` (the share
-        found when as many points are taken as labels are wrong), and `precision` and `recall` of the points that the
-        way flags by itself: negative Influence Scores, or what cleanlab rejects.
+        A row a `method`, `how` (empty, or `SELF_INFLUENCE`) and share inspected: `inspected` and `found`; and repeated
+        in each, `auc`, `at_count` (the share found when as many points are taken as labels are wrong), and `precision`
+        and `recall` of the points that the way flags by itself: negative Influence Scores, or what cleanlab rejects.
     """
     noisy = run.splits.noisy.cpu().numpy()
     found = []
@@ -57,14 +57,14 @@ def detection(
         else:
             rank = influence_score(run, name, run.splits.validation, **chosen_options(name, base))
         scores = rank.double().cpu().numpy()
-        found.append(_found(name, scores, scores < 0, noisy))
+        found.append(_found(name, "", scores, scores < 0, noisy))
     found += [
-        _found(SELF + name, -self_influence(run, name, chosen_options(name, base)), None, noisy)
+        _found(name, SELF_INFLUENCE, -self_influence(run, name, chosen_options(name, base)), None, noisy)
         for name in self_methods
     ]
     if folds:
         quality, flagged = confident_learning(run, folds)
-        found.append(_found(CONFIDENT_LEARNING, quality, flagged, noisy))
+        found.append(_found(CONFIDENT_LEARNING, "", quality, flagged, noisy))
     return pd.concat(found, ignore_index=True)
 
 
@@ -101,10 +101,10 @@ def confident_learning(run: Run, folds: int) -> tuple[np.ndarray, np.ndarray]:
     return quality, find_label_issues(labels, probabilities, n_jobs=1)
 
 
-def _found(name: str, scores: np.ndarray, flagged: np.ndarray | None, noisy: np.ndarray) -> pd.DataFrame:
+def _found(name: str, how: str, scores: np.ndarray, flagged: np.ndarray | None, noisy: np.ndarray) -> pd.DataFrame:
     """The curve of one way of ranking, and what it makes of the points that it flags by itself."""
     found = [metrics.found_share(scores, noisy, share) for share in SHARES]
-    frame = pd.DataFrame({"method": name, "inspected": SHARES, "found": found})
+    frame = pd.DataFrame({"method": name, "how": how, "inspected": SHARES, "found": found})
     caught = np.nan if flagged is None else (flagged & noisy).sum()
     return frame.assign(
         auc=metrics.noise_auc(scores, noisy),

@@ -22,7 +22,8 @@ from samattr_ref.workload import Workload
 
 RETRAINED, NO_EDIT = "retrained", "no-edit"
 
-IN_PARTS = ("sam-hif-implicit",)
+IN_PARTS = "in parts"
+SEQUENTIAL = ("sam-hif-implicit",)
 """The methods that are also edited in parts."""
 
 
@@ -41,9 +42,9 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
         parts: Parts of the sequential edits; 1 leaves them out.
 
     Returns:
-        Rows `method`, `kind`, `fraction`: `accuracy` on the validation set, `difference` from retraining, `loss_error`
-        (|edited − retrained| mean validation loss), `cosine` and `size` (‖Δ̂‖/‖Δ‖) of the edit, `status`; and
-        `seconds` and `memory_bytes` of editing the first group alone, nothing computed before.
+        Rows `method`, `how` (empty, or `IN_PARTS`), `kind`, `fraction`: `accuracy` on the validation set, `difference`
+        from retraining, `loss_error` (|edited − retrained| mean validation loss), `cosine` and `size` (‖Δ̂‖/‖Δ‖) of
+        the edit, `status`; and `seconds` and `memory_bytes` of editing the first group alone, nothing computed before.
     """
     run = train(workload)
     value = value_of_points(run)
@@ -51,15 +52,14 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
     groups = [group for _, _, group in named]
     truth = retraining_truth(run, [group.sort().values for group in groups])
     editors = [(name, 1) for name, method in methods().items() if method.change is not None]
-    editors += [(name, parts) for name in IN_PARTS if parts > 1]
+    editors += [(name, parts) for name in SEQUENTIAL if parts > 1]
     unchanged = run.parameters.expand(len(groups), -1)
     costs = {"seconds": truth.record["seconds"] / (len(groups) + 1), "memory_bytes": truth.record["peak_memory_bytes"]}
-    found: list[tuple[str, Tensor | str, dict[str, Any]]] = [
-        (RETRAINED, truth.parameters, costs),
-        (NO_EDIT, unchanged, {"seconds": 0.0, "memory_bytes": 0}),
+    found: list[tuple[str, str, Tensor | str, dict[str, Any]]] = [
+        (RETRAINED, "", truth.parameters, costs),
+        (NO_EDIT, "", unchanged, {"seconds": 0.0, "memory_bytes": 0}),
     ]
     for name, count in editors:
-        label = name if count == 1 else f"{name}-in-parts"
         options = chosen_options(name, workload)
         try:
             with measured() as cost:
@@ -67,11 +67,12 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
             edited: Tensor | str = edit(run, name, groups, options, count)
         except SamattrError as error:
             edited = str(error)
-        found.append((label, edited, {"seconds": cost.runtime_s, "memory_bytes": cost.peak_memory_bytes}))
+        how = "" if count == 1 else IN_PARTS
+        found.append((name, how, edited, {"seconds": cost.runtime_s, "memory_bytes": cost.peak_memory_bytes}))
     rows = []
     for i, (kind, fraction, _) in enumerate(named):
-        for label, edited, costs in found:
-            row: dict[str, Any] = {"method": label, "kind": kind, "fraction": fraction}
+        for name, how, edited, costs in found:
+            row: dict[str, Any] = {"method": name, "how": how, "kind": kind, "fraction": fraction}
             outcome = {"status": edited} if isinstance(edited, str) else compare(run, edited[i], truth.parameters[i])
             rows.append(row | outcome | costs)
     return pd.DataFrame(rows)

@@ -22,8 +22,10 @@ from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 STEPS = (30, 100, 300, 1000, 3000, 10000)
-NEWTON = "sam-hif-implicit Newton"
-FORMS = ("if", "sam-if", "sam-hif", "sam-hif-implicit", NEWTON)
+NEWTON_STEP = "Newton step"
+FORMS = (("if", ""), ("sam-if", ""), ("sam-hif", ""), ("sam-hif-implicit", ""), ("sam-hif-implicit", NEWTON_STEP))
+"""Methods, and how each is used."""
+
 UNKNOWN = {"newton_adds": float("nan"), "newton_left": float("nan")}
 FULL_BATCH = {"batch_size": None, "learning_rate": 1.0, "n_removed": 60}
 SGD = {"n_removed": 100}
@@ -36,10 +38,10 @@ def measure(workload: Workload, steps: int) -> pd.DataFrame:
     true, changes = truth.values.numpy(), truth.changes.numpy()
     norm = float(torch.linalg.vector_norm(run.gradient(run.parameters)))
     rows: list[dict[str, Any]] = []
-    for name in FORMS:
-        row: dict[str, Any] = {"method": name, "grad_norm": norm, "status": "ok"} | UNKNOWN
+    for name, how in FORMS:
+        row: dict[str, Any] = {"method": name, "how": how, "grad_norm": norm, "status": "ok"} | UNKNOWN
         try:
-            change, scores, reach = _newton(run, truth) if name == NEWTON else _infinitesimal(run, truth, name)
+            change, scores, reach = _newton(run, truth) if how == NEWTON_STEP else _infinitesimal(run, truth, name)
         except SamattrError as error:
             rows.append(row | {"status": str(error)})
             continue

@@ -8,18 +8,16 @@ from samattr_ref.workload import Workload
 
 SHARES = (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
 TAIL = 0.01
+WITH_TAIL = "with a tail"
 
 
 def measure(workload: Workload, share: float) -> pd.DataFrame:
     """`sam-unrolled` over the last share of the steps, alone and with a tail, beside the methods at the two ends."""
     last = max(1, round(share * workload.recipe.steps))
-    frames = [
-        fidelity(workload, ["sam-unrolled"], (), 0, {"sam-unrolled": {"last": last}}),
-        fidelity(workload, ["sam-unrolled"], (), 0, {"sam-unrolled": {"last": last, "tail_damping": TAIL}}).assign(
-            method="sam-unrolled tail"
-        ),
-        fidelity(workload, ["sam-hif-implicit", "sam-gif"], (), 0),
-    ]
+    alone = fidelity(workload, ["sam-unrolled"], (), 0, {"sam-unrolled": {"last": last}})
+    tailed = fidelity(workload, ["sam-unrolled"], (), 0, {"sam-unrolled": {"last": last, "tail_damping": TAIL}})
+    ends = fidelity(workload, ["sam-hif-implicit", "sam-gif"], (), 0)
+    frames = [alone.assign(how=""), tailed.assign(how=WITH_TAIL), ends.assign(how="")]
     return pd.concat(frames).assign(share=share)
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.by_batch import CASES, FORMS, measure
+from baselines.studies.by_batch import BY_BATCH, CASES, FORMS, measure
 from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 from reports.style import look
@@ -30,11 +30,11 @@ def caption(frame: pd.DataFrame) -> str:
 
 def answer(frame: pd.DataFrame) -> str:
     """What the batches' own perturbations change."""
-    means = frame.groupby(["workload", "method"], sort=False)["spearman"].mean()
+    means = frame.groupby(["workload", "method", "how"], sort=False)["spearman"].mean()
     parts = []
     for workload in dict.fromkeys(frame["workload"]):
         changes = [
-            f"{look(form).label} {means[workload, form]:.2f} to {means[workload, f'{form} by batch']:.2f}"
+            f"{look(form).label} {means[workload, form, '']:.2f} to {means[workload, form, BY_BATCH]:.2f}"
             for form in FORMS
         ]
         parts.append(f"{', '.join(changes)} on {workload}")

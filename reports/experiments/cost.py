@@ -5,34 +5,34 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.cost_in_trainings import CASES, DAMPED, MANY, measure
+from baselines.studies.cost_in_trainings import BOUNDED, CASES, DAMPED, MANY, measure
 from baselines.studies.loo_and_lds import LARGE
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, figure_style, labels, looks
 
-UNROLLED = ("sam-unrolled", "sam-unrolled √T memory")
 HEADINGS = {"mean": "Mean query", "many": f"{MANY} queries"}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Cost of each method, a panel a workload."""
     panels = list(dict.fromkeys(frame["workload"]))
-    names = list(reversed(list(dict.fromkeys(frame["method"]))))
+    rows = list(reversed([shown for shown, _ in looks(frame)]))
     with figure_style():
         figure, axes = plt.subplots(
             1, len(panels), figsize=(PAGE_INCHES, 2.8), sharey=True, squeeze=False, layout="constrained"
         )
         for axis, panel in zip(axes[0], panels, strict=True):
-            means = summarise(frame[frame["workload"] == panel], ["method"], list(HEADINGS)).set_index("method")
+            means = summarise(frame[frame["workload"] == panel], ["method", "how"], list(HEADINGS))
+            means.index = labels(means)
             for column, fill in (("mean", "full"), ("many", "none")):
-                for row, name in enumerate(names):
-                    value = means.loc[name, column]
+                for row, shown in enumerate(rows):
+                    value = means.loc[shown.label, column]
                     if np.isfinite(value):
-                        axis.plot(value, row, "o", color=look(name).colour, fillstyle=fill, markersize=4)
+                        axis.plot(value, row, "o", color=shown.colour, fillstyle=fill, markersize=4)
                 axis.plot([], [], "o", color="0.3", fillstyle=fill, markersize=4, label=HEADINGS[column].lower())
             axis.axvline(1, color="0.5", linewidth=0.8)
-            axis.set_yticks(range(len(names)), [look(name).label for name in names])
+            axis.set_yticks(range(len(rows)), [shown.label for shown in rows])
             axis.set(title=panel, xscale="log", xlabel="plain trainings")
         legend(figure, axes[0, :1], "outside lower center", 2)
     return figure
@@ -40,8 +40,8 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Cost of each method and workload."""
-    means = summarise(frame, ["workload", "method"], list(HEADINGS))
-    shown = pd.DataFrame({"Workload": means["workload"], "Method": [look(name).label for name in means["method"]]})
+    means = summarise(frame, ["workload", "method", "how"], list(HEADINGS))
+    shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
     for name, heading in HEADINGS.items():
         rows = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
         shown[heading] = [bracket(value, low, high, 2) for value, low, high in rows]
@@ -61,10 +61,11 @@ def caption(frame: pd.DataFrame) -> str:
 
 def answer(frame: pd.DataFrame) -> str:
     """What the exact derivative costs."""
-    means = frame.groupby(["workload", "method"], sort=False)[["mean", "many"]].mean()
+    own = frame[frame["method"] == "sam-unrolled"]
+    means = own.groupby(["workload", "how"], sort=False)[["mean", "many"]].mean()
     parts = []
     for workload in dict.fromkeys(frame["workload"]):
-        plain, bounded = (means.loc[(workload, name)] for name in UNROLLED)
+        plain, bounded = (means.loc[(workload, how)] for how in ("", BOUNDED))
         several = f", {plain['many']:.0f} for {MANY} queries" if np.isfinite(plain["many"]) else ""
         parts.append(f"{plain['mean']:.1f} on {workload} ({bounded['mean']:.1f} with √T memory{several})")
     return f"The exact derivative for one query and all points costs, in plain trainings, {', '.join(parts)}."

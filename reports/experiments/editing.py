@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from baselines.studies.edit_accuracy import CASES, RETRAINED, measure
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, figure_style, labels, looks
 
 KINDS = {"random": "random", "most": "most valuable", "least": "least valuable"}
 
@@ -28,9 +28,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         for row, workload in zip(axes, workloads, strict=True):
             for axis, (kind, title) in zip(row, KINDS.items(), strict=True):
                 part = frame[(frame["workload"] == workload) & (frame["kind"] == kind)]
-                for name in dict.fromkeys(part["method"]):
-                    means = summarise(part[part["method"] == name], ["fraction"], ["accuracy"])
-                    shown = look(name)
+                for shown, of in looks(part):
+                    means = summarise(of, ["fraction"], ["accuracy"])
                     low, high = means["accuracy_low"].clip(lower=0), means["accuracy_high"].clip(upper=1)
                     axis.fill_between(means["fraction"], low, high, color=shown.colour, alpha=0.1, lw=0)
                     axis.plot(
@@ -40,7 +39,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                         linestyle=shown.line,
                         marker=shown.marker,
                         markersize=3,
-                        linewidth=1.4 if name == RETRAINED else 1.0,
+                        linewidth=1.4 if of["method"].iloc[0] == RETRAINED else 1.0,
                         label=shown.label,
                     )
                 axis.set_xscale("log")
@@ -60,12 +59,12 @@ def draw(frame: pd.DataFrame) -> Figure:
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Accuracy, its difference from retraining, cosine and size of the edit, seconds and memory."""
     numbers = ["accuracy", "difference", "cosine", "size", "seconds", "memory_bytes"]
-    means = summarise(frame, ["workload", "kind", "fraction", "method"], numbers)
+    means = summarise(frame, ["workload", "kind", "fraction", "method", "how"], numbers)
     shown = pd.DataFrame(
         {
             "Workload": means["workload"],
             "Removed": [f"{KINDS[kind]} {f:.0%}" for kind, f in zip(means["kind"], means["fraction"], strict=True)],
-            "Method": [look(name).label for name in means["method"]],
+            "Method": labels(means),
         }
     )
     headings = {"accuracy": "Accuracy", "difference": "− retrained", "cosine": "Cosine", "size": "Size, × true"}

@@ -9,7 +9,7 @@ from baselines.studies.cases import ORDER
 from baselines.studies.loo_and_lds import CASES, CNN, LARGE, SUBSETS, measure
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, figure_style, labels, look
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -52,7 +52,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     means = summarise(frame, ["workload", "method"], list(columns))
     places = {name: place for place, name in enumerate((*dict.fromkeys(means["workload"]), *ORDER))}
     means = means.sort_values(["workload", "method"], key=lambda names: names.map(places))
-    shown = pd.DataFrame({"Workload": means["workload"], "Method": [look(name).label for name in means["method"]]})
+    shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
     for name, heading in columns.items():
         shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
     return shown.reset_index(drop=True)

@@ -6,10 +6,10 @@ The step is taken where it is refused too: what it would have lost there is why.
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.implicit_errors import CASES, NEWTON, measure
+from baselines.studies.implicit_errors import CASES, NEWTON_STEP, measure
 from reports.curves import BAND, bracket, describe, draw_curves, summarise
 from reports.experiment import Experiment
-from reports.style import look
+from reports.style import labels
 from samattr_ref.implicit.newton import MOST_LEFT
 
 METRICS = {
@@ -33,8 +33,8 @@ def draw(frame: pd.DataFrame) -> Figure:
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """The longest run of each kind."""
     longest = frame[frame["steps"] == frame.groupby("kind")["steps"].transform("max")]
-    means = summarise(longest, ["kind", "method"], list(HEADINGS))
-    shown = pd.DataFrame({"Training": means["kind"], "Method": [look(name).label for name in means["method"]]})
+    means = summarise(longest, ["kind", "method", "how"], list(HEADINGS))
+    shown = pd.DataFrame({"Training": means["kind"], "Method": labels(means)})
     for name, heading in HEADINGS.items():
         rows = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
         shown[heading] = [bracket(value, low, high, 4) for value, low, high in rows]
@@ -58,17 +58,18 @@ def caption(frame: pd.DataFrame) -> str:
 
 def answer(frame: pd.DataFrame) -> str:
     """What the Newton step gains where it is offered, and what it would lose where it is not."""
-    means = frame.groupby(["kind", "steps", "method"])[["slope", "error"]].mean()
+    own = frame[frame["method"] == "sam-hif-implicit"]
+    means = own.groupby(["kind", "steps", "how"])[["slope", "error"]].mean()
     parts = []
-    for kind, part in frame.groupby("kind", sort=False):
-        plain, newton = (means.loc[(kind, part["steps"].max(), name)] for name in ("sam-hif-implicit", NEWTON))
+    for kind, part in own.groupby("kind", sort=False):
+        plain, newton = (means.loc[(kind, part["steps"].max(), how)] for how in ("", NEWTON_STEP))
         parts.append(
             f"in {kind} from {plain['slope']:.3f} to {newton['slope']:.3f}, the error of Δ from "
             f"{plain['error']:.3f} to {newton['error']:.3f}"
         )
-    wide = frame.pivot(index=["kind", "steps", "seed"], columns="method", values="error")
-    gains = (wide[NEWTON] < wide["sam-hif-implicit"]).to_numpy()
-    step = frame[frame["method"] == NEWTON].set_index(["kind", "steps", "seed"]).loc[wide.index]
+    wide = own.pivot(index=["kind", "steps", "seed"], columns="how", values="error")
+    gains = (wide[NEWTON_STEP] < wide[""]).to_numpy()
+    step = own[own["how"] == NEWTON_STEP].set_index(["kind", "steps", "seed"]).loc[wide.index]
     offered = (step["newton_left"] < MOST_LEFT * step["newton_adds"]).to_numpy()
     return (
         f"A Newton step moves the slope of the longest runs, {'; '.join(parts)}; over all lengths it is offered in "

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from baselines.studies.every_point import CASES, METHODS, full_size
 from reports.curves import bracket, describe, summarise
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, figure_style, labels, look
 
 HEADINGS = {
     "minutes": "Minutes",
@@ -53,7 +53,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame(
         {
             "Workload": [f"{w}, n = {n:,}" for w, n in zip(means["workload"], means["n_train"], strict=True)],
-            "Method": [look(name).label for name in means["method"]],
+            "Method": labels(means),
         }
     )
     for name, heading in HEADINGS.items():

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from baselines.studies.human_labels import CASES, FOLDS, measure
 from reports.curves import BAND, bracket, describe, draw_curves, summarise
 from reports.experiment import Experiment
-from reports.style import look
+from reports.style import labels
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -21,8 +21,8 @@ def draw(frame: pd.DataFrame) -> Figure:
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """AUC, share found among as many points as are wrong, precision and recall of what each way flags by itself."""
     columns = {"auc": "AUC", "at_count": "Found in as many", "precision": "Precision", "recall": "Recall"}
-    means = summarise(frame, ["labels", "method"], list(columns))
-    shown = pd.DataFrame({"Labels": means["labels"], "Method": [look(name).label for name in means["method"]]})
+    means = summarise(frame, ["labels", "method", "how"], list(columns))
+    shown = pd.DataFrame({"Labels": means["labels"], "Method": labels(means)})
     for name, heading in columns.items():
         numbers = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
         shown[heading] = [bracket(*row) for row in numbers]

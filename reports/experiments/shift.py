@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from baselines.studies.shift_check import CASES, shift_check
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, figure_style, labels, look
 
 COLUMNS = {
     "rank_agreement": "Own scores, before with after",
@@ -70,7 +70,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
         {
             "Workload": means["workload"],
             "Shift": means["shift"],
-            "Method": [look(name).label for name in means["method"]],
+            "Method": labels(means),
         }
     )
     headings = COLUMNS | {

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from baselines.studies.most_valuable import CASES, FRACTION, measure
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, figure_style, labels, look
 
 HEADINGS = {"retrained_drop": "Drop, retrained", "edited_drop": "Drop, edited", "difference": "Edited − retrained"}
 
@@ -45,7 +45,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Drops of accuracy and the difference of edited and retrained accuracy."""
     means = summarise(frame, ["workload", "method"], list(HEADINGS))
-    shown = pd.DataFrame({"Workload": means["workload"], "Method": [look(name).label for name in means["method"]]})
+    shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
     for name, heading in HEADINGS.items():
         shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
     return shown

@@ -5,7 +5,7 @@ from math import isnan, nan
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.last_steps import CASES, TAIL, measure
+from baselines.studies.last_steps import CASES, TAIL, WITH_TAIL, measure
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
@@ -38,18 +38,15 @@ def answer(frame: pd.DataFrame) -> str:
     """What half of the fidelity costs."""
     parts = []
     for workload, part in frame.groupby("workload", sort=False):
-        means = part.groupby(["method", "share"])["spearman"].mean()
-        whole = means["sam-unrolled"].max()
-        near = {}
-        for name in ("sam-unrolled", "sam-unrolled tail"):
-            near[name] = min((share for share, value in means[name].items() if value >= 0.95 * whole), default=nan)
-        parts.append(f"the last {near['sam-unrolled']:.0%} of the steps on {workload} ({_tail(near)} with a tail)")
+        means = part[part["method"] == "sam-unrolled"].groupby(["how", "share"])["spearman"].mean()
+        whole = means[""].max()
+        alone, tailed = (
+            min((share for share, value in means[how].items() if value >= 0.95 * whole), default=nan)
+            for how in ("", WITH_TAIL)
+        )
+        with_tail = "no share" if isnan(tailed) else f"{tailed:.0%}"
+        parts.append(f"the last {alone:.0%} of the steps on {workload} ({with_tail} with a tail)")
     return f"95 % of the rank agreement that the whole run gives takes {', '.join(parts)}."
-
-
-def _tail(near: dict[str, float]) -> str:
-    share = near["sam-unrolled tail"]
-    return "no share" if isnan(share) else f"{share:.0%}"
 
 
 EXPERIMENT = Experiment(

@@ -44,8 +44,8 @@ def frame():
 
 def test_every_method_has_an_expected_cost_and_a_look_of_its_own():
     assert set(ORDER) < set(EXPECTED)
-    assert len({look(name).label for name in EXPECTED}) == len(EXPECTED)
-    assert all(look(name).colour != look("unknown").colour for name in EXPECTED)
+    assert len({figures._look(name).label for name in EXPECTED}) == len(EXPECTED)
+    assert all(figures._look(name).colour != look("unknown").colour for name in EXPECTED)
 
 
 def test_slopes_of_exact_powers():

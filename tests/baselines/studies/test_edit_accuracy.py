@@ -3,7 +3,7 @@
 import pytest
 
 import samattr_ref as sr
-from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED, edits
+from baselines.studies.edit_accuracy import IN_PARTS, NO_EDIT, RETRAINED, edits
 from tests.conftest import small
 
 
@@ -12,9 +12,10 @@ def test_edits_hold_every_editor_against_retraining():
     frame = edits(workload, ["random", "least"], [0.1, 0.2], parts=2)
     editors = {name for name, method in sr.methods().items() if method.change is not None}
     assert editors >= {"tracin", "sam-gif", "sam-hif", "if"}
-    in_parts = {"sam-hif-implicit-in-parts"}
-    assert set(frame["method"]) == editors | in_parts | {RETRAINED, NO_EDIT}
-    assert not frame.duplicated(["method", "kind", "fraction"]).any()
+    own = frame[frame["how"] == ""]
+    assert set(own["method"]) == editors | {RETRAINED, NO_EDIT}
+    assert set(frame.loc[frame["how"] == IN_PARTS, "method"]) == {"sam-hif-implicit"}
+    assert not frame.duplicated(["method", "how", "kind", "fraction"]).any()
     retrained = frame[frame["method"] == RETRAINED]
     assert (retrained["difference"] == 0).all()
     assert retrained["cosine"].tolist() == pytest.approx([1] * 4)
