@@ -9,7 +9,7 @@ the plainest is refused, in one line that names the rule.
 """
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,18 +55,19 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     """
     network = objective.network
     points = spread(x, y)
-    trial = Trial(network, x[points], y[points], (omega, noisy(network.layout, omega)))
-    branches = _checked_output(network, trial, n_classes)
+    branches = _checked_output(network, x[points], n_classes, omega)
+    moved = noisy(network.layout, omega)  # where all takes the same operations, what holds there holds at ω_0
+    trial = Trial(network, x[points], y[points], (omega, moved) if branches else (moved,))
     others = spread(x, y, ALONE) if branches else points[:FEW]
-    with network.holding(trial.omegas[1]) as module:
-        check_behaviour(module, x[others], _company(x, batch_size, len(others)))
+    with network.holding(moved) as module:
+        check_behaviour(module, x[others], _company(x, batch_size, len(others)), branches)
     try:
         assert trial.gradients
     except Exception as error:  # whatever autograd or a user's backward pass raises
         raise SamattrError(f"plain PyTorch cannot differentiate the network: {first_line(error)}") from error
     network.ways = Ways(branches=branches)
     network.ways = _fastest_call(objective, trial)
-    network.ways = _differentiable(objective, trial, trial.omegas[1])
+    network.ways = _differentiable(objective, trial, moved)
     return network.ways
 
 
@@ -80,7 +81,7 @@ def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | No
     trial = Trial(network, x[points], y[points], (omega,))
     others = spread(x, y, ALONE) if network.ways.branches else points[:FEW]
     with network.holding(omega) as module:
-        check_behaviour(module, x[others], _company(x, batch_size, len(others)))
+        check_behaviour(module, x[others], _company(x, batch_size, len(others)), network.ways.branches)
     if _wrong_parameters(objective, trial):
         raise SamattrError(
             "the network came to be computed in another way while it was trained: its gradient is no longer that of "
@@ -90,20 +91,20 @@ def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | No
         _differentiable(objective, trial, omega)
 
 
-def _checked_output(network: Network, trial: Trial, n_classes: int) -> bool:
+def _checked_output(network: Network, x: Tensor, n_classes: int, omega: Tensor) -> bool:
     """Refuse outputs that are not class logits; whether a forward pass takes its course by the values that it meets."""
-    shape, dtype = list(trial.x.shape[1:]), str(trial.x.dtype).removeprefix("torch.")
+    shape, dtype = list(x.shape[1:]), str(x.dtype).removeprefix("torch.")
     try:
-        with torch.no_grad(), network.holding(trial.omegas[0]) as module, _ReadsValues() as mode:
-            z = module(trial.x)
+        with torch.no_grad(), network.holding(omega) as module, _ReadsValues() as mode:
+            z = module(x)
     except Exception as error:  # whatever a user's forward pass raises
         raise SamattrError(f"the network cannot read inputs of shape {shape} ({dtype}): {first_line(error)}") from error
     if not isinstance(z, Tensor) or not z.is_floating_point():
         what = str(z.dtype) if isinstance(z, Tensor) else type(z).__name__
         raise SamattrError(f"the network returns a {what}: it must return class logits, a floating tensor [b, c]")
-    if z.dim() != 2 or len(z) != len(trial.x):
+    if z.dim() != 2 or len(z) != len(x):
         raise SamattrError(
-            f"the network returns shape {list(z.shape)} for {len(trial.x)} points: it must return class logits [b, c]"
+            f"the network returns shape {list(z.shape)} for {len(x)} points: it must return class logits [b, c]"
         )
     if z.shape[1] < max(2, n_classes):
         one = " (a binary network needs two, one a class)" if z.shape[1] == 1 else ""
@@ -113,13 +114,14 @@ def _checked_output(network: Network, trial: Trial, n_classes: int) -> bool:
     return mode.found
 
 
-def check_behaviour(module: nn.Module, x: Tensor, batch: Tensor) -> None:
+def check_behaviour(module: nn.Module, x: Tensor, batch: Tensor, branches: bool = True) -> None:
     """Refuse a module that a forward pass changes, that writes into its inputs, that is random, or that mixes samples.
 
     Args:
         module: Maps inputs [b, ...] to outputs [b, ...].
         x: Inputs that are tried alone and in company.
         batch: Inputs that are company to them.
+        branches: Whether a point may take another course than the next: then each is tried alone.
 
     Raises:
         SamattrError: saying which.
@@ -138,7 +140,7 @@ def check_behaviour(module: nn.Module, x: Tensor, batch: Tensor) -> None:
                 "attribution call it in another order; keep nothing in it (running statistics, counters, caches)"
             )
         draws = _generators(x) != drawn or not _repeated(first, module(x))
-        mixes = not draws and _mixes(module, x, batch, first)
+        mixes = not draws and _mixes(module, x, batch, first, branches)
         if draws or (mixes and not _repeated(first, module(x))):  # mixing is not to be told from drawing a new
             raise SamattrError(
                 "the network is random: its outputs for the same input differ from call to call, so no same-run ground "
@@ -156,12 +158,11 @@ def _company(x: Tensor, batch_size: int | None, count: int) -> Tensor:
     return x[: max(1, min(batch_size or len(x), COMPANY) - count)]
 
 
-def _mixes(module: nn.Module, x: Tensor, batch: Tensor, first: Tensor) -> bool:
-    """Whether outputs of points alone, in halves, in another order and behind a batch are not those of all together."""
-    half = len(x) // 2 or 1
+def _mixes(module: nn.Module, x: Tensor, batch: Tensor, first: Tensor, branches: bool) -> bool:
+    """Whether outputs of points alone, in parts, in another order and behind a batch are not those of all together."""
+    cuts = [[1]] if not branches else [list(range(1, len(x))), [len(x) // 2 or 1]]
     try:
-        outputs = [torch.cat([module(point[None]) for point in x])]
-        outputs += [torch.cat([module(part) for part in (x[:half], x[half:]) if len(part)])]
+        outputs = [torch.cat([module(part) for part in x.tensor_split(cut) if len(part)]) for cut in cuts]
         outputs += [module(x.flip(0)).flip(0), module(torch.cat([batch, x]))[len(batch) :]]
     except Exception:  # a forward pass that asks for a batch of some size
         return True
@@ -185,16 +186,14 @@ def _fastest_call(objective: Objective, trial: Trial) -> Ways:
     if network.could_be_channels_last(trial.x):
         slower = network.ways
         network.ways = replace(slower, channels_last=True)
-        if _wrong_parameters(objective, trial, trial.omegas[1:]):
+        if _wrong_parameters(objective, trial):
             network.ways = slower
     return network.ways
 
 
-def _wrong_parameters(objective: Objective, trial: Trial, omegas: Collection[Tensor] | None = None) -> set[str]:
+def _wrong_parameters(objective: Objective, trial: Trial) -> set[str]:
     """The parameters whose gradient, as the network is called now, is not that of plain PyTorch."""
     for omega, true in zip(trial.omegas, trial.gradients, strict=True):
-        if omegas is not None and not any(omega is at for at in omegas):
-            continue
         try:
             mine = objective.eager_gradient(omega, trial.x, trial.y) - objective.weight_decay * omega
         except Exception:  # whatever a user's network raises where it is called in another way than its own
