@@ -1,0 +1,86 @@
+"""The examples of CONTRIBUTING.md do what it says, each in a file of its own and found by an entry point."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import baselines
+import samattr_ref as sr
+from tests.conftest import small
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
+GROUPS = {"cosine": "methods", "softsam": "variants", "rings": "workloads"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, registering):
+    for name, text in FILES.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in FILES:
+        sys.modules.pop(name, None)
+
+
+def test_every_example_is_tested():
+    assert set(FILES) == set(GROUPS)
+    assert set(re.findall(r"samattr\.(\w+)", TEXT)) == set(GROUPS.values())
+
+
+def test_the_method_is_the_gradient_product_where_lengths_count(folder):
+    run = sr.train(small())
+    importlib.import_module("cosine")
+    products = sr.attribute(run, "grad-dot").values * run.n_train
+    for method in ("cosine", "cosine.py:cosine", "cosine:cosine"):
+        assert (sr.attribute(run, method, power=0.0).values - products).abs().max() < 1e-9 * products.abs().max()
+    assert sr.attribute(run, "cosine").values.abs().max() <= 1 + 1e-9
+    with pytest.raises(sr.SamattrError, match="option power of cosine cannot be 'much': it takes a number"):
+        sr.attribute(run, "cosine", power="much")
+
+
+def test_the_variant_is_trained_and_its_derivative_is_that_of_retraining(folder):
+    soft = importlib.import_module("softsam").SoftSam
+    run = sr.train(small(variant="soft-sam", rho=0.3))
+    assert run.workload.recipe.variant == soft()
+    assert not run.parameters.equal(sr.train(small(rho=0.3)).parameters)
+    truth, scores = baselines.leave_one_out(run).values, sr.attribute(run, "sam-unrolled").values
+    assert (scores - truth).norm() < 0.2 * truth.norm()
+
+
+def test_the_workload_is_trained_on_its_rings(folder):
+    workload = sr.load_workload("rings.py:rings").override(n_train=100, n_removed=5)
+    assert sr.load_workload("rings-mlp").name == "rings-mlp"
+    run = sr.train(workload)
+    assert run.n_train == 100
+    assert int(run.splits.noisy.sum()) == 10
+    assert run.accuracy(run.splits.validation) > 0.8
+    assert baselines.validate("sam-if", workload).metrics["noise_auc"] is not None
+
+
+@pytest.mark.slow
+def test_entry_points_bring_them_into_the_program(folder):
+    """As an installed package does, by its metadata alone."""
+    metadata = folder / "mypackage-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mypackage\nVersion: 1.0\n")
+    points = "".join(f"[samattr.{group}]\nanything = {module}\n" for module, group in GROUPS.items())
+    (metadata / "entry_points.txt").write_text(points)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+
+    def samattr(*words):
+        command = [sys.executable, "-W", "ignore", "-m", "reports.cli", *words]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    assert "cosine" in samattr("methods", "--json")
+    small = ["--set", "steps=20", "--set", "n_train=40", "--set", "n_removed=5"]
+    found = samattr("validate", "cosine", "--workload", "rings-mlp", "--set", "variant=soft-sam", *small, "--json")
+    assert (found["method"], found["workload"], found["n_train"]) == ("cosine", "rings-mlp", 40)
