@@ -13,7 +13,7 @@ from torch import Tensor
 
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
-from samattr_ref.proof import prove, prove_again
+from samattr_ref.network.proof import prove, prove_again
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.run import Run, as_device
 from samattr_ref.sam.step import Batch, State, first_state, sam_step
@@ -49,8 +49,8 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
 
     Raises:
         UnstableError: if training diverges.
-        SamattrError: if C is larger than the number of steps, the network breaks a rule (`samattr_ref.proof`), or the
-            store cannot be used.
+        SamattrError: if C is larger than the number of steps, the network breaks a rule (`samattr_ref.network.proof`),
+            or the store cannot be used.
     """
     objective, initial = workload.build()
     network = fingerprint(objective.module)

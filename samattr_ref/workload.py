@@ -18,8 +18,8 @@ from samattr_ref.data import (
 from samattr_ref.network.models import ModelRecipe
 from samattr_ref.network.network import prepared
 from samattr_ref.network.objective import Objective
+from samattr_ref.network.proof import refuse_layers
 from samattr_ref.overriding import overridden
-from samattr_ref.proof import refuse_layers
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.support.device import device
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name

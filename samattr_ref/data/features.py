@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from samattr_ref.data.examples import Examples, Splits
 from samattr_ref.data.sizes import DataSource
 from samattr_ref.network.models import ModelRecipe
+from samattr_ref.network.proof import check_behaviour, refuse_layers
 from samattr_ref.network.trial import spread
-from samattr_ref.proof import check_behaviour, refuse_layers
 from samattr_ref.support.device import device
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import fingerprint

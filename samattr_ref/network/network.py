@@ -3,7 +3,7 @@
 A network is the module that a user wrote; what is differentiated is a function of ω. There are three ways from one to
 the other, from the fastest to the plainest: the parameters stand in a copy of the layers (`bind`), with or without mean
 pooling in slices; or they are lent to the module itself for as long as a call takes, which alone a closure over the
-module sees. The plainest is taken until another has been proved to give the same (`samattr_ref.proof`).
+module sees. The plainest is taken until another has been proved to give the same (`samattr_ref.network.proof`).
 """
 
 import threading

@@ -13,7 +13,7 @@ import samattr_ref as sr
 from baselines.engines import retrain
 from samattr_ref import training
 from samattr_ref.data import Examples, Splits
-from samattr_ref.proof import prove
+from samattr_ref.network.proof import prove
 from samattr_ref.support import store
 from tests.conftest import small
 

@@ -13,7 +13,7 @@ import samattr_ref as sr
 from samattr_ref.network import objective as objective_module
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
-from samattr_ref.proof import refuse_layers
+from samattr_ref.network.proof import refuse_layers
 from tests.conftest import small, small_cnn
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 import baselines
 import samattr_ref as sr
 from samattr_ref.network.linearised import Linearised
-from samattr_ref.proof import prove, prove_again
+from samattr_ref.network.proof import prove, prove_again
 from samattr_ref.sam.step import first_state
 from samattr_ref.training import _Trainer
 from tests.conftest import small, tried
