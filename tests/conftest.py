@@ -53,6 +53,7 @@ def fresh_store(tmp_path, monkeypatch):
 def registering(monkeypatch):
     """What a test registers is gone after it."""
     for kind in (METHODS, VARIANTS, WORKLOADS):
+        list(kind)  # what installed packages bring is loaded once, and stays
         for kept in ("_things", "_homes"):
             monkeypatch.setattr(kind, kept, dict(getattr(kind, kept)))
 
