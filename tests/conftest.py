@@ -58,6 +58,10 @@ def registering(monkeypatch):
             monkeypatch.setattr(kind, kept, dict(getattr(kind, kept)))
 
 
+KNOWING = {name: method for name, method in sr.methods().items() if method.family is not sr.Family.CHANCE}
+"""The methods whose scores know something of the points."""
+
+
 def needs_data(name):
     """Skip where the data folder lacks a data set that only a download could bring."""
     folder = os.environ.get("SAMATTR_DATA")

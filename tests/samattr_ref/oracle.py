@@ -6,10 +6,10 @@ every formula is written out with explicit matrices.
 
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -239,19 +239,21 @@ class Oracle:
     def run(self) -> PlainRun:
         return plain_run(self.workload, self.batches, self.step_sizes)
 
+    METHODS: ClassVar[dict[str, Callable[["Oracle"], Tensor]]] = {
+        "grad-dot": lambda self: self.grad_dot(),
+        "tracin": lambda self: self.tracin([(t, t, t + 1) for t in range(len(self.batches))]),
+        "tracin-cp": lambda self: self.tracin(self.segments(CHECKPOINTS)),
+        "sam-gif": lambda self: self.sam_gif(),
+        "sam-unrolled": lambda self: self.sam_unrolled(),
+        "if": lambda self: self.implicit(False, False, False),
+        "sam-if": lambda self: self.implicit(True, False, False),
+        "sam-hif": lambda self: self.implicit(True, True, False),
+        "sam-hif-implicit": lambda self: self.implicit(True, True, True),
+        "sam-hif-fast": lambda self: self.implicit(True, True, False, series=True),
+    }
+
     def scores(self, method: str) -> Tensor:
-        return {
-            "grad-dot": self.grad_dot,
-            "tracin": lambda: self.tracin([(t, t, t + 1) for t in range(len(self.batches))]),
-            "tracin-cp": lambda: self.tracin(self.segments(CHECKPOINTS)),
-            "sam-gif": self.sam_gif,
-            "sam-unrolled": self.sam_unrolled,
-            "if": lambda: self.implicit(False, False, False),
-            "sam-if": lambda: self.implicit(True, False, False),
-            "sam-hif": lambda: self.implicit(True, True, False),
-            "sam-hif-implicit": lambda: self.implicit(True, True, True),
-            "sam-hif-fast": lambda: self.implicit(True, True, False, series=True),
-        }[method]()
+        return self.METHODS[method](self)
 
     def gradients(self, omega: Tensor, examples: Examples) -> Tensor:
         return sample_gradients(self.module, omega, examples.x, examples.y)

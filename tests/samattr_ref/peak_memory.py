@@ -8,8 +8,7 @@ import torch
 
 import samattr_ref as sr
 from baselines.measure import measured
-
-IMPLICIT = {"curvature": "gauss-newton", "damping": 10.0, "solver": "cg"}
+from samattr_ref.registry import factored_query
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,18 @@ def run_of(n_train, batch_size):
     return sr.train(sr.Workload("noise", Noise(n_train, 48), sr.MLP((512,)), recipe))
 
 
+def quick(method):
+    """Its benchmark options, with so much damping that a solve takes few iterations."""
+    return {**method.benchmark, **({"damping": 10.0} if "damping" in method.benchmark else {})}
+
+
 def main(bound):
     torch.manual_seed(0)
     few, many = run_of(40, 40), run_of(12_000, 6000)  # vectors of all parameters, or training points, take the memory
-    cases = dict.fromkeys(("if", "sam-if", "sam-hif", "sam-hif-implicit"), (few, IMPLICIT))
-    cases["sam-hif-fast"] = (few, {"curvature": "gauss-newton", "damping": 10.0, "order": 3})
-    cases["sam-unrolled"] = (few, {})
-    cases["tracin-cp"] = (many, {"checkpoints": 2})
-    cases |= {name: (many, {}) for name in sr.methods() if name not in cases}
+    cases = {
+        name: (many if method.query_bytes in (None, factored_query) else few, quick(method))
+        for name, method in sr.methods().items()
+    }
     for name, (_, options) in cases.items():  # torch loads what it loads at the first use
         sr.attribute(few.fresh(), name, few.workload.queries.take(slice(0, 2)), **options)
     found, scores = {}, {}

@@ -7,7 +7,9 @@ import torch
 
 import samattr_ref as sr
 from baselines.engines import retrain, workers
+from samattr_ref.support.registered import is_own
 from samattr_ref.training import _Trainer
+from tests.conftest import KNOWING
 from tests.samattr_ref.oracle import (
     CHECKPOINTS,
     DAMPING,
@@ -35,13 +37,18 @@ def rows(names):
     return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-EXACT = {"curvature": "hessian", "damping": DAMPING}
-METHODS = {
-    **dict.fromkeys(("if", "sam-if", "sam-hif", "sam-hif-implicit"), EXACT | {"solver": "dense"}),
-    "sam-hif-fast": EXACT | {"scale": SCALE, "order": ORDER},
-    "tracin-cp": {"checkpoints": CHECKPOINTS},
-    **{name: {} for name in ("tracin", "grad-dot", "sam-gif", "sam-unrolled")},
+ORACLES = {
+    "curvature": "hessian",
+    "damping": DAMPING,
+    "scale": SCALE,
+    "order": ORDER,
+    "checkpoints": CHECKPOINTS,
 }
+METHODS = {
+    name: {option: ORACLES.get(option, value) for option, value in method.benchmark.items()}
+    for name, method in KNOWING.items()
+}
+LINEAR = [name for name, method in KNOWING.items() if method.linear]
 GROUPS = [torch.tensor([0]), torch.tensor([3, 17, 38]), torch.arange(5, 13)]
 
 
@@ -93,8 +100,8 @@ def case(request, tmp_path_factory):
         yield Case(request.param)
 
 
-def test_every_method_has_options():
-    assert set(METHODS) | {"random"} == set(sr.methods())  # random scores know nothing of the points
+def test_the_oracle_knows_every_method_of_the_project():
+    assert {name for name, method in KNOWING.items() if is_own(method.function.__module__)} <= set(Oracle.METHODS)
 
 
 def test_run_is_the_plain_loop(case):
@@ -125,12 +132,12 @@ def test_retraining(case, engine):
     assert_close(found, case.retrained)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", Oracle.METHODS)
 def test_scores(case, method):
     assert_close(case.scores(method), case.oracle.scores(method))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LINEAR)
 def test_pooled_queries(case, method):
     pooled = sr.attribute(case.run, method, case.workload.queries.pool(), **METHODS[method]).values
     assert_close(pooled[:, 0], case.scores(method).mean(1))
