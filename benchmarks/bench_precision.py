@@ -2,13 +2,14 @@
 
 import os
 
-from benchmarks.common import METHODS, in_float64, options, run_of
-from samattr_ref import attribute
+from baselines.studies.chosen import not_of_family
+from benchmarks.common import in_float64, options, run_of
+from samattr_ref import Family, attribute
 from samattr_ref.support.precision import SWITCHES, use_precision
 
 
 class Precision:
-    params = [list(SWITCHES), [name for name in METHODS if name != "random"]]
+    params = [list(SWITCHES), not_of_family(Family.CHANCE)]
     param_names = ["precision", "method"]
     timeout = 300
 

@@ -1,9 +1,9 @@
 """Time and memory of every hot path as one size of the problem grows, and how far its numbers are from float64's.
 
-The first parameter of a benchmark is its axis in `EXPECTED` of `baselines.studies.growth`; only paths whose cost
-depends on it are there. Paths that walk the run, that solve a system and that pass once over the points each have sizes
-of their own, at which what grows outweighs what a call costs at any size. Rounds are spread over the whole session,
-since a machine that others share is slow for seconds at a time.
+The first parameter of a benchmark is its axis in `samattr_ref.growth.AXES`; of `paths` in `baselines.studies.growth`,
+those whose cost grows in it are there. Paths that walk the run, that solve a system and that pass once over the points
+each have sizes of their own, at which what grows outweighs what a call costs at any size. Rounds are spread over the
+whole session, since a machine that others share is slow for seconds at a time.
 """
 
 # seconds of imports, which torch puts off to the first derivative, are taken once, before asv forks
@@ -11,14 +11,15 @@ import torch._decomp.decompositions_for_jvp
 import torch._dynamo  # noqa: F401
 
 from baselines import metrics
-from baselines.studies.growth import EXPECTED, expected_exponent
+from baselines.studies.growth import paths
 from benchmarks.common import hot_path, in_float64, mean_query, n_parameters, problem
-from samattr_ref import train
+from samattr_ref import Family, train
 
-STEPS = ["training", "retraining", "sam-unrolled", "sam-unrolled forward", "sam-gif", "tracin"]
-SOLVES = ["if", "sam-if", "sam-hif", "sam-hif-implicit", "sam-hif-fast"]
-PASSES = ["sam-gif from checkpoints", "tracin-cp", "grad-dot", "random"]
-DIRECTIONS = ["retraining", "sam-unrolled", "sam-unrolled forward"]
+PATHS = paths()
+STEPS = [name for name, path in PATHS.items() if path.growth.T > 0]
+SOLVES = [name for name, path in PATHS.items() if name not in STEPS and path.family is Family.IMPLICIT]
+PASSES = [name for name in PATHS if name not in (*STEPS, *SOLVES)]
+DIRECTIONS = [name for name in STEPS if PATHS[name].carries]
 """The paths that carry something for each query, or removed group, through every step."""
 
 WIDTHS = {n_parameters(width): width for width in (512, 1024, 2048, 4096)}
@@ -26,8 +27,8 @@ EPOCHS, BATCH = 2, 100
 GROUPS = 4
 
 
-def growing_in(axis, paths):
-    return [name for name in paths if expected_exponent(name, axis) > 0]
+def growing_in(axis, names):
+    return [name for name in names if PATHS[name].growth.exponent(axis) > 0]
 
 
 class _Scaling:
@@ -128,7 +129,7 @@ class _Options(_Scaling):
 class Checkpoints(_Options):
     """C, each standing for an epoch or more, so that every point is visited at each."""
 
-    params = [[5, 10, 20, 40], growing_in("C", EXPECTED)]
+    params = [[5, 10, 20, 40], growing_in("C", PATHS)]
     param_names = ["C", "path"]
     option = "checkpoints"
 
@@ -139,7 +140,7 @@ class Checkpoints(_Options):
 class Order(_Options):
     """J of the Neumann series."""
 
-    params = [[10, 20, 40, 80], growing_in("J", EXPECTED)]
+    params = [[10, 20, 40, 80], growing_in("J", PATHS)]
     param_names = ["J", "path"]
     option = "order"
 
@@ -152,7 +153,7 @@ class Queries(_Scaling):
 
     params = [
         [1024, 2048, 4096, 8192],
-        [name for name in growing_in("Q", EXPECTED) if name not in (*DIRECTIONS, *SOLVES)],
+        [name for name in growing_in("Q", PATHS) if name not in (*DIRECTIONS, *SOLVES)],
     ]
     param_names = ["Q", "path"]
 
@@ -195,7 +196,7 @@ GRIDS = (
 class Precision:
     """Float32 against float64, from the same states of the run."""
 
-    params = [[1000, 8000], list(EXPECTED)]
+    params = [[1000, 8000], list(PATHS)]
     param_names = ["n", "path"]
     timeout = 300
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from baselines.engines import retrain
+from baselines.studies.growth import paths
 from baselines.truth import Truth, find_leave_one_out
 from samattr_ref import Run, attribute, load_workload, methods, parameter_change, train
 from samattr_ref.data import Examples, Sizes, Splits
@@ -62,56 +63,37 @@ def n_parameters(width: int) -> int:
     return (PIXELS**2 + 1 + CLASSES) * width + CLASSES
 
 
-SOLVED = {"curvature": "gauss-newton", "damping": 0.3}
-"""So much damping that a solve takes as many iterations at every size."""
-
-SETTINGS: dict[str, dict[str, object]] = {
-    "sam-hif-implicit": SOLVED,
-    "sam-if": SOLVED,
-    "sam-hif": SOLVED,
-    "if": SOLVED,
-    "sam-hif-fast": {
-        **SOLVED,
-        "order": 10,
-        "scale": 0.1,
-        "tolerance": 0.0,
-    },  # of J terms: no scale found, none left out
-    "sam-gif from checkpoints": {"checkpoints": 2},
-    "tracin-cp": {"checkpoints": 2},
-}
-"""Options of the hot paths on a `problem`, with which the work in each axis is that of its formula."""
-
-
 def hot_path(name: str, run: Run, queries: Examples, n_groups: int = 1, **settings: object) -> Callable[[], Tensor]:
-    """What a row of `baselines.studies.growth.EXPECTED` computes, as a call.
+    """What one of `baselines.studies.growth.paths` computes, as a call.
 
     Args:
-        name: `training`, `retraining`, `sam-unrolled forward` or a method.
+        name: Its name.
         run: The run.
         queries: The queries of a method; one pooled one where its scores are linear and the mean is wanted.
         n_groups: How many points are removed, one at a time, where parameters are computed and not scores.
-        **settings: Options of the method, in the place of those in `SETTINGS`.
+        **settings: Options of the method, in the place of the path's.
     """
     groups = [torch.tensor([k]) for k in range(n_groups)]
     if name == "training":
         return lambda: last(advance(run, run.kept_state(0), 0, run.n_steps))[1].omega
     if name == "retraining":
         return lambda: retrain(run, groups)
-    if name == "sam-unrolled forward":
-        return lambda: parameter_change(run, "sam-unrolled", groups)
-    method = name.removesuffix(" from checkpoints")
-    return lambda: attribute(run, method, queries, **{**SETTINGS.get(name, {}), **settings}).values
+    path = paths()[name]
+    options = {**path.options, **settings}
+    if path.change:
+        return lambda: parameter_change(run, path.method.name, groups, **options)
+    return lambda: attribute(run, path.method.name, queries, **options).values
 
 
 def mean_query(name: str, run: Run) -> Examples:
     """The queries as one, or the validation set of a method whose scores are not linear, for which they stay apart."""
-    known = methods().get(name)
-    return run.splits.validation if known and not known.linear else run.splits.queries.pool()
+    method = paths()[name].method
+    return run.splits.validation if method and not method.linear else run.splits.queries.pool()
 
 
 def options(method: str) -> dict[str, object]:
     """The benchmark's options of a method: those of `OPTIONS` that it has."""
-    return {name: value for name, value in OPTIONS.items() if name in methods()[method].options}
+    return methods()[method].having(OPTIONS)
 
 
 def in_float64(run: Run) -> Run:

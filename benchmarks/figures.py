@@ -23,15 +23,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from baselines.studies.growth import EXPECTED, expected_exponent, log_slope
+from baselines.studies.growth import log_slope, paths
 from benchmarks.peers.__main__ import TABLE
 from reports.curves import legend
-from reports.experiments.complexity import AXES as SIZES
 from reports.markdown import render
 from reports.markdown import table as markdown_table
 from reports.page import save_figure
 from reports.style import PAGE_INCHES, Look, figure_style, look
-from samattr_ref.registry import get_method
+from samattr_ref.growth import AXES
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 
@@ -42,7 +41,6 @@ KEPT = "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296"
 
 RUN = f"OMP_NUM_THREADS=1 {KEPT} asv run -E existing --set-commit-hash {{commit}} --bench scaling"
 RUN_HEAD = RUN.format(commit="$(git rev-parse HEAD)")
-AXES = {**SIZES, "Q": "queries or removed groups Q"}
 SECONDS, BYTES, ERROR = "seconds", "bytes", "relative error"
 QUANTITIES = {SECONDS: "seconds a call", BYTES: "peak memory of the process"}
 COLUMNS = 3
@@ -97,24 +95,26 @@ def _when(results: Results) -> tuple[int, int]:
 
 
 def tidy(results: Results, benchmarks: Benchmarks) -> pd.DataFrame:
-    """A row a benchmark, method and size.
+    """A row a benchmark, method and size; methods that are not installed here are left out.
 
     Returns:
         Columns `benchmark`, `method`, `axis`, `size`, `value`, `unit` (`seconds`, the median of `calls`; `bytes`;
         `relative error`), `calls`, `machine`, `commit`, `commit_date`, `command`.
     """
     rows: list[dict[str, Any]] = []
+    known = paths()
     for name in sorted(results.get_result_keys(benchmarks)):
         benchmark = benchmarks[name]
         values = results.get_result_value(name, benchmark["params"])
         statistics = results.get_result_stats(name, benchmark["params"])
         cells = itertools.product(*benchmark["params"])
         for (size, method), value, counted in zip(cells, values, statistics, strict=True):
-            if value is not None and math.isfinite(value):
+            path = ast.literal_eval(method)
+            if path in known and value is not None and math.isfinite(value):
                 rows.append(
                     {
                         "benchmark": name,
-                        "method": ast.literal_eval(method),
+                        "method": path,
                         "axis": benchmark["param_names"][0],
                         "size": ast.literal_eval(size),
                         "value": value,
@@ -149,7 +149,7 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
         panels = list(grid.flat)
         for panel, name in zip(panels, names, strict=False):
             part = shown[shown["axis"] == name].sort_values("size")
-            for method in [method for method in EXPECTED if method in set(part["method"])]:
+            for method in [method for method in paths() if method in set(part["method"])]:
                 curve, of = part[part["method"] == method], _look(method)
                 style = {"color": of.colour, "linestyle": of.line, "marker": of.marker}
                 panel.plot(curve["size"], curve["value"], **style, markersize=3.5, linewidth=1, label=of.label)
@@ -176,14 +176,14 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
 
 
 def _look(row: str) -> Look:
-    """The look of a row: a method, or a way to use one."""
-    method, _, way = row.partition(" ")
-    return look(method, get_method(method).ways[way].label if way else "")
+    """The look of one of `paths`."""
+    path = paths()[row]
+    return look(path.method.name if path.method else row, path.how)
 
 
 def _expected(method: str, axis: str, unit: str) -> int:
     """Time goes as the formula says, memory nowhere: points, steps and queries are taken in parts."""
-    return expected_exponent(method, axis) if unit == SECONDS else 0
+    return paths()[method].growth.exponent(axis) if unit == SECONDS else 0
 
 
 def _guide(panel: Axes, power: int) -> None:
@@ -199,7 +199,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """The fitted slope of time and of memory by method and axis, beside what the formula says of time."""
     rows = []
     for axis in AXES:
-        for method in EXPECTED:
+        for method, path in paths().items():
             part = frame[(frame["axis"] == axis) & (frame["method"] == method)].sort_values("size")
             times, memory = part[part["unit"] == SECONDS], part[part["unit"] == BYTES]
             if len(times) < 2:
@@ -211,7 +211,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
                     "Method": _look(method).label,
                     "In": axis,
                     "Sizes": f"{times['size'].min()} to {times['size'].max()} ({len(times)})",
-                    "Expected": str(expected_exponent(method, axis)),
+                    "Expected": str(path.growth.exponent(axis)),
                     "Slope of time": f"{log_slope(times['size'], times['value']):.2f}",
                     "R": f"{fit:.3f}",
                     "Seconds": f"{times['value'].iloc[0]:.3g} to {times['value'].iloc[-1]:.3g}",
@@ -227,7 +227,7 @@ def side_by_side(machines: list[Machine]) -> pd.DataFrame:
     frame = pd.concat([machine.frame for machine in machines])
     wide = frame[frame["unit"] == SECONDS].pivot(index=["axis", "method", "size"], columns="machine", values="value")
     wide = wide.dropna().reset_index().sort_values("size").groupby(["axis", "method"], sort=False).tail(1)
-    ranks = {"axis": list(AXES), "method": list(EXPECTED)}
+    ranks = {"axis": list(AXES), "method": list(paths())}
     wide = wide.sort_values(["axis", "method"], key=lambda column: column.map(ranks[column.name].index))
     shown = {
         "Method": [_look(method).label for method in wide["method"]],
@@ -243,7 +243,7 @@ def side_by_side(machines: list[Machine]) -> pd.DataFrame:
 def precision_table(frame: pd.DataFrame) -> pd.DataFrame:
     """How far float32 is from float64 by method and number of points."""
     part = frame[frame["unit"] == ERROR]
-    wide = part.pivot(index="method", columns="size", values="value").reindex(EXPECTED).dropna(how="all")
+    wide = part.pivot(index="method", columns="size", values="value").reindex(paths()).dropna(how="all")
     shown = wide.map("{:.1e}".format).rename(index=lambda name: _look(name).label, columns="n = {}".format)
     return shown.rename_axis(index="Method", columns=None).reset_index()
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from baselines.studies.cases import ORDER
 from baselines.validation import GROUND_TRUTH, Validation, find_validation, validate
 from samattr_ref.catalogue import load_workload
 from samattr_ref.registry import methods
@@ -31,7 +30,7 @@ class Profile:
 
     def cells(self, settings: Mapping[str, Any]) -> list[tuple[Workload, str]]:
         """Every workload, with some fields overridden, and seed with the ground truth's row and every method."""
-        names = [GROUND_TRUTH, *(name for name in ORDER if name in methods()), *_others()]
+        names = [GROUND_TRUTH, *methods()]
         return [
             (load_workload(workload, seed).override(**settings), method)
             for workload in self.workloads
@@ -147,10 +146,6 @@ def _gather(
         except SamattrError as error:
             failures.append(f"{method} on {workload.name}, seed {workload.seed}: {error}")
     return Results(profile, validations, failures)
-
-
-def _others() -> list[str]:
-    return sorted(set(methods()) - set(ORDER))
 
 
 def provenance(results: Results) -> dict[str, Any]:

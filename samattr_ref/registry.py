@@ -106,6 +106,10 @@ class Method:
             if not option.takes(value):
                 raise SamattrError(f"option {name} of {self.name} cannot be {value!r}: it takes {option}")
 
+    def having(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the options that the method has."""
+        return {name: value for name, value in options.items() if name in self.options}
+
 
 def _admit(name: str, found: Any, home: str) -> None:
     if not callable(found):
@@ -199,7 +203,11 @@ def method(
 
 
 def methods() -> dict[str, Method]:
-    """All methods by name, those of installed packages among them, in the order of tables: by rank, then by name."""
+    """All methods by name, those of installed packages among them, in the order of tables: by rank, then by name.
+
+    >>> list(methods())[:3]
+    ['sam-unrolled', 'sam-hif-implicit', 'sam-if']
+    """
     return {known.name: known for known in sorted(METHODS.values(), key=lambda known: (known.rank, known.name))}
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 
 from baselines.metrics import relative_error, spearman_per_query
 from baselines.studies.agreement import chosen_options
-from baselines.studies.cases import COMPARED, DESK, PAPER
+from baselines.studies.cases import DESK, PAPER
+from baselines.studies.chosen import compared
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import attribute
@@ -26,7 +27,7 @@ def measure(workload: Workload) -> pd.DataFrame:
     counts = np.bincount(run.batches[run.batches >= 0].numpy(), minlength=run.n_train)[truth.removed.numpy()]
     bins = pd.qcut(pd.Series(counts).rank(method="first"), BINS, labels=False).to_numpy()
     rows = []
-    for name in COMPARED:
+    for name in compared():
         try:
             predicted = true if name == GROUND_TRUTH else _predicted(truth, name, workload)
         except SamattrError:

@@ -1,28 +1,8 @@
-"""What is measured where: a workload with settings and arguments; and the methods that experiments compare."""
+"""What is measured where: a workload with settings and arguments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from baselines.validation import GROUND_TRUTH
-
-ORDER = (
-    "sam-unrolled",
-    "sam-hif-implicit",
-    "sam-if",
-    "sam-hif",
-    "sam-hif-fast",
-    "sam-gif",
-    "if",
-    "tracin",
-    "tracin-cp",
-    "grad-dot",
-    "random",
-)
-"""The order of methods in tables and figures; methods of other packages follow."""
-COMPARED = (GROUND_TRUTH, *(name for name in ORDER if name not in ("sam-unrolled", "tracin-cp", "random")))
-"""What the paper's curves compare: its methods and their rivals, without the floor; TracIn over all steps stands for
-both of its kinds. `sam-unrolled` goes past the paper and has experiments of its own."""
 
 
 @dataclass(frozen=True)

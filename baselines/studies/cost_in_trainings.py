@@ -7,12 +7,14 @@ import pandas as pd
 import torch
 
 from baselines.measure import seconds
-from baselines.studies.cases import ORDER, Case
+from baselines.studies.cases import Case
+from baselines.studies.chosen import not_of_family, of_family, options_by_method
 from baselines.studies.loo_and_lds import CNN, HESSIAN, LARGE
 from baselines.studies.plain import train_plainly
 from baselines.validation import warm_up
 from samattr_ref.attribution import attribute
 from samattr_ref.data import Examples
+from samattr_ref.registry import Family, methods
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
@@ -29,7 +31,7 @@ BOUNDED = "√T memory"
 
 def costs(
     workload: Workload,
-    methods: Sequence[str],
+    names: Sequence[str],
     many: int,
     options: Mapping[str, Mapping[str, Any]],
     alone: Sequence[str] = (),
@@ -40,23 +42,23 @@ def costs(
 
     Args:
         workload: The workload.
-        methods: The methods.
+        names: The methods.
         many: Queries that are scored together.
         options: Options by method.
         alone: Methods that score the mean query alone, because many would take hours.
 
     Returns:
-        Rows `method`, `how` (empty; of `sam-unrolled` also `BOUNDED`, from the run's square-root spaced states alone):
-        `mean` and `many`, plain trainings for the mean query and for many queries; `plain_seconds`; `status`.
+        Rows `method`, `how` (empty; of exact derivatives also `BOUNDED`, from square-root spaced states of the run
+        alone): `mean` and `many`, plain trainings for the mean query and for many queries; `plain_seconds`; `status`.
     """
     run = train(workload, "all")
     warm_up(run)
     train_plainly(run)
     pool = run.splits.queries.pool()
     several = run.splits.validation.take(torch.arange(min(many, len(run.splits.validation))))
-    ways = [(name, "", run) for name in methods]
-    if "sam-unrolled" in methods:
-        ways.append(("sam-unrolled", BOUNDED, train(workload, "sqrt")))
+    ways = [(name, "", run) for name in names]
+    exact = [name for name in of_family(Family.DERIVATIVE) if name in names]
+    ways += [(name, BOUNDED, train(workload, "sqrt")) for name in exact]
     rows = []
     for name, how, given in ways:
         row: dict[str, Any] = {"method": name, "how": how, "status": "ok"}
@@ -82,13 +84,13 @@ def _trainings(run: Run, name: str, queries: Examples, options: dict[str, Any]) 
 
 def measure(workload: Workload, options: Mapping[str, Mapping[str, Any]], alone: Sequence[str] = ()) -> pd.DataFrame:
     """Plain trainings that each method takes for the mean query, and for many queries."""
-    return costs(workload, [name for name in ORDER if name != "random"], MANY, options, alone)
+    return costs(workload, not_of_family(Family.CHANCE), MANY, options, alone)
 
 
 CASES = {
     "beyond": [
-        *(Case(name, {}, {"options": dict.fromkeys(HESSIAN, DAMPED)}) for name in ("digits-logreg", "digits-mlp")),
-        Case("mnist-mlp", {}, {"options": dict.fromkeys(HESSIAN, LARGE), "alone": HESSIAN}),
-        Case("cifar10-cnn", CNN, {"options": dict.fromkeys(HESSIAN, LARGE), "alone": ORDER}),
+        *(Case(name, {}, {"options": options_by_method(HESSIAN, DAMPED)}) for name in ("digits-logreg", "digits-mlp")),
+        Case("mnist-mlp", {}, {"options": options_by_method(HESSIAN, LARGE), "alone": HESSIAN}),
+        Case("cifar10-cnn", CNN, {"options": options_by_method(HESSIAN, LARGE), "alone": list(methods())}),
     ]
 }

@@ -13,22 +13,15 @@ from baselines.studies.cases import Case
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score
+from samattr_ref.registry import methods
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-SOLVED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2, "max_iterations": 200}
 METHODS: dict[str, dict[str, Any]] = {
-    "sam-hif-implicit": SOLVED,
-    "sam-if": SOLVED,
-    "sam-hif": SOLVED,
-    "sam-hif-fast": {"curvature": "gauss-newton", "damping": 0.03, "order": 50},
-    "sam-gif": {"checkpoints": 10},
-    "if": SOLVED,
-    "tracin-cp": {"checkpoints": 10},
-    "grad-dot": {},
-    "random": {},
+    name: dict(method.full_size) for name, method in methods().items() if method.full_size is not None
 }
+"""The methods that training sets of full size are within reach of, with their options there."""
 
 
 def full_size(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -4,15 +4,18 @@ import pandas as pd
 
 from baselines.studies.agreement import sweep
 from baselines.studies.cases import DESK, over
+from baselines.studies.chosen import with_option
+from baselines.validation import GROUND_TRUTH
 from samattr_ref.workload import Workload
 
 COUNTS = (1, 2, 3, 5, 10, 30)
-COMPARED = ("loo", "sam-unrolled", "sam-gif", "tracin-cp")
 
 
 def measure(workload: Workload, checkpoints: int) -> pd.DataFrame:
     """The methods that work from C checkpoints."""
-    frame = pd.DataFrame(sweep(workload, COMPARED, extra={"checkpoints": checkpoints}))
+    frame = pd.DataFrame(
+        sweep(workload, [GROUND_TRUTH, *with_option("checkpoints")], extra={"checkpoints": checkpoints})
+    )
     return frame.assign(checkpoints=checkpoints)
 
 

@@ -1,6 +1,7 @@
 """How long methods take as problems grow, and how long their formulas say that they should."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,30 +10,60 @@ import pandas as pd
 from baselines.measure import Cost, measured
 from baselines.studies.cases import Case
 from samattr_ref.attribution import influence_score
-from samattr_ref.registry import get_method
+from samattr_ref.growth import Growth
+from samattr_ref.registry import Family, Method, get_method, methods
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
-EXPECTED: dict[str, dict[str, Any]] = {
-    "training": {"formula": "T B F", "n": 0, "P": 1, "T": 1},
-    "retraining": {"formula": "Q T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
-    "sam-unrolled": {"formula": "Q T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
-    "sam-unrolled forward": {"formula": "Q T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
-    "sam-hif-implicit": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
-    "sam-if": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
-    "sam-hif": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
-    "sam-hif-fast": {"formula": "J n F", "n": 1, "P": 1, "T": 0, "J": 1, "Q": 1},
-    "sam-gif": {"formula": "T B F", "n": 0, "P": 1, "T": 1, "Q": 1},
-    "sam-gif from checkpoints": {"formula": "C n F", "n": 1, "P": 1, "C": 1, "Q": 1},
-    "if": {"formula": "Q K n F", "n": 1, "P": 1, "Q": 1},
-    "tracin": {"formula": "T (B + m) F", "n": 0, "P": 1, "T": 1, "Q": 1},
-    "tracin-cp": {"formula": "C (n + m) F", "n": 1, "P": 1, "T": 0, "C": 1, "Q": 1},
-    "grad-dot": {"formula": "n F", "n": 1, "P": 1, "Q": 1},
-    "random": {"formula": "n Q", "n": 1, "Q": 1},
-}
-"""Cost of one mean query over m validation points, by method: the formula, and its exponent in each axis. Q: of that
-many queries scored apart, of removed groups where parameters are what is predicted; K: iterations of a solver, each a
-few products with the curvature of all n points."""
+
+@dataclass(frozen=True)
+class Path:
+    """Something whose cost is measured as problems grow: training, retraining, or a way to use a method.
+
+    Attributes:
+        growth: How its cost grows.
+        method: The method; None where there is none.
+        options: The method's options.
+        change: Whether it predicts parameter changes of removed groups, and not scores.
+        how: How the method is used, in the words of its label; empty is the method's own way.
+    """
+
+    growth: Growth
+    method: Method | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    change: bool = False
+    how: str = ""
+
+    @property
+    def family(self) -> Family | None:
+        """The method's."""
+        return self.method.family if self.method else None
+
+    @property
+    def carries(self) -> bool:
+        """Whether something is carried through every step for each query or removed group."""
+        return self.family is Family.DERIVATIVE or (self.method is None and self.growth.Q > 0)
+
+
+def paths() -> dict[str, Path]:
+    """What the scaling benchmarks measure, in the order of tables: every method that says how its cost grows.
+
+    A method's other ways follow it, each under its name with what the way adds.
+
+    >>> list(paths())[:4]
+    ['training', 'retraining', 'sam-unrolled', 'sam-unrolled forward']
+    """
+    found = {
+        "training": Path(Growth("T B F", P=1, T=1)),
+        "retraining": Path(Growth("Q T B F", P=1, T=1, Q=1)),
+    }
+    for name, method in methods().items():
+        if method.growth is not None:
+            found[name] = Path(method.growth, method, method.benchmark)
+        for adds, way in method.ways.items():
+            found[f"{name} {adds}"] = Path(way.growth, method, way.options, way.change, way.label)
+    return found
+
 
 REPEATS, ENOUGH_SECONDS = 3, 5.0
 """Calls of a method, and how long they may take together before no other is begun."""
@@ -42,21 +73,21 @@ METHODS = ("grad-dot", "sam-gif", "tracin", "tracin-cp", "sam-hif-fast")
 """The methods that the page compares; the scaling benchmarks time every one."""
 
 
-def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str]) -> pd.DataFrame:
+def time_methods(workload: Workload, axis: str, size: int, names: Sequence[str]) -> pd.DataFrame:
     """Seconds (the fastest of up to `REPEATS` calls) and peak memory of the Influence Scores of all points.
 
     Args:
         workload: The workload, its n, P and T already set.
         axis: `n`, `P`, `T`, `C` or `J`.
         size: The size on that axis; set as an option for C and J.
-        methods: The methods.
+        names: The methods.
 
     Returns:
         Rows `method`, `axis`, `size`, `seconds`, `memory_bytes`.
     """
     run = train(workload)
     rows = []
-    for name in methods:
+    for name in names:
         known = get_method(name).options
         options: dict[str, Any] = {}
         if "order" in known:  # damped so that the series does not grow, and never cut short
@@ -73,16 +104,6 @@ def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str
         memory = max(cost.peak_memory_bytes for cost in costs)
         rows.append({"method": name, "axis": axis, "size": size, "seconds": seconds, "memory_bytes": memory})
     return pd.DataFrame(rows)
-
-
-def expected_exponent(name: str, axis: str) -> int:
-    """The exponent that a method's formula has in an axis; in n at a fixed number of epochs: steps grow with n.
-
-    >>> expected_exponent("sam-gif", "n"), expected_exponent("grad-dot", "n"), expected_exponent("grad-dot", "C")
-    (1, 1, 0)
-    """
-    powers = EXPECTED[name]
-    return powers.get(axis, 0) + (powers.get("T", 0) if axis == "n" else 0)
 
 
 def log_slope(sizes: Sequence[float] | np.ndarray, seconds: Sequence[float] | np.ndarray) -> float:
@@ -121,7 +142,12 @@ def _cases() -> list[Case]:
 
 
 def _methods(case: Case) -> list[str]:
-    return [name for name in METHODS if case.arguments["axis"] in EXPECTED[name]]
+    """Those that an axis means something to: C and J are options, and what looks at the end alone takes no steps."""
+    axis = case.arguments["axis"]
+    known = {name: get_method(name) for name in METHODS}
+    if axis in ("C", "J"):
+        return [name for name, method in known.items() if method.growth and method.growth.exponent(axis)]
+    return [name for name, method in known.items() if axis != "T" or method.family is not Family.GRADIENT]
 
 
 CASES = {"desk": _cases()}

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from baselines.studies.cases import ORDER, Case
+from baselines.studies.cases import Case
 from baselines.studies.detection import detection
+from samattr_ref.registry import methods
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -15,7 +16,7 @@ def measure(workload: Workload, labels: str) -> pd.DataFrame:
     """Wrong human labels found by every method, by self-influence, by confident learning and at random."""
     workload = workload.override(labels=labels)
     run = train(workload)
-    frame = detection(run, ORDER, ["tracin-cp", "grad-dot"], workload, folds=FOLDS)
+    frame = detection(run, list(methods()), ["tracin-cp", "grad-dot"], workload, folds=FOLDS)
     wrong = float(run.splits.noisy.double().mean())
     return frame.assign(labels=labels, wrong=wrong, accuracy=run.accuracy(run.splits.validation))
 

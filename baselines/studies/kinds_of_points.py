@@ -7,7 +7,8 @@ import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
 from baselines.studies.agreement import chosen_options
-from baselines.studies.cases import COMPARED, Case
+from baselines.studies.cases import Case
+from baselines.studies.chosen import compared
 from baselines.studies.detection import held_out_probabilities
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
@@ -19,7 +20,7 @@ NEIGHBOURS, FEW, FOLDS = 10, 3, 5
 
 
 SHOWN = 16
-SCORED = ("sam-if", *(name for name in COMPARED if name not in ("loo", "sam-if", "tracin")), "tracin-cp")
+SCORED = ("sam-if", *(name for name in compared() if name not in ("loo", "sam-if", "tracin")), "tracin-cp")
 """Methods where exact LOO is out of reach, the one that the figure shows in front."""
 
 
@@ -62,7 +63,7 @@ def measure(workload: Workload, methods: Sequence[str]) -> pd.DataFrame:
 
 CASES = {
     "desk": [
-        Case("digits-mlp", arguments={"methods": COMPARED}),
+        Case("digits-mlp", arguments={"methods": compared()}),
         Case("cifar10n-cnn", {"n_train": 500, "channels": (4, 8), "steps": 200}, {"methods": SCORED}),
     ],
     "paper": [Case("cifar10n-cnn", {"n_train": 50000, "steps": 10000}, {"methods": SCORED})],

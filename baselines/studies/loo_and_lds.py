@@ -8,11 +8,13 @@ import pandas as pd
 from baselines import metrics
 from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
-from baselines.studies.cases import ORDER, Case, over
+from baselines.studies.cases import Case
+from baselines.studies.chosen import not_of_family, of_family, options_by_method
 from baselines.studies.plain import plain_seconds
 from baselines.truth import leave_one_out, subset_retraining
 from baselines.validation import warm_up
 from samattr_ref.attribution import attribute
+from samattr_ref.registry import Family, methods
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -21,16 +23,16 @@ FRACTIONS = (0.01, 0.1)
 SUBSETS = 50
 LARGE = {"curvature": "gauss-newton", "damping": 0.1, "solver": "neumann", "order": 10}
 """Options of the implicit methods where a network is too large to choose them: a short series, the same for all."""
-HESSIAN = ("sam-hif-implicit", "sam-if", "sam-hif", "sam-hif-fast", "if")
+HESSIAN = of_family(Family.IMPLICIT)
 CNN = {"n_train": 1000, "n_query": 20, "channels": (8, 16), "steps": 200, "schedule": "cosine", "n_removed": 100}
 SMALL = (Case("digits-logreg"), Case("digits-mlp"))
 IMAGES = (Case("mnist-mlp", {"n_query": 20}), Case("cifar10-cnn", CNN))
-OTHERS = [name for name in ORDER if name not in HESSIAN]
+OTHERS = not_of_family(Family.IMPLICIT)
 
 
 def fidelity(
     workload: Workload,
-    methods: Sequence[str],
+    names: Sequence[str],
     fractions: Sequence[float],
     subsets: int,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -39,7 +41,7 @@ def fidelity(
 
     Args:
         workload: The workload.
-        methods: The methods.
+        names: The methods.
         fractions: Shares of the training points that subsets leave out, for the LDS.
         subsets: Subsets a fraction.
         options: Options by method, where they are not to be chosen as everywhere.
@@ -56,7 +58,7 @@ def fidelity(
     warm_up(run)
     plain = plain_seconds(run)
     rows = []
-    for name in methods:
+    for name in names:
         row: dict[str, Any] = {"method": name, "status": "ok"}
         chosen = (options or {}).get(name)
         try:
@@ -98,9 +100,16 @@ def measure(
     return fidelity(workload, [method], fractions, subsets, given)
 
 
-def _cases(cases: Sequence[Case], methods: Sequence[str], options: Mapping[str, Any] | None) -> list[Case]:
-    arguments = {"fractions": FRACTIONS, "subsets": SUBSETS, **({} if options is None else {"options": dict(options)})}
-    return over([Case(case.workload, case.settings, arguments) for case in cases], "method", methods)
+def _cases(cases: Sequence[Case], names: Sequence[str], options: Mapping[str, Any] | None) -> list[Case]:
+    arguments = {"fractions": FRACTIONS, "subsets": SUBSETS}
+    given = {} if options is None else options_by_method(names, options)
+    return [
+        Case(case.workload, case.settings, {**arguments, "method": name, **({"options": given[name]} if given else {})})
+        for case in cases
+        for name in names
+    ]
 
 
-CASES = {"beyond": [*_cases(SMALL, ORDER, None), *_cases(IMAGES, OTHERS, None), *_cases(IMAGES, HESSIAN, LARGE)]}
+CASES = {
+    "beyond": [*_cases(SMALL, list(methods()), None), *_cases(IMAGES, OTHERS, None), *_cases(IMAGES, HESSIAN, LARGE)]
+}

@@ -7,12 +7,12 @@ import pandas as pd
 import torch
 
 from baselines.studies.agreement import chosen_options
-from baselines.studies.cases import DESK, ORDER, PAPER, Case
+from baselines.studies.cases import DESK, PAPER, Case
 from baselines.studies.edit import edit, group_of
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score
-from samattr_ref.registry import get_method
+from samattr_ref.registry import get_method, methods
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -26,7 +26,7 @@ def measure(workload: Workload) -> pd.DataFrame:
     groups, options = {}, {}
     if workload.n_removed is None:
         groups[GROUND_TRUTH] = group_of(run, "most", FRACTION, leave_one_out(run).influence)
-    for name in ORDER:
+    for name in methods():
         options[name] = chosen_options(name, workload)
         value = influence_score(run, name, run.splits.validation, **options[name])
         groups[name] = group_of(run, "most", FRACTION, value)

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from baselines.studies.agreement import sweep
-from baselines.studies.cases import COMPARED, DESK, PAPER, over
+from baselines.studies.cases import DESK, PAPER, over
+from baselines.studies.chosen import compared
 from samattr_ref.workload import Workload
 
 ORDERS = (1.5, 2.0, 3.0, 5.0, float("inf"))
@@ -17,7 +18,7 @@ def measure(workload: Workload, p: float) -> pd.DataFrame:
     """
     n_parameters = workload.build()[0].n_parameters
     rho = workload.recipe.rho * n_parameters ** (1 / p - 1 / 2)
-    rows = sweep(workload, COMPARED, workload.override(p=p, rho=rho))
+    rows = sweep(workload, compared(), workload.override(p=p, rho=rho))
     return pd.DataFrame(rows).assign(p=p, q=1 / p)
 
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from baselines.studies.cases import Case
+from baselines.studies.chosen import not_of_family
 from baselines.studies.loo_and_lds import fidelity
+from samattr_ref.registry import Family
 from samattr_ref.workload import Workload
 
-METHODS = ("sam-unrolled", "sam-gif", "tracin", "tracin-cp", "grad-dot", "random")
+METHODS = not_of_family(Family.IMPLICIT)
 SETTINGS = {"n_train": 5000, "n_query": 100, "n_removed": 100, "dtype": "float64"}
 FRACTIONS = (0.01, 0.05, 0.1, 0.5)
 SUBSETS = 30

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pandas as pd
 
 from baselines.studies.agreement import agreement, chosen_options
-from baselines.studies.cases import COMPARED, DESK, PAPER, over
+from baselines.studies.cases import DESK, PAPER, over
+from baselines.studies.chosen import compared
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.training import train
@@ -17,7 +18,7 @@ def measure(workload: Workload, optimiser: str) -> pd.DataFrame:
     run = train(workload if optimiser == "SAM" else workload.override(rho=0.0))
     truth, told = leave_one_out(run), replace(run, workload=workload)
     rows = []
-    for name in COMPARED:
+    for name in compared():
         options = {} if name == GROUND_TRUTH else chosen_options(name, workload)
         rows.append({"method": name, **agreement(truth, name, options, told)})
     return pd.DataFrame(rows).assign(optimiser=optimiser)

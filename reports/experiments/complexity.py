@@ -6,18 +6,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from baselines.studies.growth import CASES, EXPECTED, REPEATS, exponent, time_methods
+from baselines.studies.growth import CASES, REPEATS, exponent, paths, time_methods
 from reports.curves import describe, legend, summarise
 from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, look
-
-AXES = {
-    "n": "training points n",
-    "P": "parameters P",
-    "T": "steps T",
-    "C": "checkpoints C",
-    "J": "Neumann order J",
-}
+from samattr_ref.growth import AXES
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -50,14 +43,15 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """The fitted exponent of each method and axis beside the one of its formula."""
     rows = []
     for (method, axis), part in frame.groupby(["method", "axis"], sort=False):
+        known = paths()[method].growth
         slopes = [exponent(seed["size"], seed["seconds"]) for _, seed in part.groupby("seed")]
         spread = f"{np.mean(slopes):.2f} [{min(slopes):.2f}, {max(slopes):.2f}]"
         rows.append(
             {
                 "Method": look(method).label,
-                "Cost": EXPECTED[method]["formula"],
+                "Cost": known.formula,
                 "In": axis,
-                "Formula's exponent": EXPECTED[method][axis],
+                "Formula's exponent": getattr(known, axis),
                 "Measured exponent": spread,
                 "Sizes": f"{part['size'].min()} to {part['size'].max()}",
             }

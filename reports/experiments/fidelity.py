@@ -5,18 +5,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.cases import ORDER
 from baselines.studies.loo_and_lds import CASES, CNN, LARGE, SUBSETS, measure
 from reports.curves import bracket, describe, legend, summarise
 from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style, labels, look
+from samattr_ref.registry import methods
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and LDS a method, a panel a workload."""
     panels = list(dict.fromkeys(frame["workload"]))
     scores = scores_of(frame)
-    names = [name for name in reversed(ORDER) if name in set(frame["method"])]
+    names = [name for name in reversed(methods()) if name in set(frame["method"])]
     shifts = np.linspace(0.3, -0.3, len(scores))
     with figure_style():
         figure, axes = plt.subplots(
@@ -50,7 +50,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {"spearman": "Spearman, LOO", "pearson": "Pearson, LOO"}
     columns |= {name: label for name, label in scores_of(frame).items() if name != "spearman"}
     means = summarise(frame, ["workload", "method"], list(columns))
-    places = {name: place for place, name in enumerate((*dict.fromkeys(means["workload"]), *ORDER))}
+    places = {name: place for place, name in enumerate((*dict.fromkeys(means["workload"]), *methods()))}
     means = means.sort_values(["workload", "method"], key=lambda names: names.map(places))
     shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
     for name, heading in columns.items():

@@ -15,11 +15,11 @@ from asv.config import Config
 from asv.results import Results
 from matplotlib import pyplot as plt
 
-from baselines.studies.cases import ORDER
-from baselines.studies.growth import EXPECTED, expected_exponent, log_slope
+from baselines.studies.growth import log_slope, paths
 from benchmarks import bench_scaling, figures
 from reports.style import look
-from samattr_ref import SamattrError
+from samattr_ref import SamattrError, methods
+from samattr_ref.support.registered import is_own
 
 MACHINE = {"machine": "bench", "cpu": "A processor", "num_cpu": "2", "os": "Linux", "python": "3.11"}
 SIZES = [1000, 2000, 4000, 8000, 16000]
@@ -42,10 +42,10 @@ def frame():
     return pd.DataFrame(rows)
 
 
-def test_every_method_has_an_expected_cost_and_a_look_of_its_own():
-    assert set(ORDER) < set(EXPECTED)
-    assert len({figures._look(name).label for name in EXPECTED}) == len(EXPECTED)
-    assert all(figures._look(name).colour != look("unknown").colour for name in EXPECTED)
+def test_every_method_of_the_project_has_an_expected_cost_and_a_look_of_its_own():
+    assert {name for name, method in methods().items() if is_own(method.function.__module__)} < set(paths())
+    assert len({figures._look(name).label for name in paths()}) == len(paths())
+    assert all(figures._look(name).colour != look("unknown").colour for name in paths())
 
 
 def test_slopes_of_exact_powers():
@@ -59,7 +59,7 @@ def test_every_path_is_there_in_every_axis_that_its_cost_grows_in():
     assert set(grids) == set(bench_scaling.GRIDS)
     for axis in figures.AXES:
         there = sorted(path for grid in grids if grid.param_names[0] == axis for path in grid.params[1])
-        assert there == sorted(name for name in EXPECTED if expected_exponent(name, axis) > 0)
+        assert there == sorted(name for name, path in paths().items() if path.growth.exponent(axis) > 0)
     for grid in grids:
         factor = max(grid.params[0]) / min(grid.params[0])
         assert factor >= (16 if grid.param_names[0] == "n" else 7.9)  # P has a part that does not grow with the width

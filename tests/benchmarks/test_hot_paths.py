@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from baselines import metrics
-from baselines.studies.growth import EXPECTED
+from baselines.studies.growth import paths
 from benchmarks.common import hot_path, in_float64, mean_query, n_parameters, problem
 from samattr_ref import train
 
@@ -20,7 +20,7 @@ def test_a_problem_has_the_sizes_that_were_asked_for(run):
     assert len(run.splits.train.y.unique()) == run.splits.n_classes
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", paths())
 def test_every_path_in_float32_is_close_to_float64(name, run):
     double = in_float64(run)
     single, exact = (hot_path(name, each, mean_query(name, each), 3)() for each in (run, double))
@@ -28,7 +28,7 @@ def test_every_path_in_float32_is_close_to_float64(name, run):
     assert 0 < metrics.relative_error(single.double().numpy(), exact.numpy()) < 1e-3
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", paths())
 def test_what_is_computed_has_the_shape_of_its_kind(name, run):
     found = hot_path(name, run, run.splits.validation, 3)()
     n_parameters = len(run.parameters)

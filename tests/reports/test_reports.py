@@ -56,7 +56,7 @@ def test_tidy_rows(made):
 
 def test_table(made):
     frame = table.compute(made)
-    assert list(frame["method"]) == ["loo", *results.ORDER]
+    assert list(frame["method"]) == ["loo", *sr.methods()]
     row = frame.set_index("method").loc["sam-if"]
     values = [r.metrics["spearman_per_query"]["mean"] for r in made.validations if r.method == "sam-if"]
     assert row["spearman"] == pytest.approx(np.mean(values))
@@ -72,20 +72,20 @@ def test_table(made):
 
 def test_scatter(made):
     frame = scatter.compute(made, "tiny")
-    assert len(frame) == len(results.ORDER) * 2 * 40
+    assert len(frame) == len(sr.methods()) * 2 * 40
     figure = scatter.draw(frame)
     panels = [axis for axis in figure.axes if axis.axison]
-    assert len(panels) == len(results.ORDER)
+    assert len(panels) == len(sr.methods())
     assert all(len(axis.collections[0].get_offsets()) == 80 for axis in panels)
     plt.close(figure)
 
 
 def test_noise_curve(made):
     frame = noise.compute(made)
-    assert set(frame["method"]) == {"loo", *results.ORDER}
+    assert set(frame["method"]) == {"loo", *sr.methods()}
     figure = noise.draw(frame)
     (axis,) = figure.axes
-    assert len(axis.lines) == 1 + 1 + len(results.ORDER)
+    assert len(axis.lines) == 1 + 1 + len(sr.methods())
     assert axis.get_xlabel() == "share of the training points inspected"
     plt.close(figure)
 
