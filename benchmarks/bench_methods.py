@@ -11,15 +11,15 @@ class Scoring:
     number = 1
     timeout = 300
 
-    def setup(self, workload, method):
+    def setup(self, workload: str, method: str) -> None:
         self.run = run_of(workload)
         self.queries = self.run.splits.queries
         attribute(self.run, method, self.run.splits.tuning, **options(method))  # torch warms up at the first use
 
-    def time_attribute(self, workload, method):
+    def time_attribute(self, workload: str, method: str) -> None:
         attribute(self.run.fresh(), method, self.queries, **options(method)).values.cpu()
 
-    def peakmem_attribute(self, workload, method):
+    def peakmem_attribute(self, workload: str, method: str) -> None:
         attribute(self.run.fresh(), method, self.queries, **options(method))
 
 
@@ -28,14 +28,14 @@ class Fidelity:
     param_names = ["workload", "method"]
     timeout = 300
 
-    def setup(self, workload, method):
+    def setup(self, workload: str, method: str) -> None:
         self.truth = stored_truth(workload)
         self.scores = attribute(self.truth.run, method, **options(method)).values[self.truth.removed].cpu().numpy()
 
-    def track_one_minus_spearman(self, workload, method):
+    def track_one_minus_spearman(self, workload: str, method: str) -> float:
         return float(1 - metrics.spearman_per_query(self.scores, self.truth.values.cpu().numpy()).mean())
 
-    def track_one_minus_pearson(self, workload, method):
+    def track_one_minus_pearson(self, workload: str, method: str) -> float:
         return float(1 - metrics.pearson_per_query(self.scores, self.truth.values.cpu().numpy()).mean())
 
 
@@ -44,10 +44,10 @@ class ChangeError:
     param_names = ["workload", "method"]
     timeout = 300
 
-    def setup(self, workload, method):
+    def setup(self, workload: str, method: str) -> None:
         self.truth = stored_truth(workload)
 
-    def track_relative_error(self, workload, method):
+    def track_relative_error(self, workload: str, method: str) -> float:
         groups = self.truth.groups[:50]
         change = parameter_change(self.truth.run, method, groups, **options(method))
         return metrics.relative_error(change.cpu().numpy(), self.truth.changes[:50].cpu().numpy())

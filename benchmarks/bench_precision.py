@@ -13,16 +13,16 @@ class Precision:
     param_names = ["precision", "method"]
     timeout = 300
 
-    def setup(self, precision, method):
+    def setup(self, precision: str, method: str) -> None:
         self.run = run_of("digits-mlp")
         self.exact = attribute(in_float64(self.run), method, **options(method)).values
         os.environ["SAMATTR_PRECISION"] = precision
         use_precision()
 
-    def teardown(self, precision, method):
+    def teardown(self, precision: str, method: str) -> None:
         del os.environ["SAMATTR_PRECISION"]
         use_precision()
 
-    def track_relative_error(self, precision, method):
+    def track_relative_error(self, precision: str, method: str) -> float:
         found = attribute(self.run, method, **options(method)).values.double()
         return float((found - self.exact).norm() / self.exact.norm())

@@ -12,22 +12,22 @@ class Training:
     param_names = ["workload"]
     number = 1
 
-    def setup(self, workload):
+    def setup(self, workload: str) -> None:
         self.workload = load_workload(workload)
         self.workload.splits  # noqa: B018 — loads the data outside of the time
         self.store = tempfile.TemporaryDirectory()
         self.before = os.environ.get("SAMATTR_STORE")
         os.environ["SAMATTR_STORE"] = self.store.name
 
-    def teardown(self, workload):
+    def teardown(self, workload: str) -> None:
         if self.before is None:
             del os.environ["SAMATTR_STORE"]
         else:
             os.environ["SAMATTR_STORE"] = self.before
         self.store.cleanup()
 
-    def time_train(self, workload):
+    def time_train(self, workload: str) -> None:
         train(self.workload)
 
-    def peakmem_train(self, workload):
+    def peakmem_train(self, workload: str) -> None:
         train(self.workload)

@@ -2,12 +2,12 @@
 
 import torch
 
-from baselines.engines import plan_retraining, retrain
+from baselines.engines import Engine, plan_retraining, retrain
 from baselines.measure import seconds
-from benchmarks.common import WORKLOADS, run_of
+from benchmarks.common import WORKLOADS, in_units, run_of
 
 POINTS = 64
-ENGINES = ["stacked", "compiled", "batched"]
+ENGINES: list[Engine] = ["stacked", "compiled", "batched"]
 
 
 class Retraining:
@@ -16,31 +16,29 @@ class Retraining:
     number = 1
     timeout = 300
 
-    def setup(self, workload, engine):
+    def setup(self, workload: str, engine: Engine) -> None:
         self.run = run_of(workload)
         self.groups = [torch.tensor([k]) for k in range(POINTS)]
         retrain(self.run, self.groups, engine)  # compiles
 
-    def time_retraining(self, workload, engine):
+    def time_retraining(self, workload: str, engine: Engine) -> None:
         retrain(self.run, self.groups, engine).cpu()
 
-    def peakmem_retraining(self, workload, engine):
+    def peakmem_retraining(self, workload: str, engine: Engine) -> None:
         retrain(self.run, self.groups, engine)
 
-    def track_over_loop(self, workload, engine):
+    @in_units("ratio")
+    def track_over_loop(self, workload: str, engine: Engine) -> float:
         """Seconds a retraining beside a looped one, in one process: below 1 the engine wins."""
         few = self.groups[:4]
         together = seconds(lambda: retrain(self.run, self.groups, engine)) / len(self.groups)
         return together / (seconds(lambda: retrain(self.run, few, "loop")) / len(few))
 
-    track_over_loop.unit = "ratio"
-
-    def track_rounding(self, workload, engine):
+    @in_units("relative error")
+    def track_rounding(self, workload: str, engine: Engine) -> float:
         """How far the engine and looped retraining end apart, relative to the parameters."""
         together, looped = retrain(self.run, self.groups, engine)[:4], retrain(self.run, self.groups[:4], "loop")
         return float((together - looped).norm() / looped.norm())
-
-    track_rounding.unit = "relative error"
 
 
 class Planning:
@@ -48,8 +46,8 @@ class Planning:
     param_names = ["workload"]
     number = 1
 
-    def setup(self, workload):
+    def setup(self, workload: str) -> None:
         self.run = run_of(workload)
 
-    def time_plan(self, workload):
+    def time_plan(self, workload: str) -> None:
         plan_retraining(self.run, self.run.n_train)

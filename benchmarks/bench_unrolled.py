@@ -19,19 +19,19 @@ class Trainings:
     timeout = 300
     unit = "plain trainings"
 
-    def setup(self, workload, kept):
+    def setup(self, workload: str, kept: str) -> None:
         self.run = train(load_workload(workload), kept)
         self.plain = min(seconds(lambda: train_plainly(self.run)) for _ in range(3))
         attribute(self.run, "sam-unrolled", self.run.splits.tuning.take(torch.arange(1)))
 
-    def track_mean_query(self, workload, kept):
+    def track_mean_query(self, workload: str, kept: str) -> float:
         return seconds(lambda: attribute(self.run, "sam-unrolled", self.run.splits.queries.pool())) / self.plain
 
-    def track_many_queries(self, workload, kept):
+    def track_many_queries(self, workload: str, kept: str) -> float:
         queries = self.run.splits.validation.take(torch.arange(MANY))
         return seconds(lambda: attribute(self.run, "sam-unrolled", queries)) / self.plain
 
-    def track_forward_mode(self, workload, kept):
+    def track_forward_mode(self, workload: str, kept: str) -> float:
         return seconds(lambda: parameter_change(self.run, "sam-unrolled", [range(10)])) / self.plain
 
 
@@ -41,8 +41,8 @@ class LongRun:
     timeout = 300
     number = 1
 
-    def setup(self):
+    def setup(self) -> None:
         self.run = train(load_workload("digits-mlp").override(steps=LONG), "sqrt")
 
-    def peakmem_mean_query(self):
+    def peakmem_mean_query(self) -> None:
         attribute(self.run, "sam-unrolled", self.run.splits.queries.pool())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from samattr_ref.support.seeds import stream
 from samattr_ref.training import advance
 from samattr_ref.trajectory import last
 from samattr_ref.workload import Workload
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 WORKLOADS = ["digits-logreg", "digits-mlp"]
 METHODS = list(methods())
@@ -63,7 +66,7 @@ def n_parameters(width: int) -> int:
     return (PIXELS**2 + 1 + CLASSES) * width + CLASSES
 
 
-def hot_path(name: str, run: Run, queries: Examples, n_groups: int = 1, **settings: object) -> Callable[[], Tensor]:
+def hot_path(name: str, run: Run, queries: Examples, n_groups: int = 1, **settings: Any) -> Callable[[], Tensor]:
     """What one of `baselines.studies.growth.paths` computes, as a call.
 
     Args:
@@ -91,7 +94,7 @@ def mean_query(name: str, run: Run) -> Examples:
     return run.splits.validation if method and not method.linear else run.splits.queries.pool()
 
 
-def options(method: str) -> dict[str, object]:
+def options(method: str) -> dict[str, Any]:
     """The benchmark's options of a method: those of `OPTIONS` that it has."""
     return methods()[method].having(OPTIONS)
 
@@ -99,12 +102,24 @@ def options(method: str) -> dict[str, object]:
 def in_float64(run: Run) -> Run:
     """The run as it is, its network the same one, with everything that follows from it computed in float64."""
     workload = replace(run.workload, dtype="float64")
-    tensors = {name: tensor.double() for name, tensor in run.tensors().items() if tensor.is_floating_point()}
+    tensors: dict[str, Any] = {
+        name: tensor.double() for name, tensor in run.tensors().items() if tensor.is_floating_point()
+    }
     return replace(run, workload=workload, network=fingerprint(workload.build()[0].module).digest, **tensors)
 
 
 def run_of(workload: str) -> Run:
     return train(load_workload(workload))
+
+
+def in_units(unit: str) -> Callable[[F], F]:
+    """Say what a tracked number is in, as asv reads it."""
+
+    def said(track: F) -> F:
+        track.unit = unit  # type: ignore[attr-defined]
+        return track
+
+    return said
 
 
 def stored_truth(workload: str) -> Truth:
