@@ -6,14 +6,18 @@ each have sizes of their own, at which what grows outweighs what a call costs at
 whole session, since a machine that others share is slow for seconds at a time.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 # seconds of imports, which torch puts off to the first derivative, are taken once, before asv forks
 import torch._decomp.decompositions_for_jvp
 import torch._dynamo  # noqa: F401
+from torch import Tensor
 
 from baselines import metrics
 from baselines.studies.growth import paths
-from benchmarks.common import hot_path, in_float64, mean_query, n_parameters, problem
-from samattr_ref import Family, train
+from benchmarks.common import hot_path, in_float64, in_units, mean_query, n_parameters, problem
+from samattr_ref import Family, Workload, train
 
 PATHS = paths()
 STEPS = [name for name, path in PATHS.items() if path.growth.T > 0]
@@ -27,42 +31,46 @@ EPOCHS, BATCH = 2, 100
 GROUPS = 4
 
 
-def growing_in(axis, names):
+def growing_in(axis: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if PATHS[name].growth.exponent(axis) > 0]
 
 
 class _Scaling:
+    params: list[list[Any]]
     number = 1
     rounds = 3
     warmup_time = 0
     repeat = (2, 4, 1.0)
     timeout = 300
 
-    def setup_cache(self):
+    def setup_cache(self) -> None:
         """Every run of the file is trained in a process of its own: a peak of memory counts what came before it."""
         for grid in GRIDS:
             for size in grid.params[0]:
                 train(grid().problem(size), "all")
 
-    def setup(self, size, path):
+    def setup(self, size: int, path: str) -> None:
         if not hasattr(self, "run"):  # what a first call maps and builds is the process's cost, not the path's
             self._begin(size, path)
             self.call()
-        self.run = self.call = None
+        del self.run, self.call
         self._begin(size, path)
 
-    def _begin(self, size, path):
+    def problem(self, size: int) -> Workload:
+        raise NotImplementedError
+
+    def _begin(self, size: int, path: str) -> None:
         self.run = train(self.problem(size), "all")
         assert self.run.objective.chain is not None  # tried outside of the time
         self.call = self.path(size, path)
 
-    def path(self, size, path):
+    def path(self, size: int, path: str) -> Callable[[], Tensor]:
         return hot_path(path, self.run, mean_query(path, self.run), GROUPS)
 
-    def time_path(self, size, path):
+    def time_path(self, size: int, path: str) -> None:
         self.call().cpu()  # not before a GPU is done
 
-    def peakmem_path(self, size, path):
+    def peakmem_path(self, size: int, path: str) -> None:
         self.call()
 
 
@@ -72,16 +80,16 @@ class PointsOfSteps(_Scaling):
     params = [[2000, 4000, 8000, 16000, 32000], growing_in("n", STEPS)]
     param_names = ["n", "path"]
 
-    def problem(self, n):
-        return problem(n, steps=EPOCHS * n // BATCH, batch_size=BATCH)
+    def problem(self, size: int) -> Workload:
+        return problem(size, steps=EPOCHS * size // BATCH, batch_size=BATCH)
 
 
 class PointsOfSolves(_Scaling):
     params = [[2000, 4000, 8000, 16000, 32000], growing_in("n", SOLVES)]
     param_names = ["n", "path"]
 
-    def problem(self, n):
-        return problem(n, steps=2, batch_size=n)
+    def problem(self, size: int) -> Workload:
+        return problem(size, steps=2, batch_size=size)
 
 
 class PointsOfPasses(_Scaling):
@@ -90,8 +98,8 @@ class PointsOfPasses(_Scaling):
     params = [[8000, 16000, 32000, 64000, 128000], growing_in("n", PASSES)]
     param_names = ["n", "path"]
 
-    def problem(self, n):
-        return problem(n, 1024, steps=4, batch_size=n)
+    def problem(self, size: int) -> Workload:
+        return problem(size, 1024, steps=4, batch_size=size)
 
 
 class Parameters(_Scaling):
@@ -100,14 +108,14 @@ class Parameters(_Scaling):
     params = [list(WIDTHS), growing_in("P", [*STEPS, *SOLVES])]
     param_names = ["P", "path"]
 
-    def problem(self, size):
+    def problem(self, size: int) -> Workload:
         return problem(500, WIDTHS[size], steps=4, batch_size=500)
 
 
 class ParametersOfPasses(Parameters):
     params = [list(WIDTHS), growing_in("P", PASSES)]
 
-    def problem(self, size):
+    def problem(self, size: int) -> Workload:
         return problem(5000, WIDTHS[size], steps=4, batch_size=5000)
 
 
@@ -115,14 +123,14 @@ class Steps(_Scaling):
     params = [[50, 100, 200, 400], growing_in("T", STEPS)]
     param_names = ["T", "path"]
 
-    def problem(self, steps):
-        return problem(500, 32, steps, 50)
+    def problem(self, size: int) -> Workload:
+        return problem(500, 32, size, 50)
 
 
 class _Options(_Scaling):
     option = ""
 
-    def path(self, size, path):
+    def path(self, size: int, path: str) -> Callable[[], Tensor]:
         return hot_path(path, self.run, mean_query(path, self.run), **{self.option: size})
 
 
@@ -133,7 +141,7 @@ class Checkpoints(_Options):
     param_names = ["C", "path"]
     option = "checkpoints"
 
-    def problem(self, checkpoints):
+    def problem(self, size: int) -> Workload:
         return problem(4000, steps=80, batch_size=2000)
 
 
@@ -144,7 +152,7 @@ class Order(_Options):
     param_names = ["J", "path"]
     option = "order"
 
-    def problem(self, order):
+    def problem(self, size: int) -> Workload:
         return problem(2000)
 
 
@@ -157,25 +165,25 @@ class Queries(_Scaling):
     ]
     param_names = ["Q", "path"]
 
-    def problem(self, queries):
-        return problem(500, steps=10, n_validation=queries)
+    def problem(self, size: int) -> Workload:
+        return problem(500, steps=10, n_validation=size)
 
-    def path(self, size, path):
+    def path(self, size: int, path: str) -> Callable[[], Tensor]:
         return hot_path(path, self.run, self.run.splits.validation, size)
 
 
 class QueriesOfSteps(Queries):
     params = [[128, 256, 512, 1024], growing_in("Q", DIRECTIONS)]
 
-    def problem(self, queries):
-        return problem(1024, 32, steps=10, n_validation=queries)
+    def problem(self, size: int) -> Workload:
+        return problem(1024, 32, steps=10, n_validation=size)
 
 
 class QueriesOfSolves(Queries):
     params = [[32, 64, 128, 256], growing_in("Q", SOLVES)]
 
-    def problem(self, queries):
-        return problem(500, 64, steps=2, n_validation=queries)
+    def problem(self, size: int) -> Workload:
+        return problem(500, 64, steps=2, n_validation=size)
 
 
 GRIDS = (
@@ -200,11 +208,10 @@ class Precision:
     param_names = ["n", "path"]
     timeout = 300
 
-    def setup(self, n, path):
+    def setup(self, n: int, path: str) -> None:
         self.run = train(problem(n, steps=EPOCHS * n // BATCH, batch_size=BATCH), "all")
 
-    def track_relative_error(self, n, path):
+    @in_units("relative error")
+    def track_relative_error(self, n: int, path: str) -> float:
         single, double = (hot_path(path, run, mean_query(path, run))() for run in (self.run, in_float64(self.run)))
         return metrics.relative_error(single.double().cpu().numpy(), double.cpu().numpy())
-
-    track_relative_error.unit = "relative error"

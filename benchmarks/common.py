@@ -82,10 +82,11 @@ def hot_path(name: str, run: Run, queries: Examples, n_groups: int = 1, **settin
     if name == "retraining":
         return lambda: retrain(run, groups)
     path = paths()[name]
-    options = {**path.options, **settings}
+    method, options = path.method, {**path.options, **settings}
+    assert method is not None  # as of training and retraining alone
     if path.change:
-        return lambda: parameter_change(run, path.method.name, groups, **options)
-    return lambda: attribute(run, path.method.name, queries, **options).values
+        return lambda: parameter_change(run, method.name, groups, **options)
+    return lambda: attribute(run, method.name, queries, **options).values
 
 
 def mean_query(name: str, run: Run) -> Examples:

@@ -9,6 +9,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -168,7 +169,7 @@ PEERS: dict[str, Callable[[Problem, int], Calculation]] = {
 """Each library, given a problem and the training points of a batch."""
 
 
-def _loaders(problem: Problem, batch: int) -> tuple[DataLoader, DataLoader]:
+def _loaders(problem: Problem, batch: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
     train, queries = problem.train, problem.queries
     return (
         DataLoader(TensorDataset(train.x, train.y), batch_size=batch, shuffle=False),
