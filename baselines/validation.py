@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from baselines import metrics
+from baselines.comparison import N_CHANGES, Comparison, metrics_within
 from baselines.measure import measured
 from baselines.truth import Truth, leave_one_out
 from samattr_ref.attribution import attribute, influence_score, parameter_change
@@ -27,9 +28,6 @@ from samattr_ref.workload import Workload
 
 GROUND_TRUTH = "loo"
 """The ground truth's own row: exact leave-one-out effects, held against themselves where that says something."""
-
-N_CHANGES = 100
-"""Predicted parameter changes are compared for at most so many removed points: each may take a solve of its own."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Validation:
         runtime_s: Seconds for the scores of all training points and queries, nothing computed before.
         peak_memory_bytes: See `baselines.measure.Cost`.
         environment: Versions and hardware.
-        per_query: Spearman and Pearson of every query, for intervals over seeds.
+        per_query: The correlations of every query, for intervals over seeds.
         mean_effect: Predicted and true effect on the mean query of every removed point, for the scatter.
         influence: Influence Score on the validation set of every training point, and which labels are wrong.
     """
@@ -222,7 +220,7 @@ def _validate_truth(truth: Truth) -> Validation:
         truth.record["seconds"],
         truth.record["peak_memory_bytes"],
     )
-    only = {"noise_auc"}
+    only = {metric.key for metric in metrics_within("validation") if metric.of_truth}
     return replace(
         result,
         metrics={name: value if name in only else None for name, value in result.metrics.items()},
@@ -241,62 +239,43 @@ def _result(
     peak_memory_bytes: int,
 ) -> Validation:
     run = truth.run
-    true = truth.values.double().cpu().numpy()
     noisy = run.splits.noisy.cpu().numpy()
     scored = np.isfinite(influence)
-    spearman, pearson = metrics.spearman_per_query(predicted, true), metrics.pearson_per_query(predicted, true)
-    mean, true_mean = predicted.mean(1, keepdims=True), true.mean(1, keepdims=True)
-    true_changes = truth.changes[:N_CHANGES].double().cpu().numpy()
-    has_noise = 0 < noisy[scored].sum() < scored.sum()
-    angles = None if changes is None else metrics.cosine(changes, true_changes)
-    values = {
-        "spearman_per_query": {"mean": float(spearman.mean()), "ci95": metrics.interval(spearman)},
-        "pearson_per_query": {"mean": float(pearson.mean()), "ci95": metrics.interval(pearson)},
-        "slope": metrics.slope(predicted, true),
-        "spearman_mean_query": float(metrics.spearman_per_query(mean, true_mean)[0]),
-        "pearson_mean_query": float(metrics.pearson_per_query(mean, true_mean)[0]),
-        "slope_mean_query": metrics.slope(mean, true_mean),
-        "relative_error": None if changes is None else metrics.relative_error(changes, true_changes),
-        "cosine": None if angles is None else float(angles.mean()),
-        "noise_auc": metrics.noise_auc(influence[scored], noisy[scored]) if has_noise else None,
-    }
-    intervals: dict[str, list[float] | None] = {
-        "slope": metrics.pooled_slope_interval(predicted, true),
-        "spearman_mean_query": metrics.row_interval(
-            lambda i: float(metrics.spearman_per_query(mean[i], true_mean[i])[0]), len(mean)
-        ),
-        "pearson_mean_query": metrics.row_interval(
-            lambda i: float(metrics.pearson_per_query(mean[i], true_mean[i])[0]), len(mean)
-        ),
-        "slope_mean_query": metrics.row_interval(lambda i: metrics.slope(mean[i], true_mean[i]), len(mean)),
-        "relative_error": None,
-        "cosine": None if angles is None else metrics.interval(angles),
-        "noise_auc": None,
-    }
-    if changes is not None:
-        errors, sizes = ((changes - true_changes) ** 2).sum(1), (true_changes**2).sum(1)
-        intervals["relative_error"] = metrics.row_interval(
-            lambda i: float(np.sqrt(errors[i].sum() / sizes[i].sum())), len(errors)
-        )
-    if has_noise:
-        intervals["noise_auc"] = metrics.row_interval(
-            lambda i: metrics.noise_auc(influence[scored][i], noisy[scored][i]), int(scored.sum())
-        )
+    comparison = Comparison(
+        predicted=predicted,
+        true=truth.values.double().cpu().numpy(),
+        influence=influence[scored],
+        noisy=noisy[scored],
+        changes=changes,
+        true_changes=truth.changes[:N_CHANGES].double().cpu().numpy(),
+    )
+    values: dict[str, Any] = {}
+    intervals: dict[str, list[float] | None] = {}
+    per_query: dict[str, list[float]] = {}
+    for metric in metrics_within("validation"):
+        found = metric.of(comparison)
+        bounds = metric.interval_of(comparison, found)
+        mean = None if found is None else float(np.mean(found))
+        if metric.per_query:
+            values[metric.key] = None if found is None else {"mean": mean, "ci95": bounds}
+            per_query[metric.name] = [] if found is None else np.asarray(found).tolist()
+        else:
+            values[metric.key], intervals[metric.key] = mean, bounds
     return Validation(
         workload=run.workload.name,
         method=name,
         seed=run.workload.seed,
         n_train=run.n_train,
-        n_query=true.shape[1],
-        n_removed=len(true),
+        n_query=predicted.shape[1],
+        n_removed=len(predicted),
         metrics=values,
         intervals=intervals,
         diagnostics=diagnostics,
         runtime_s=runtime_s,
         peak_memory_bytes=peak_memory_bytes,
         environment=environment(),
-        per_query={"spearman": spearman.tolist(), "pearson": pearson.tolist()},
-        mean_effect={"predicted": mean[:, 0].tolist(), "true": true_mean[:, 0].tolist()},
+        per_query=per_query,
+        mean_effect={"predicted": comparison.mean[:, 0].tolist(), "true": comparison.true_mean[:, 0].tolist()},
         influence={"score": influence[scored].tolist(), "noisy": noisy[scored].astype(float).tolist()},
     )
 

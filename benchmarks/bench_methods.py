@@ -1,8 +1,14 @@
 """Every method: time and memory of scoring, and how far its scores are from the ground truth on disk."""
 
-from baselines import metrics
+from collections.abc import Callable
+
+from torch import Tensor
+
+from baselines.comparison import METRICS, Array, Comparison, Metric
 from benchmarks.common import METHODS, WITH_CHANGE, WORKLOADS, options, run_of, stored_truth
-from samattr_ref import attribute, parameter_change
+from samattr_ref import attribute, influence_score, parameter_change
+
+TRACKED = [metric for metric in METRICS.values() if metric.tracked]
 
 
 class Scoring:
@@ -29,14 +35,13 @@ class Fidelity:
     timeout = 300
 
     def setup(self, workload: str, method: str) -> None:
-        self.truth = stored_truth(workload)
-        self.scores = attribute(self.truth.run, method, **options(method)).values[self.truth.removed].cpu().numpy()
-
-    def track_one_minus_spearman(self, workload: str, method: str) -> float:
-        return float(1 - metrics.spearman_per_query(self.scores, self.truth.values.cpu().numpy()).mean())
-
-    def track_one_minus_pearson(self, workload: str, method: str) -> float:
-        return float(1 - metrics.pearson_per_query(self.scores, self.truth.values.cpu().numpy()).mean())
+        truth = stored_truth(workload)
+        scores = attribute(truth.run, method, **options(method)).values[truth.removed]
+        influence = {}
+        if any(metric.needs == "influence" for metric in TRACKED):
+            found = influence_score(truth.run, method, truth.run.splits.validation, **options(method))
+            influence = {"influence": numpy(found), "noisy": truth.run.splits.noisy.cpu().numpy()}
+        self.comparison = Comparison(numpy(scores), numpy(truth.values), **influence)
 
 
 class ChangeError:
@@ -45,9 +50,27 @@ class ChangeError:
     timeout = 300
 
     def setup(self, workload: str, method: str) -> None:
-        self.truth = stored_truth(workload)
+        truth = stored_truth(workload)
+        scores = attribute(truth.run, method, **options(method)).values[truth.removed]
+        changes = parameter_change(truth.run, method, truth.groups[:50], **options(method))
+        self.comparison = Comparison(
+            numpy(scores), numpy(truth.values), changes=numpy(changes), true_changes=numpy(truth.changes[:50])
+        )
 
-    def track_relative_error(self, workload: str, method: str) -> float:
-        groups = self.truth.groups[:50]
-        change = parameter_change(self.truth.run, method, groups, **options(method))
-        return metrics.relative_error(change.cpu().numpy(), self.truth.changes[:50].cpu().numpy())
+
+def numpy(values: Tensor) -> Array:
+    return values.double().cpu().numpy()
+
+
+def track_of(metric: Metric) -> Callable[..., float]:
+    """A track of how far a metric is from its best value, since asv flags steps upwards alone."""
+
+    def track(self: Fidelity | ChangeError, workload: str, method: str) -> float:
+        return metric.loss(metric.mean_of(self.comparison))
+
+    return track
+
+
+for _metric in TRACKED:
+    _of = ChangeError if _metric.needs == "changes" else Fidelity
+    setattr(_of, f"track_{_metric.loss_name}", track_of(_metric))

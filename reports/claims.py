@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from baselines.comparison import INSPECTED
 from baselines.metrics import mean_interval
-from baselines.studies.agreement import INSPECTED
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
 from reports.curves import bracket, describe, summarise
 from reports.experiment import Measured

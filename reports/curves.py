@@ -12,14 +12,21 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from baselines.comparison import METRICS
 from baselines.metrics import mean_interval
 from baselines.validation import GROUND_TRUTH
 from reports.style import PAGE_INCHES, Look, figure_style, labels, looks, with_how
 
-METRICS = {"spearman": "per-query Spearman\nwith exact LOO", "noise_auc": "AUC of finding\nwrong labels"}
+
+def axis_labels(*names: str) -> dict[str, str]:
+    """What an axis is called that shows a metric, by the metric's name."""
+    return {name: METRICS[name].axis_label for name in names}
+
+
+ROWS = axis_labels("spearman", "noise_auc")
 """The rows of most figures and what their axes say."""
 
-BOUNDED = ("spearman", "noise_auc", "found", "accuracy")
+BOUNDED = (*(metric.name for metric in METRICS.values() if metric.bounded), "found", "accuracy")
 """What cannot leave [−1, 1], so that its band ends there; the intervals in tables do not."""
 
 BAND = "bands are 95 % t-intervals over seeds"
@@ -42,7 +49,7 @@ def draw_curves(
     frame: pd.DataFrame,
     x: str,
     label: str,
-    metrics: Mapping[str, str] = METRICS,
+    metrics: Mapping[str, str] = ROWS,
     scale: str = "linear",
     per: str = "workload",
 ) -> Figure:

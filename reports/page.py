@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.validation import N_CHANGES
+from baselines.comparison import table_metrics
 from reports import claims, noise, scatter, table
 from reports.experiment import Measured
 from reports.experiment import experiments as known_experiments
@@ -137,7 +137,8 @@ def caption(results: Results) -> str:
     first = results.validations[0]
     sizes = distinct([{"name": r.workload, "n": r.n_train, "k": r.n_removed} for r in results.validations])
     seeds = len(results.profile.seeds)
-    return render("accuracy_caption", sizes=sizes, n_query=first.n_query, seeds=seeds, n_changes=N_CHANGES)
+    captions = [text for text in dict.fromkeys(metric.caption for metric in table_metrics()) if text]
+    return render("accuracy_caption", sizes=sizes, n_query=first.n_query, seeds=seeds, columns=captions)
 
 
 def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import samattr_ref as sr
+from baselines.comparison import METRICS
 from samattr_ref.catalogue import WORKLOADS
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
@@ -52,7 +53,7 @@ def fresh_store(tmp_path, monkeypatch):
 @pytest.fixture
 def registering(monkeypatch):
     """What a test registers is gone after it."""
-    for kind in (METHODS, VARIANTS, WORKLOADS):
+    for kind in (METHODS, VARIANTS, WORKLOADS, METRICS):
         list(kind)  # what installed packages bring is loaded once, and stays
         for kept in ("_things", "_homes"):
             monkeypatch.setattr(kind, kept, dict(getattr(kind, kept)))

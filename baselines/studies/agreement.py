@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines import metrics
+from baselines.comparison import Comparison, metrics_within
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH, is_own, validate, workload_digest
 from samattr_ref.attribution import attribute, influence_score
@@ -20,9 +20,6 @@ from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.seeds import json_digest, tensor_digest
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
-
-INSPECTED = 0.4
-"""The share of the training points after which found wrong labels are counted: the paper's."""
 
 UNTUNED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2}
 """Options where a network is too large to choose them: a solve for every candidate and query would take hours."""
@@ -38,7 +35,7 @@ def chosen_options(method: str, workload: Workload) -> dict[str, Any]:
     if not grid:
         return {}
     if len(workload.build()[1]) > DENSE_LIMIT:
-        return {name: value for name, value in UNTUNED.items() if name in get_method(method).options}
+        return get_method(method).having(UNTUNED)
     options = validate(method, workload).diagnostics["options"]
     return {name: options[name] for name in grid}
 
@@ -53,9 +50,9 @@ def agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run | 
         run: The run that the method is given, where it is not the truth's own.
 
     Returns:
-        `spearman`, `pearson` (means over queries), `slope`, `spearman_mean_query`, `noise_auc`, `noise_found` (share of
-        the wrong labels among the lowest `INSPECTED` of the Influence Scores), `status` (`ok`, or why there are no
-        numbers), and the solver's `residual`, `grad_norm` and `rho_over_grad_norm` where there are any.
+        The metrics of such results (`spearman`, `pearson`, `slope`, `spearman_mean_query`, `noise_auc`, `noise_found`;
+        means over queries), `status` (`ok`, or why there are no numbers), and the solver's `residual`, `grad_norm` and
+        `rho_over_grad_norm` where there are any.
     """
     run = run or truth.run
     if method != GROUND_TRUTH and not is_own(get_method(method)):
@@ -78,16 +75,9 @@ def _agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run) 
         return {"status": str(error)}
     noisy = truth.run.splits.noisy.cpu().numpy()
     scored = np.isfinite(influence)
-    mean, true_mean = predicted.mean(1, keepdims=True), true.mean(1, keepdims=True)
-    found = {
-        "spearman": float(metrics.spearman_per_query(predicted, true).mean()),
-        "pearson": float(metrics.pearson_per_query(predicted, true).mean()),
-        "slope": metrics.slope(predicted, true),
-        "spearman_mean_query": float(metrics.spearman_per_query(mean, true_mean)[0]),
-        "noise_auc": metrics.noise_auc(influence[scored], noisy[scored]),
-        "noise_found": metrics.found_share(influence[scored], noisy[scored], INSPECTED),
-        "status": "ok",
-    }
+    comparison = Comparison(predicted, true, influence[scored], noisy[scored])
+    found: dict[str, Any] = {metric.name: metric.mean_of(comparison) for metric in metrics_within("agreement")}
+    found["status"] = "ok"
     return found | {name: diagnostics.get(name) for name in ("residual", "grad_norm", "rho_over_grad_norm")}
 
 
@@ -127,6 +117,6 @@ def sweep(
         options: dict[str, Any] = {}
         if name != GROUND_TRUTH:
             options = chosen_options(name, base)
-            options |= {key: value for key, value in (extra or {}).items() if key in get_method(name).options}
+            options |= get_method(name).having(extra or {})
         rows.append({"method": name, **agreement(truth, name, options)})
     return rows

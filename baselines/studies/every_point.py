@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from baselines import metrics
+from baselines.comparison import INSPECTED
 from baselines.measure import measured, most_resident_bytes
-from baselines.studies.agreement import INSPECTED
 from baselines.studies.cases import Case
 from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from baselines import metrics
+from baselines.comparison import Comparison, metrics_within
 from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import Case
@@ -47,9 +48,9 @@ def fidelity(
         options: Options by method, where they are not to be chosen as everywhere.
 
     Returns:
-        Rows `method`: `spearman`, `pearson`, `slope` with leave-one-out, `lds_{fraction}` (means over queries),
-        `seconds` (all points and queries), `trainings` (seconds over those of one plain training), `mean_trainings`
-        (for the mean query alone), `status`.
+        Rows `method`: the metrics of such results (`spearman`, `pearson`, `slope`) with leave-one-out, `lds_{fraction}`
+        (means over queries), `seconds` (all points and queries), `trainings` (seconds over those of one plain
+        training), `mean_trainings` (for the mean query alone), `status`.
     """
     run = train(workload)
     truth = leave_one_out(run)
@@ -71,11 +72,9 @@ def fidelity(
             rows.append(row | {"status": str(error)})
             continue
         values = scores.values.double().cpu().numpy()
-        predicted = values[truth.removed.numpy()]
+        comparison = Comparison(values[truth.removed.numpy()], true)
+        row |= {metric.name: metric.mean_of(comparison) for metric in metrics_within("fidelity")}
         row |= {
-            "spearman": float(metrics.spearman_per_query(predicted, true).mean()),
-            "pearson": float(metrics.pearson_per_query(predicted, true).mean()),
-            "slope": metrics.slope(predicted, true),
             "seconds": cost.runtime_s,
             "trainings": cost.runtime_s / plain,
             "mean_trainings": mean_cost.runtime_s / plain,

@@ -4,14 +4,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.by_batch import BY_BATCH, CASES, FORMS, measure
-from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
+from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 from reports.style import look
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and noise AUC over ρ; dotted, by batch."""
-    return draw_curves(frame, "rho", "perturbation radius ρ", METRICS, "log")
+    return draw_curves(frame, "rho", "perturbation radius ρ", ROWS, "log")
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

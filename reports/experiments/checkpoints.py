@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from baselines.studies.edit_accuracy import NO_EDIT
 from baselines.studies.over_checkpoints import CASES, measure
 from baselines.validation import GROUND_TRUTH
-from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
+from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 ACCURACY = {"accuracy": "validation accuracy,\n10 % removed"}
@@ -15,9 +15,9 @@ ACCURACY = {"accuracy": "validation accuracy,\n10 % removed"}
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman, noise AUC and edited accuracy over C, beside no edit."""
     loo = frame[frame["method"] == GROUND_TRUTH]
-    unedited = loo.assign(method=NO_EDIT, accuracy=loo["unedited"], **dict.fromkeys(METRICS, float("nan")))
+    unedited = loo.assign(method=NO_EDIT, accuracy=loo["unedited"], **dict.fromkeys(ROWS, float("nan")))
     shown = pd.concat([frame, unedited])
-    return draw_curves(shown, "checkpoints", "checkpoints C", {**METRICS, **ACCURACY}, "log")
+    return draw_curves(shown, "checkpoints", "checkpoints C", {**ROWS, **ACCURACY}, "log")
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

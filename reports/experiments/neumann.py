@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_order import CASES, measure
-from reports.curves import BAND, METRICS, describe, draw_curves, plain_ticks, summarise, tabulate_curves
+from reports.curves import BAND, ROWS, describe, draw_curves, plain_ticks, summarise, tabulate_curves
 from reports.experiment import Experiment
 
 
@@ -15,7 +15,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         frame.assign(residual=own),
         "order",
         "order J of the Neumann series",
-        {**METRICS, "residual": "relative residual"},
+        {**ROWS, "residual": "relative residual"},
         "log",
     )
     fast = summarise(frame[frame["method"] == "sam-hif-fast"], ["workload", "order"], ["residual"])

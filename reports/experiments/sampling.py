@@ -4,11 +4,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.by_sampling_count import BINS, CASES, measure
-from reports.curves import BAND, describe, draw_curves, tabulate_curves
+from reports.curves import BAND, axis_labels, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 METRICS = {
-    "spearman": "per-query Spearman\nwith exact LOO",
+    **axis_labels("spearman"),
     "error": "error of the effect,\nat the best scale",
 }
 

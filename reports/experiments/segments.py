@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.few_checkpoints import CASES, measure
-from reports.curves import BAND, METRICS, describe, draw_curves, tabulate_curves
+from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 from reports.style import look
 
@@ -13,7 +13,7 @@ USUAL = 10
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and noise AUC over C."""
-    return draw_curves(frame, "checkpoints", "checkpoints C", METRICS, "log")
+    return draw_curves(frame, "checkpoints", "checkpoints C", ROWS, "log")
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

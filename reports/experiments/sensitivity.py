@@ -4,10 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_rho import CASES, measure
-from reports.curves import BAND, describe, draw_curves, summarise, tabulate_curves
+from reports.curves import BAND, axis_labels, describe, draw_curves, summarise, tabulate_curves
 from reports.experiment import Experiment
 
-METRICS = {"spearman": "per-query Spearman\nwith exact LOO", "slope": "slope: truth\nregressed on score"}
+METRICS = axis_labels("spearman", "slope")
 
 
 def draw(frame: pd.DataFrame) -> Figure:

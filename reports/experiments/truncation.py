@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.last_steps import CASES, TAIL, WITH_TAIL, measure
-from reports.curves import BAND, describe, draw_curves, tabulate_curves
+from reports.curves import BAND, axis_labels, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 METRICS = {
-    "spearman": "per-query Spearman\nwith exact LOO",
+    **axis_labels("spearman"),
     "mean_trainings": "cost of the mean query,\nplain trainings",
 }
 

@@ -104,7 +104,7 @@ def default_label(name: str) -> str:
     >>> default_label("nearest-neighbour")
     'Nearest neighbour'
     """
-    return name[:1].upper() + name[1:].replace("-", " ")
+    return (name[:1].upper() + name[1:]).replace("-", " ").replace("_", " ")
 
 
 def is_own(module: str) -> bool:
