@@ -64,6 +64,7 @@ def test_batched_loop_and_plain_pytorch_agree(make, settings):
     assert (batched[1:] - batched[0]).abs().amax(1).min() > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles by g++, which is not here")
 @pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"variant": "friendly-sam"}])
 def test_a_compiled_step_is_the_same_step(settings):
@@ -103,6 +104,7 @@ class Relabelled:
         return replace(splits, train=sr.Examples(splits.train.x, labels))
 
 
+@pytest.mark.slow
 def test_a_removed_point_cannot_matter():
     """The retraining without a point is the same whatever that point's label was."""
     workload, group = small(), [torch.tensor([11])]

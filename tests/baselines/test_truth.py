@@ -89,6 +89,7 @@ def test_groups_that_do_not_fit_are_refused(groups):
         baselines.retraining_truth(sr.train(small()), groups)
 
 
+@pytest.mark.slow
 def test_chunk_and_engine_change_nothing_but_rounding(fresh_store, monkeypatch):
     run = sr.train(small())
     whole = baselines.leave_one_out(run)
@@ -123,6 +124,7 @@ def test_a_run_that_does_not_repeat_itself_is_refused(fresh_store, monkeypatch):
 COMMAND = [sys.executable, "-m", "reports.cli", "truth", "digits-mlp", "--set", "steps=300", "--json"]
 
 
+@pytest.mark.slow
 def test_sigkill_in_the_middle_loses_nothing(tmp_path):
     def environment(name):
         return {**os.environ, "SAMATTR_STORE": str(tmp_path / name)}

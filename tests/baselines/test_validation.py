@@ -38,6 +38,7 @@ def test_metrics_are_over_the_reported_queries():
     assert result.n_removed == 60
 
 
+@pytest.mark.slow
 def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
     workload = small("digits-mlp")
     seen = []
@@ -135,6 +136,7 @@ def spearman(results, name):
     return np.mean([result[name].metrics["spearman_per_query"]["mean"] for result in results])
 
 
+@pytest.mark.slow
 def test_the_order_of_methods_on_digits_logreg(logreg):
     good = {name: spearman(logreg, name) for name in ("if", "sam-if", "sam-hif-implicit")}
     assert min(good.values()) >= 0.93
@@ -144,6 +146,7 @@ def test_the_order_of_methods_on_digits_logreg(logreg):
         assert abs(result["random"].metrics["spearman_per_query"]["mean"]) < 0.05
 
 
+@pytest.mark.slow
 def test_gauss_newton_on_digits_mlp():
     for name in ("if", "sam-if", "sam-hif", "sam-hif-implicit"):
         result = baselines.validate(name, "digits-mlp", 0, options={"curvature": "gauss-newton"})

@@ -24,6 +24,7 @@ print(peak_after(10_000) - before)
 """
 
 
+@pytest.mark.slow
 def test_costs_are_given_for_every_method_and_for_bounded_memory():
     frame = costs(small("digits-mlp"), ["sam-unrolled", "random"], 3, {"random": {"seed": 1}})
     ways = [("sam-unrolled", ""), ("random", ""), ("sam-unrolled", BOUNDED)]

@@ -7,6 +7,7 @@ from baselines.studies.edit_accuracy import IN_PARTS, NO_EDIT, RETRAINED, edits
 from tests.conftest import small
 
 
+@pytest.mark.slow
 def test_edits_hold_every_editor_against_retraining():
     workload = small(n_train=30, n_query=4, steps=60, n_removed=None)
     frame = edits(workload, ["random", "least"], [0.1, 0.2], parts=2)

@@ -8,6 +8,7 @@ from tests.conftest import small
 WORKLOAD = small(n_train=50, n_validation=40)
 
 
+@pytest.mark.slow
 def test_shift_check():
     frame = shift_check(WORKLOAD, ["negative", "classes"])
     assert list(frame["method"]) == list(COMPARED) * 2
