@@ -8,15 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import baselines
 import samattr_ref as sr
+from baselines.comparison import Comparison, table_metrics
 from tests.conftest import small
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
-GROUPS = {"cosine": "methods", "softsam": "variants", "rings": "workloads"}
+GROUPS = {"cosine": "methods", "toptenth": "metrics", "softsam": "variants", "rings": "workloads"}
 
 
 @pytest.fixture
@@ -44,6 +46,17 @@ def test_the_method_is_the_gradient_product_where_lengths_count(folder):
     assert sr.attribute(run, "cosine").values.abs().max() <= 1 + 1e-9
     with pytest.raises(sr.SamattrError, match="option power of cosine cannot be 'much': it takes a number"):
         sr.attribute(run, "cosine", power="much")
+
+
+def test_the_metric_is_in_results_and_tables(folder, fresh_store):
+    importlib.import_module("toptenth")
+    (column,) = (known for known in table_metrics() if known.name == "top_tenth")
+    assert column.heading == "Top tenth"
+    true = np.arange(40.0).reshape(20, 2)
+    assert column.of(Comparison(true, true)).tolist() == [1, 1]
+    assert column.of(Comparison(-true, true)).tolist() == [0, 0]
+    found = baselines.validate("grad-dot", small()).metrics["top_tenth_per_query"]
+    assert 0 < found["mean"] <= 1
 
 
 def test_the_variant_is_trained_and_its_derivative_is_that_of_retraining(folder):
@@ -84,3 +97,4 @@ def test_entry_points_bring_them_into_the_program(folder):
     small = ["--set", "steps=20", "--set", "n_train=40", "--set", "n_removed=5"]
     found = samattr("validate", "cosine", "--workload", "rings-mlp", "--set", "variant=soft-sam", *small, "--json")
     assert (found["method"], found["workload"], found["n_train"]) == ("cosine", "rings-mlp", 40)
+    assert "top_tenth_per_query" in found["metrics"]
