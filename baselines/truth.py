@@ -23,9 +23,10 @@ from samattr_ref.support.errors import SamattrError, UnstableError
 from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import json_digest, stream, values_digest
+from samattr_ref.support.source import reach
 
 TRUTH_VERSION = 2
-"""Raised whenever the same groups would retrain to other numbers."""
+"""Raised where the same groups would retrain to other numbers by what the source does not show, such as rounding."""
 
 REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 """How far, relative to ‖ω*‖, retraining with nothing removed may end from the run itself."""
@@ -214,7 +215,8 @@ def _single_points(run: Run) -> list[Tensor]:
 
 
 def _folder(run: Run, groups: list[Tensor]) -> Path:
-    return store.folder("truth", json_digest([TRUTH_VERSION, run.origin, [group.tolist() for group in groups]]))
+    seen = [TRUTH_VERSION, reach(__name__).digest, run.origin, [group.tolist() for group in groups]]
+    return store.folder("truth", json_digest(seen))
 
 
 def _chunk_name(index: int) -> str:

@@ -11,18 +11,20 @@ import torch
 
 from baselines import metrics
 from baselines.comparison import N_CHANGES, Comparison, metrics_within
+from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.measure import measured
 from baselines.truth import Truth, leave_one_out
 from samattr_ref.attribution import attribute, influence_score, parameter_change
 from samattr_ref.catalogue import load_workload
-from samattr_ref.implicit.attribution import warm_starts
+from samattr_ref.implicit.warm_starts import warm_starts
 from samattr_ref.registry import Method, get_method
 from samattr_ref.run import Run
 from samattr_ref.support import store
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import memory_bound
-from samattr_ref.support.seeds import json_digest, source_digest, tensor_digest
+from samattr_ref.support.seeds import json_digest
+from samattr_ref.support.source import reach
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -108,14 +110,14 @@ def validate(
     chosen = None if method == GROUND_TRUTH else get_method(method)
     if chosen:
         chosen.check(options or {})
-    own = chosen is None or is_own(chosen)
+    ours = chosen is None or is_ours(chosen)
     path = result_path(workload, method, options or {}, memory_bytes)
-    if own and (stored := store.load(path, "validation")) is not None:
+    if ours and (stored := store.load(path, "validation")) is not None:
         return Validation(**stored[0])
     truth = leave_one_out(train(workload))
     with memory_bound(memory_bytes):
         result = _validate(chosen, truth, dict(options or {})) if chosen else _validate_truth(truth)
-    if own:
+    if ours:
         store.save(path, "validation", asdict(result))
     return result
 
@@ -128,21 +130,10 @@ def find_validation(method: str, workload: Workload) -> Validation | None:
 
 def result_path(workload: Workload, method: str, options: Mapping[str, Any], memory_bytes: int | None = None) -> Path:
     """The folder of a stored result, by the hash of the workload's sets and training, method, options and our code."""
-    seen = [workload_digest(workload), method, dict(options)]
+    own = [] if method == GROUND_TRUTH else [method_digest(get_method(method))]
+    code = [reach(__name__).digest, metrics_digest(), *own]
+    seen = [workload_digest(workload), method, dict(options), code]
     return store.folder("validations", json_digest(seen if memory_bytes is None else [*seen, memory_bytes]))
-
-
-def workload_digest(workload: Workload) -> str:
-    """The hash of all that a result on a workload depends on: its sets, its training, and our code."""
-    splits = workload.splits
-    sets = [tensor_digest(part.x, part.y) for part in (splits.queries, splits.tuning, splits.validation)]
-    seen = [workload.key(), workload.name, workload.n_removed, sets, tensor_digest(splits.noisy)]
-    return json_digest([seen, source_digest("samattr_ref", "baselines")])
-
-
-def is_own(method: Method) -> bool:
-    """Whether the method comes with the project: what other code computes is never taken from the store."""
-    return method.function.__module__.partition(".")[0] in ("samattr_ref", "baselines")
 
 
 def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,17 +4,16 @@ An experiment is a module of `reports.experiments` that ends in `EXPERIMENT = Ex
 workload, at one seed, into tidy rows; `compute` gathers the cells of a profile into one frame; `draw` makes the figure
 and `tabulate` the table of it, from the frame alone.
 
-What a `measure` computes lives in `samattr_ref` and `baselines`: a cell is stored under the hash of these, of its
-workload and of `measure` itself, so that a figure can be drawn anew without measuring anew.
+A cell is stored under the hash of its workload and of the source that its `measure` goes through, so that a figure can
+be drawn anew without measuring anew.
 """
 
 import importlib
-import inspect
 import os
 import pkgutil
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,20 +25,27 @@ import psutil
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from baselines.keys import method_digest, metrics_digest, workload_digest
 from baselines.studies.cases import Case
-from baselines.validation import workload_digest
 from samattr_ref.catalogue import load_workload
+from samattr_ref.registry import methods
+from samattr_ref.sam.variants import VARIANTS
 from samattr_ref.support import store
 from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.fingerprint import fingerprint
 from samattr_ref.support.seeds import json_digest
+from samattr_ref.support.source import reach
 from samattr_ref.workload import Workload
 
 WORKER_BYTES = 3 * 2**30
 """Free memory that a worker process must find."""
 
 SEEDS = (0, 1, 2)
+
+ALL_METHODS = (("samattr_ref.registry", "methods"), ("samattr_ref.registry", "METHODS"))
+"""What a measure imports that asks for methods without naming them."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,9 @@ class Cell:
 
     def path(self, workload: Workload) -> Path:
         """Where its rows are stored."""
-        measure = _text_of(get_experiment(self.experiment).measure)
-        return store.folder("cells", json_digest([measure, workload_digest(workload), dict(self.case.arguments)]))
+        arguments = dict(self.case.arguments)
+        code = _code(get_experiment(self.experiment).measure, workload, arguments)
+        return store.folder("cells", json_digest([workload_digest(workload), arguments, code]))
 
     def find(self) -> tuple[dict[str, Any], pd.DataFrame] | None:
         """What is stored of it, or None; measures nothing."""
@@ -242,15 +249,30 @@ def _measure(cell: Cell) -> tuple[Cell, str | None]:
     return cell, None
 
 
-def _text_of(measure: Callable[..., Any]) -> list[Any]:
-    """What decides the rows of a measure beside `samattr_ref` and `baselines`: source, constants, own helpers."""
-    text: list[Any] = [inspect.getsource(measure)]
-    for name, value in sorted(inspect.getclosurevars(measure).globals.items()):
-        if inspect.isfunction(value) and value.__module__ == measure.__module__:
-            text.append(_text_of(value))
-        elif isinstance(value, int | float | str | tuple | list | dict):
-            text.append([name, value])
-    return text
+def _code(measure: Callable[..., Any], workload: Workload, arguments: Mapping[str, Any]) -> list[str]:
+    """Hashes of the code that a measure goes through: its own, of what is named in it, and of the workload's parts.
+
+    Data and model with their settings: a measure may take them at others, of which the workload itself tells nothing.
+    """
+    found = reach(f"{measure.__module__}:{measure.__name__}")
+    named = found.strings.union(_strings(arguments))
+    every = not found.imports.isdisjoint(ALL_METHODS)
+    chosen = [method_digest(method) for name, method in methods().items() if every or name in named]
+    chosen += [fingerprint(variant).digest for name, variant in VARIANTS.items() if name in named]
+    parts = fingerprint([workload.data, workload.model])
+    return [found.digest, metrics_digest(), *chosen, *([] if parts.unkeyed else [parts.digest])]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The strings in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from value
+        yield from _strings(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
 
 
 def _workers() -> int:

@@ -27,9 +27,10 @@ from samattr_ref.support.fingerprint import Fingerprint, fingerprint
 from samattr_ref.support.options import checked
 from samattr_ref.support.precision import DEFAULT, precision, use_precision_once
 from samattr_ref.support.seeds import UNKEYED, json_digest, seeded
+from samattr_ref.support.source import reach
 
 RUN_VERSION = 5
-"""Raised whenever the same workload would train to other numbers: older stored runs are then not found."""
+"""Raised where the same workload would train to other numbers by what its source does not show, such as rounding."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -114,7 +115,7 @@ class Workload:
         return objective, objective.flatten()
 
     def key(self) -> str:
-        """The hash of all that a run of it depends on: its points, start, network, recipe, torch, device, precision.
+        """The hash of all that a run of it depends on: points, start, network, recipe, code, torch, device, precision.
 
         What cannot be keyed has another key every time, which nothing is found again by.
 
@@ -125,16 +126,18 @@ class Workload:
 
     def key_of(self, network: Fingerprint) -> str:
         """`key`, where its network is built already."""
-        if network.unkeyed:
+        variant = fingerprint(self.recipe.variant)
+        if network.unkeyed or variant.unkeyed:
             return f"{UNKEYED}{uuid.uuid4().hex}"
         recipe = {f.name: str(getattr(self.recipe, f.name)) for f in fields(self.recipe)}
         own = {} if precision() == DEFAULT else {"precision": precision()}
         return json_digest(
             {
                 "version": RUN_VERSION,
+                "code": reach("samattr_ref.training").digest,
                 "data": self.splits.digest,
                 "network": network.digest,
-                "recipe": recipe,
+                "recipe": recipe | {"variant": variant.digest},
                 "seed": self.drawn_by,
                 "torch": torch.__version__,
                 "device": device(),

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from baselines.comparison import Comparison, metrics_within
+from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.truth import Truth, leave_one_out
-from baselines.validation import GROUND_TRUTH, is_own, validate, workload_digest
+from baselines.validation import GROUND_TRUTH, validate
 from samattr_ref.attribution import attribute, influence_score
 from samattr_ref.registry import get_method
 from samattr_ref.run import Run
@@ -18,6 +19,7 @@ from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support import store
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.seeds import json_digest, tensor_digest
+from samattr_ref.support.source import reach
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -55,10 +57,12 @@ def agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run | 
         `rho_over_grad_norm` where there are any.
     """
     run = run or truth.run
-    if method != GROUND_TRUTH and not is_own(get_method(method)):
+    chosen = None if method == GROUND_TRUTH else get_method(method)
+    if chosen and not is_ours(chosen):
         return _agreement(truth, method, options, run)
     keys = [workload_digest(given.workload) for given in (truth.run, run)]
-    path = store.folder("agreements", json_digest([keys, tensor_digest(run.parameters), method, dict(options)]))
+    code = [reach(__name__).digest, metrics_digest(), *([method_digest(chosen)] if chosen else [])]
+    path = store.folder("agreements", json_digest([keys, tensor_digest(run.parameters), method, dict(options), code]))
     stored = store.load(path, "agreement")
     if stored is None:
         found = _agreement(truth, method, options, run)

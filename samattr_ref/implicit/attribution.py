@@ -30,9 +30,7 @@ a query with the transposed matrix, whatever n is; a group of removed points tak
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +41,7 @@ from samattr_ref.growth import Growth
 from samattr_ref.implicit.options import TUNE, Form, ImplicitOptions
 from samattr_ref.implicit.removal import removal, through_removal
 from samattr_ref.implicit.system import ImplicitSystem
+from samattr_ref.implicit.warm_starts import latest_solution
 from samattr_ref.registry import Family, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
@@ -122,31 +121,13 @@ def implicit_method(
     return method(name, change=change, options=options, **{**FACTS, **facts})(scores)
 
 
-_latest: ContextVar[list[tuple[Run, Any, Tensor]] | None] = ContextVar("warm starts", default=None)
-"""The latest solution with the run and the system that it is of, at most one; None outside of `warm_starts`."""
-
-
-@contextmanager
-def warm_starts() -> Iterator[None]:
-    """Within the block, iterations begin at the latest solution where only the damping was another.
-
-    That saves steps where one damping is chosen of many, and leaves scores that depend on the order they were made in,
-    within the solver's tolerance.
-    """
-    token = _latest.set([])
-    try:
-        yield
-    finally:
-        _latest.reset(token)
-
-
 def _solve(system: ImplicitSystem, b: Tensor, transposed: bool = False) -> Solution:
     """A⁻¹ B, or A⁻ᵀ B.
 
     Raises:
         SolverError: if the system was not solved.
     """
-    options, preconditioner, latest = system.options, system.preconditioner(), _latest.get()
+    options, preconditioner, latest = system.options, system.preconditioner(), latest_solution.get()
     if b.nbytes > chunk_bytes():  # solutions too large for a chunk are not kept
         latest = None
     key = None if latest is None else (system.key, transposed, tensor_digest(b))

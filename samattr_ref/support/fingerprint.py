@@ -4,12 +4,14 @@ A value is walked as a graph. Every object in it is described once, in the order
 place in that order from then on: cycles end, and what is shared differs from equal copies. Only a code object's own
 digest is remembered between calls; the values that code reaches are read anew, since they may have changed.
 
-Libraries (torch, NumPy, the standard library, this package but for its models) are keyed by name and version, and so is
-what an installed package has beside networks; all other code by its instructions: file names, line numbers, comments
-and docstrings change nothing. Known limits: attributes that are looked up by a computed name in a module, modules that
-a function imports before they are loaded, and torch's own global state are not seen.
+Libraries (torch, NumPy, the standard library) are keyed by name and version, and so is what an installed package has
+beside networks, this project by its source in place of a version (`samattr_ref.support.source`); all other code by its
+instructions: file names, line numbers, comments and docstrings change nothing. Known limits: attributes that are looked
+up by a computed name in a module, modules that a function imports before they are loaded, and torch's own global state
+are not seen.
 """
 
+import bisect
 import collections
 import copyreg
 import dis
@@ -36,6 +38,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
+
+from samattr_ref.support.registered import is_own
+from samattr_ref.support.source import reach
 
 
 @dataclass(frozen=True)
@@ -344,25 +349,40 @@ _codes: weakref.WeakKeyDictionary[types.CodeType, _Code] = weakref.WeakKeyDictio
 
 GLOBAL_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
+JUMPS = {*dis.hasjrel, *dis.hasjabs}
+
 _ARGUMENT_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
 """Of `co_flags`: *args, **kwargs and the kinds of generator and coroutine; others say how it was compiled."""
 
 
 def _code(code: types.CodeType) -> _Code:
-    """Instructions with their constants and names in place of indices, which a docstring would move."""
+    """Instructions with constants, names and other instructions in place of indices, which a docstring would move."""
     if code in _codes:
         return _codes[code]
     arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _ARGUMENT_FLAGS)
     locals_ = (len(code.co_varnames), len(code.co_cellvars), len(code.co_freevars))
-    parts = [_known((arguments, *counts, *locals_, code.co_exceptiontable))]
+    bytecode = dis.Bytecode(code)
+    steps: list[dis.Instruction] = []
+    for step in bytecode:
+        if step.opname == "STORE_NAME" and step.argval in METADATA:
+            steps.pop()  # what loads the name or the docstring that the body of a class begins with
+        elif step.opname != "EXTENDED_ARG":
+            steps.append(step)
+    offsets = [step.offset for step in steps]
+    handlers = tuple(
+        (
+            *(bisect.bisect_left(offsets, offset) for offset in (entry.start, entry.end, entry.target)),
+            entry.depth,
+            entry.lasti,
+        )
+        for entry in bytecode.exception_entries  # type: ignore[attr-defined]  # missing in the stubs
+    )
+    parts = [_known((arguments, *counts, *locals_, handlers))]
     names: dict[str, None] = {}
     imports: dict[str, None] = {}
     attributes = set(code.co_names)
-    for step in dis.get_instructions(code):
-        if step.opname == "STORE_NAME" and step.argval in METADATA:
-            parts.pop()  # what loads the name or the docstring that the body of a class begins with
-            continue
+    for step in steps:
         kind = b"%d " % step.opcode
         constant = code.co_consts[step.arg] if step.opcode in dis.hasconst else None  # type: ignore[index]
         if isinstance(constant, types.CodeType):
@@ -379,7 +399,9 @@ def _code(code: types.CodeType) -> _Code:
                 names[step.argval] = None
             elif step.opname == "IMPORT_NAME":
                 imports[step.argval] = None
-        elif step.opname != "EXTENDED_ARG":
+        elif step.opcode in JUMPS:
+            parts.append(kind + _known(bisect.bisect_left(offsets, step.argval)))
+        else:
             parts.append(kind + _known(step.arg))
     digest = hashlib.sha256(b"".join(parts)).digest()
     return _codes.setdefault(code, _Code(digest, tuple(names), tuple(imports), frozenset(attributes)))
@@ -425,8 +447,6 @@ def _library(module: str) -> str | None:
     top = module.partition(".")[0]
     if top in ("torch", "numpy"):
         return sys.modules[top].__version__
-    if top == __package__ and module != f"{top}.models":  # what a change of ours does to numbers, a version says
-        return ""
     file = getattr(sys.modules.get(top), "__file__", None) or ""
     standard = os.path.dirname(os.__file__)  # noqa: PTH120 — as it stands, with no link followed
     return "" if top in sys.stdlib_module_names and (not file or file.startswith(standard)) else None
@@ -434,7 +454,9 @@ def _library(module: str) -> str | None:
 
 @functools.cache
 def _release(module: str) -> str | None:
-    """The version of a library or of another installed package; None for what is not installed."""
+    """What tells the version of the project, a library or another installed package; None for what is neither."""
+    if is_own(module):
+        return reach(module).digest
     release = _library(module)
     package = sys.modules.get(module.partition(".")[0])
     if release is None and (getattr(package, "__file__", None) or "").startswith(sysconfig.get_path("purelib")):

@@ -1,14 +1,11 @@
 """Independent random streams from one seed, and digests of what a result depends on."""
 
 import hashlib
-import importlib.util
 import json
 import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,15 +76,3 @@ def json_digest(value: Any) -> str:
     """A short digest (24 hexadecimal digits) of a value that JSON can hold."""
     text = json.dumps(value, sort_keys=True)
     return (UNKEYED if UNKEYED in text else "") + hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-@cache
-def source_digest(*packages: str) -> str:
-    """SHA-256 of the packages' Python files: results that any of our code could change are keyed by it."""
-    digest = hashlib.sha256()
-    for package in packages:
-        spec = importlib.util.find_spec(package)
-        folders = spec.submodule_search_locations if spec else None
-        for file in sorted(path for folder in folders or [] for path in Path(folder).rglob("*.py")):
-            digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()

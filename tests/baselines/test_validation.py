@@ -1,5 +1,6 @@
 """Validation: what it measures, on which queries, and the ordering of methods that is expected of the digits."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -10,9 +11,10 @@ import torch
 import baselines
 import samattr_ref as sr
 from baselines import metrics, validation
+from baselines.keys import is_ours
 from baselines.validation import find_validation
 from samattr_ref import registry
-from samattr_ref.implicit import system as implicit
+from samattr_ref.implicit import attribution
 from samattr_ref.implicit.attribution import implicit_method
 from samattr_ref.implicit.options import Form
 from tests.conftest import small
@@ -67,8 +69,10 @@ def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
 
 def test_dampings_are_chosen_from_one_solution_to_the_next_and_nothing_after_them_is(monkeypatch):
     run = sr.train(small("digits-mlp"))
-    truth, solve, starts = baselines.leave_one_out(run), implicit.solve, []
-    monkeypatch.setattr(implicit, "solve", lambda *a, start, **o: starts.append(start) or solve(*a, start=start, **o))
+    truth, solve, starts = baselines.leave_one_out(run), attribution.solve, []
+    monkeypatch.setattr(
+        attribution, "solve", lambda *a, start, **o: starts.append(start) or solve(*a, start=start, **o)
+    )
     given = {"solver": "cg", "curvature": "gauss-newton", "max_iterations": 5000}
     method = sr.methods()["sam-if"]
     dampings = len(method.tune["damping"])
@@ -117,9 +121,16 @@ def test_results_are_stored_for_our_methods_and_never_for_others(fresh_store, mo
 
 
 def test_only_methods_of_the_project_are_ours(registering):
-    assert all(validation.is_own(method) for method in sr.methods().values())
+    assert all(is_ours(method) for method in sr.methods().values())
     theirs = implicit_method("theirs", Form(True, True, False), summary="a form of theirs", source="them")
-    assert not validation.is_own(registry.as_method(theirs))
+
+    @functools.wraps(sr.methods()["sam-gif"].function)
+    def wrapped(run, queries):
+        return torch.zeros(run.n_train, len(queries))
+
+    assert wrapped.__module__ == "samattr_ref.methods.sam_gif"
+    for function in (theirs, wrapped, functools.partial(sr.methods()["sam-gif"].function, checkpoints=2)):
+        assert not is_ours(registry.Method("theirs", function))
 
 
 def test_a_method_that_always_fails_says_why():

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import samattr_ref as sr
-from samattr_ref.implicit import system as implicit
-from samattr_ref.implicit.attribution import warm_starts
+from samattr_ref.implicit import attribution, system
 from samattr_ref.implicit.options import ImplicitOptions
 from samattr_ref.implicit.system import ImplicitSystem
+from samattr_ref.implicit.warm_starts import warm_starts
 from samattr_ref.methods import sam_hif, sam_hif_implicit
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.solvers.preconditioner import top_eigenvectors
@@ -235,7 +235,7 @@ def test_a_preconditioner_saves_steps_and_leaves_the_scores(flat, form, solver, 
 
 def test_eigenvectors_are_found_once_a_run(flat, monkeypatch):
     run, calls = replace(flat), []
-    monkeypatch.setattr(implicit, "top_eigenvectors", lambda *given: calls.append(given) or top_eigenvectors(*given))
+    monkeypatch.setattr(system, "top_eigenvectors", lambda *given: calls.append(given) or top_eigenvectors(*given))
     options = {"solver": "gmres", "preconditioner_rank": 20}
     for form, damping in itertools.product(FORMS[2:], (1e-2, 1e-1)):
         sr.attribute(run, form, curvature="gauss-newton", damping=damping, **options)
@@ -266,14 +266,14 @@ def test_among_dampings_iterations_begin_at_the_latest_solution(flat, form, solv
     ]
     fresh = [scores_of(replace(flat), *call) for call in calls]
     with monkeypatch.context() as patch, warm_starts():
-        patch.setattr(implicit, "solve", recorded)
+        patch.setattr(attribution, "solve", recorded)
         found = [scores_of(run, *call) for call in calls]
     for warm, cold in zip(found, fresh, strict=True):
         assert (warm.values - cold.values).abs().max() < 1e-7 * cold.values.abs().max()
     assert starts == [False, True, True, False, False, False, True]
     # the same once more is all but solved
     assert found[2].diagnostics["iterations"] < 0.2 * fresh[2].diagnostics["iterations"]
-    monkeypatch.setattr(implicit, "solve", recorded)
+    monkeypatch.setattr(attribution, "solve", recorded)
     starts.clear()
     for call, cold in zip(calls, fresh, strict=True):
         assert torch.equal(scores_of(run, *call).values, cold.values)
@@ -287,7 +287,7 @@ def test_no_other_system_takes_a_start(first, monkeypatch):
     for second in FORMS:
         given = []
         monkeypatch.setattr(
-            implicit, "solve", lambda *a, start, given=given, **o: given.append(start) or solve(*a, **o)
+            attribution, "solve", lambda *a, start, given=given, **o: given.append(start) or solve(*a, **o)
         )
         with warm_starts():
             sr.attribute(run, first, solver="gmres")

@@ -176,6 +176,23 @@ def test_layout_comments_docstrings_and_annotations_change_nothing(old, new):
     assert same(made(), changed(old, new))
 
 
+HANDLER = "try:\n            a = 1\n        except ValueError:\n            a = 2"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"def net():\n    class Local:\n        a = 0\n        {HANDLER}\n    return Local",
+        "def net(x):\n    a = 0\n    "
+        + "; ".join(f"x += {i}.5" for i in range(300))
+        + "\n    while x:\n        x -= 1",
+    ],
+    ids=["a handler in a class", "more constants than a byte counts"],
+)
+def test_docstrings_that_move_instructions_change_nothing(source):
+    assert same(made(source), made(source.replace("a = 0", "'Help.'; a = 0")))
+
+
 def test_two_builds_copies_and_code_of_another_file_are_equal():
     net = made()
     assert same(net, made())
