@@ -14,6 +14,7 @@ from reports.experiment import Cell, experiments, gather, get_experiment, make
 from reports.job import Job, run, seeds_of
 from reports.page import write
 from reports.results import PROFILES, Profile
+from tests.code_seen import executed, held
 from tests.conftest import needs_data
 
 TINY = {"n_train": 40, "n_query": 5, "n_tuning": 4, "n_validation": 30, "steps": 20, "batch_size": 20}
@@ -100,11 +101,19 @@ def cells_of(name, tiny):
 
 
 @pytest.fixture(scope="module", params=[named(name) for name in experiments()])
-def measured(request, tiny):
-    cells = cells_of(request.param, tiny)
-    reasons = make(cells, jobs=1)
+def made(request, tiny):
+    """An experiment's cells, measured, and the modules of the project that this went through."""
+    cells, measure = cells_of(request.param, tiny), get_experiment(request.param).measure
+    with executed(f"{measure.__module__}:{measure.__name__}") as seen:
+        reasons = make(cells, jobs=1)
     assert not reasons
-    return gather(request.param, cells, "samattr reproduce")
+    return cells, seen
+
+
+@pytest.fixture(scope="module")
+def measured(made):
+    cells, _ = made
+    return gather(cells[0].experiment, cells, "samattr reproduce")
 
 
 def test_every_experiment_is_measured_drawn_and_described(measured):
@@ -128,6 +137,11 @@ def test_every_experiment_is_measured_drawn_and_described(measured):
         sentence = chosen.answer(frame)
         assert sentence.endswith(".")
         assert "nan" not in sentence.lower().replace("nano", "")
+
+
+def test_all_code_that_an_experiment_runs_is_in_the_keys_of_its_cells(made, monkeypatch):
+    cells, seen = made
+    assert seen <= held(lambda: [cell.path(cell.workload()) for cell in cells], monkeypatch)
 
 
 def test_cells_are_found_again_and_only_the_missing_are_measured(tiny, monkeypatch):
