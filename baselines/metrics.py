@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import scipy.stats
+from sklearn.metrics import roc_auc_score
 
 Array = np.ndarray
 
@@ -68,13 +69,12 @@ def linear_datamodelling_score(scores: Array, groups: list[Array], truth: Array)
 def noise_auc(influence: Array, noisy: Array) -> float:
     """Area under the ROC curve of finding wrong labels by lowest Influence Score first, from [n_train] and a mask.
 
-    By ranks (Mann & Whitney 1947), ties counted half; NaN where no label or every label is wrong.
+    Ties count half, and infinite scores have their rank; NaN where no label or every label is wrong, or a score is NaN.
     """
-    wrong, right = int(noisy.sum()), int((~noisy).sum())
-    if wrong == 0 or right == 0:
+    ranks = scipy.stats.rankdata(-influence)
+    if noisy.all() or not noisy.any() or np.isnan(ranks).any():
         return float("nan")
-    ranks = scipy.stats.rankdata(-influence)[noisy]
-    return float((ranks.sum() - wrong * (wrong + 1) / 2) / (wrong * right))
+    return float(roc_auc_score(noisy, ranks))
 
 
 def noise_curve(influence: Array, noisy: Array) -> pd.DataFrame:
@@ -105,8 +105,11 @@ def mean_interval(values: Array) -> tuple[float, float, float]:
     mean = float(values.mean()) if len(values) else float("nan")
     if len(values) < 2:
         return mean, float("nan"), float("nan")
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
+    error = scipy.stats.sem(values)
+    if error == 0:
+        return mean, mean, mean
+    low, high = scipy.stats.t.interval(0.95, len(values) - 1, mean, error)
+    return mean, float(low), float(high)
 
 
 def interval(values: Array, statistic: Callable[..., float] = np.mean, seed: int = 0) -> list[float]:

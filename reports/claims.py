@@ -13,8 +13,9 @@ import pandas as pd
 from baselines.comparison import INSPECTED
 from baselines.metrics import mean_interval
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
-from reports.curves import bracket, describe, summarise
+from reports.curves import describe
 from reports.experiment import Measured
+from reports.intervals import bracket, summarise, triple
 from reports.markdown import render
 from reports.results import Results
 from reports.style import look, with_how
@@ -25,8 +26,6 @@ EDIT_TOLERANCE = 0.02
 FOUND = 0.9
 TENTH = 0.1
 PAPER_METHODS = ("sam-gif", "sam-hif", "sam-hif-fast")
-
-Frames = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def _editing(frame: pd.DataFrame) -> Finding:
     for workload, part in tenth.groupby("workload", sort=False):
         names = [RETRAINED, NO_EDIT, "sam-gif", "sam-hif", "sam-hif-fast", "sam-if", "if", "tracin"]
         means = summarise(part[part["method"].isin(names)], ["method"], ["accuracy"]).set_index("method")
-        cells = [f"{look(n).label} {_shown(means.loc[n, _columns('accuracy')])}" for n in names if n in means.index]
+        cells = [f"{look(n).label} {bracket(means.loc[n, triple('accuracy')])}" for n in names if n in means.index]
         ours[str(workload)] = cells
         holds[str(workload)] = all(_matches(frame[frame["workload"] == workload], name) for name in PAPER_METHODS)
     return Finding(ours, holds)
@@ -130,7 +129,7 @@ def _runtime(frame: pd.DataFrame) -> Finding:
     holds: dict[str, bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["seconds"]).set_index("method")
-        ours[str(workload)] = [f"{look(n).label} {_shown(means.loc[n, _columns('seconds')], 2)} s" for n in order]
+        ours[str(workload)] = [f"{look(n).label} {bracket(means.loc[n, triple('seconds')], 2)} s" for n in order]
         seconds = [means.loc[name, "seconds"] for name in order]
         holds[str(workload)] = all(before > after for before, after in itertools.pairwise(seconds))
     return Finding(ours, holds)
@@ -145,11 +144,11 @@ def _checkpoints(frame: pd.DataFrame) -> Finding:
         rank = part.pivot(index="seed", columns="checkpoints", values="spearman")
         shown = [c for c in (3, 5, 10, max(accuracy.columns)) if c in accuracy.columns]
         cells = [
-            f"C = {c}: accuracy {_shown(mean_interval(accuracy[c]))}, Spearman {_shown(mean_interval(rank[c]), 2)}"
+            f"C = {c}: accuracy {bracket(mean_interval(accuracy[c]))}, Spearman {bracket(mean_interval(rank[c]), 2)}"
             for c in shown
         ]
         unedited = part.groupby("seed")["unedited"].first()
-        ours[f"{workload} (no edit {_shown(mean_interval(unedited))})"] = cells
+        ours[f"{workload} (no edit {bracket(mean_interval(unedited))})"] = cells
         _, low, _ = mean_interval(accuracy[10] - accuracy[3])
         _, flat, _ = mean_interval(accuracy[max(accuracy.columns)] - accuracy[10])
         holds[str(workload)] = bool(low > 0 and flat > -EDIT_TOLERANCE)
@@ -163,7 +162,7 @@ def _noise(frame: pd.DataFrame) -> Finding:
     holds: dict[str, bool] = {}
     for workload, part in at.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["found"]).set_index("method")
-        ours[str(workload)] = [f"{look(n).label} {_shown(means.loc[n, _columns('found')], 2)}" for n in names]
+        ours[str(workload)] = [f"{look(n).label} {bracket(means.loc[n, triple('found')], 2)}" for n in names]
         holds |= {f"{workload} by {look(n).label}": bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
     return Finding(ours, holds)
 
@@ -176,11 +175,11 @@ def _top(frame: pd.DataFrame) -> Finding:
         means = summarise(part, ["method"], ["retrained_drop", "difference"]).set_index("method")
         ours[str(workload)] = [
             f"{look(n).label} drop {means.loc[n, 'retrained_drop']:.3f}, edited − retrained "
-            f"{_shown(means.loc[n, _columns('difference')])}"
+            f"{bracket(means.loc[n, triple('difference')])}"
             for n in names
         ]
         for name in PAPER_METHODS:
-            _, low, high = means.loc[name, _columns("difference")]
+            _, low, high = means.loc[name, triple("difference")]
             holds[f"{workload} by {look(name).label}"] = bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE)
     return Finding(ours, holds)
 
@@ -196,7 +195,7 @@ def _sgd(frame: pd.DataFrame) -> Finding:
         ours[f"{workload}, {look(name).label}"] = [
             f"Spearman {wide['SAM'].mean():.3f} with SAM",
             f"{wide['SGD'].mean():.3f} with SGD",
-            f"change {_shown(change)}",
+            f"change {bracket(change)}",
         ]
         holds[f"{workload} by {look(name).label}"] = bool(change[2] < 0)
     return Finding(ours, holds)
@@ -211,8 +210,8 @@ def _sampling(frame: pd.DataFrame) -> Finding:
         gain, excess = mean_interval(rank[last] - rank[1]), mean_interval(error[1] - error[last])
         ours[str(workload)] = [
             f"Spearman {rank[1].mean():.2f} in the rarest fifth, {rank[last].mean():.2f} in the commonest, difference "
-            f"{_shown(gain, 2)}",
-            f"error {error[1].mean():.2f} and {error[last].mean():.2f}, difference {_shown(excess, 2)}",
+            f"{bracket(gain, 2)}",
+            f"error {error[1].mean():.2f} and {error[last].mean():.2f}, difference {bracket(excess, 2)}",
         ]
         holds[str(workload)] = bool(gain[1] > 0 or excess[1] > 0)
     return Finding(ours, holds, "; ")
@@ -225,7 +224,7 @@ def _underestimates(frame: pd.DataFrame) -> Finding:
         slopes = summarise(part, ["method", "rho"], ["slope", "rho_over_grad_norm"]).set_index(["method", "rho"])
         rho = part["rho"].max()
         cells = [
-            f"{look(name).label} {_shown(slopes.loc[(name, rho), _columns('slope')], 2)}"
+            f"{look(name).label} {bracket(slopes.loc[(name, rho), triple('slope')], 2)}"
             for name in ("sam-hif", "sam-hif-implicit", "sam-if")
         ]
         ratio = slopes.loc[("sam-hif", rho), "rho_over_grad_norm"]
@@ -245,10 +244,10 @@ def _disagreement(results: Results, editing: Measured, rows: list[dict[str, str]
             ranks.setdefault(result.method, []).append(result.metrics["spearman_per_query"]["mean"])
     tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH)]
     error = summarise(tenth, ["method"], ["difference"]).set_index("method")
-    unedited = _shown(error.loc[NO_EDIT, _columns("difference")])
+    unedited = bracket(error.loc[NO_EDIT, triple("difference")])
     cells = [
-        f"{look(n).label}: Spearman {_shown(mean_interval(np.array(ranks[n])), 2)}, edited − retrained accuracy "
-        f"{_shown(error.loc[n, _columns('difference')])}"
+        f"{look(n).label}: Spearman {bracket(mean_interval(np.array(ranks[n])), 2)}, edited − retrained accuracy "
+        f"{bracket(error.loc[n, triple('difference')])}"
         for n in PAPER_METHODS
         if n in ranks
     ]
@@ -282,15 +281,6 @@ def _full_size(frame: pd.DataFrame) -> Finding:
             if n in means.index
         }
     return Finding(ours, holds, "; ")
-
-
-def _shown(numbers: Sequence[float], digits: int = 3) -> str:
-    value, low, high = numbers
-    return bracket(value, low, high, digits)
-
-
-def _columns(value: str) -> list[str]:
-    return [value, f"{value}_low", f"{value}_high"]
 
 
 CLAIMS = (

@@ -1,7 +1,7 @@
 """Curves of a metric over something that was varied: a column a workload, a row a metric, a line a method."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from baselines.comparison import METRICS
-from baselines.metrics import mean_interval
 from baselines.validation import GROUND_TRUTH
+from reports.intervals import brackets, summarise, triple
 from reports.style import PAGE_INCHES, Look, figure_style, labels, looks, with_how
 
 
@@ -30,19 +30,6 @@ BOUNDED = (*(metric.name for metric in METRICS.values() if metric.bounded), "fou
 """What cannot leave [−1, 1], so that its band ends there; the intervals in tables do not."""
 
 BAND = "bands are 95 % t-intervals over seeds"
-
-
-def summarise(frame: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """Mean over seeds and 95 % t-interval of each value: columns `value`, `value_low`, `value_high`, and `seeds`."""
-    rows = []
-    for key, part in frame.groupby(list(by), sort=False, dropna=False):
-        row = dict(zip(by, key, strict=True))
-        row["seeds"] = part["seed"].nunique()
-        for value in values:
-            numbers = pd.to_numeric(part[value]).groupby(part["seed"]).mean()
-            row[value], row[f"{value}_low"], row[f"{value}_high"] = mean_interval(numbers.to_numpy())
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def draw_curves(
@@ -81,7 +68,7 @@ def draw_curves(
             for row, (metric, heading) in enumerate(metrics.items()):
                 axis = axes[row, column]
                 for shown, of in looks(part):
-                    _line(axis, of, x, metric, shown)
+                    _curve(axis, of, x, metric, shown)
                 if column == 0:
                     axis.set_ylabel(heading)
             set_scale(axes[-1, column], scale, part[x])
@@ -134,51 +121,62 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _line(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Look) -> None:
+def _curve(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Look) -> None:
     curve = summarise(part, [x], [metric]).sort_values(x)
     if not np.isfinite(curve[metric]).any():
         return
-    xs = curve[x].to_numpy(dtype=float)
-    low, high = curve[f"{metric}_low"], curve[f"{metric}_high"]
-    if metric in BOUNDED:
-        low, high = low.clip(lower=-1), high.clip(upper=1)
-    axis.fill_between(xs, low, high, color=shown.colour, alpha=0.12, lw=0)
-    axis.plot(
-        xs,
-        curve[metric],
-        color=shown.colour,
-        linestyle=shown.line,
+    draw_line(
+        axis,
+        curve.astype({x: float}),
+        x,
+        metric,
+        shown,
+        least=-1 if metric in BOUNDED else None,
+        most=1 if metric in BOUNDED else None,
         linewidth=1.4 if part["method"].iloc[0] == GROUND_TRUTH else 1.0,
-        marker=shown.marker,
-        markersize=3,
         markevery=max(1, len(curve) // 6) if len(curve) > 20 else 1,
-        label=shown.label,
     )
+
+
+def draw_line(
+    axis: Axes,
+    means: pd.DataFrame,
+    x: str,
+    value: str,
+    shown: Look,
+    least: float | pd.Series | None = None,
+    most: float | None = None,
+    **style: Any,
+) -> None:
+    """A line of means over x with its intervals as a band.
+
+    Args:
+        axis: The panel.
+        means: From `reports.intervals.summarise`, in the order of x.
+        x: Its column that the line goes over.
+        value: Its value that is drawn.
+        shown: Label, colour, line and marker.
+        least: What the band ends at below, where no value can be less or the axis has no room for it.
+        most: What it ends at above.
+        **style: Other settings of the line.
+    """
+    _, low, high = triple(value)
+    least_to_most = means[low].clip(lower=least), means[high].clip(upper=most)
+    axis.fill_between(means[x], *least_to_most, color=shown.colour, alpha=0.12, lw=0)
+    look = {"color": shown.colour, "linestyle": shown.line, "marker": shown.marker, "label": shown.label}
+    axis.plot(means[x], means[value], **{**look, "markersize": 3, "linewidth": 1.0, **style})
 
 
 def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "spearman") -> pd.DataFrame:
     """Means over seeds with 95 % t-intervals: a row a workload and method, a column a value of x."""
     table = summarise(with_how(frame), ["workload", "method", "how", x], [metric])
-    table["cell"] = [bracket(*row) for row in table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy()]
+    table = table.assign(**brackets(table, {metric: "cell"}))
     table["Method"] = labels(table)
     wide = table.pivot(index=["workload", "Method"], columns=x, values="cell")
     order = dict.fromkeys(zip(table["workload"], table["Method"], strict=True))
     wide = wide.loc[list(order)].fillna("–")
     wide.columns = [f"{heading} {value:g}" if isinstance(value, int | float) else str(value) for value in wide.columns]
     return wide.reset_index().rename(columns={"workload": "Workload"})
-
-
-def bracket(value: float, low: float, high: float, digits: int = 3) -> str:
-    """A number with its interval in brackets; a dash where there is none.
-
-    >>> bracket(0.5, 0.4, 0.6, digits=2)
-    '0.50 [0.40, 0.60]'
-    """
-    if not np.isfinite(value):
-        return "–"
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def describe(frame: pd.DataFrame) -> str:

@@ -42,8 +42,6 @@ from samattr_ref.workload import Workload
 WORKER_BYTES = 3 * 2**30
 """Free memory that a worker process must find."""
 
-SEEDS = (0, 1, 2)
-
 ALL_METHODS = (("samattr_ref.registry", "methods"), ("samattr_ref.registry", "METHODS"))
 """What a measure imports that asks for methods without naming them."""
 

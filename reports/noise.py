@@ -1,13 +1,13 @@
 """Wrong labels found by inspecting the points of lowest Influence Score first, a panel a workload."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.metrics import noise_curve
+from reports.curves import legend
 from reports.results import Results
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import figure_style, look, row_of_panels
 
 
 def compute(results: Results) -> pd.DataFrame:
@@ -26,10 +26,8 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Mean over seeds with a band from the lowest to the highest seed; grey is what inspecting at random finds."""
     workloads = list(dict.fromkeys(frame["workload"]))
     with figure_style():
-        figure, axes = plt.subplots(
-            1, len(workloads), figsize=(PAGE_INCHES, 2.9), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, workload in zip(axes[0], workloads, strict=True):
+        figure, axes = row_of_panels(len(workloads), 2.9)
+        for axis, workload in zip(axes, workloads, strict=True):
             part = frame[frame["workload"] == workload]
             axis.plot([0, 1], [0, 1], color="0.8", linewidth=0.8)
             for name in dict.fromkeys(part["method"]):
@@ -47,7 +45,6 @@ def draw(frame: pd.DataFrame) -> Figure:
                     label=shown.label,
                 )
             axis.set(title=workload, xlabel="share of the training points inspected", xlim=(0, 1), ylim=(0, 1.01))
-        axes[0, 0].set_ylabel("share of the wrong labels found")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", frameon=False)
+        axes[0].set_ylabel("share of the wrong labels found")
+        legend(figure, axes[:1])
     return figure

@@ -1,18 +1,20 @@
 """How methods look in every figure, and the style that figures are drawn in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from baselines.studies.detection import SELF_INFLUENCE
 from baselines.validation import GROUND_TRUTH
 
-COLUMN_INCHES = 3.4
 PAGE_INCHES = 7.0
 
 
@@ -98,3 +100,10 @@ def figure_style() -> Iterator[None]:
     }
     with mpl.rc_context(cast(Any, settings)):  # matplotlib's stubs want every key spelled out
         yield
+
+
+def row_of_panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of the page's width and a height in inches, its panels side by side with one y axis."""
+    size = (PAGE_INCHES, height)
+    figure, axes = plt.subplots(1, count, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    return figure, axes[0]

@@ -5,6 +5,7 @@ import pandas as pd
 
 from baselines.comparison import table_metrics
 from baselines.metrics import interval_over_seeds
+from reports.intervals import bracket, triple
 from reports.markdown import render
 from reports.results import Results
 from reports.style import look
@@ -43,11 +44,11 @@ def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
     shown = pd.DataFrame({"Method": [look(method).label for method in part["method"]]})
     for metric in table_metrics():
         cells = []
-        for value, low, high in part[[metric.name, f"{metric.name}_low", f"{metric.name}_high"]].to_numpy():
+        for value, low, high in part[triple(metric.name)].to_numpy():
             if pd.isna(value):
                 cells.append("–")
             elif metric.per_query:
-                cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
+                cells.append(bracket((value, low, high)))
             else:
                 cells.append(metric.shown(value))
         shown[metric.heading] = cells

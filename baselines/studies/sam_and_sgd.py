@@ -12,6 +12,8 @@ from baselines.validation import GROUND_TRUTH
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
+OPTIMISERS = ("SAM", "SGD")
+
 
 def measure(workload: Workload, optimiser: str) -> pd.DataFrame:
     """Every method, told the workload's ρ, on a network that was trained with it (`SAM`) or with ρ = 0 (`SGD`)."""
@@ -24,4 +26,4 @@ def measure(workload: Workload, optimiser: str) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(optimiser=optimiser)
 
 
-CASES = {"desk": over(DESK, "optimiser", ("SAM", "SGD")), "paper": over(PAPER, "optimiser", ("SAM", "SGD"))}
+CASES = {"desk": over(DESK, "optimiser", OPTIMISERS), "paper": over(PAPER, "optimiser", OPTIMISERS)}

@@ -1,14 +1,16 @@
 """How far truth goes: fidelity of the exact derivative as training gets longer, faster, smoother or rougher."""
 
-import matplotlib.pyplot as plt
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_recipe import ACTIVATIONS, CASES, COMPARED, SETTINGS, measure
-from reports.curves import bracket, describe, legend, plain_ticks, summarise
+from reports.curves import describe, draw_line, legend, plain_ticks
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.intervals import brackets, summarise
+from reports.style import figure_style, look, row_of_panels
 
 AXES = {"steps": "steps T", "learning_rate": "peak step size η", "momentum": "momentum μ", "rho": "radius ρ"}
 LINES = dict(zip(ACTIVATIONS, ("-", "--", ":"), strict=True))
@@ -19,27 +21,21 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Spearman over each axis, a line style an activation."""
     shown = [axis for axis in AXES if axis in set(frame["axis"])]
     with figure_style():
-        figure, axes = plt.subplots(
-            1, len(shown), figsize=(PAGE_INCHES, 2.4), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, name in zip(axes[0], shown, strict=True):
+        figure, axes = row_of_panels(len(shown), 2.4)
+        for axis, name in zip(axes, shown, strict=True):
             part = frame[frame["axis"] == name]
             for method in COMPARED:
                 for activation in dict.fromkeys(part["activation"]):
                     one = part[(part["method"] == method) & (part["activation"] == activation)]
                     curve = summarise(one, ["value"], ["spearman"]).sort_values("value")
-                    colour = look(method).colour
-                    low, high = curve["spearman_low"].clip(lower=-1), curve["spearman_high"].clip(upper=1)
-                    axis.fill_between(curve["value"], low, high, color=colour, alpha=0.1, lw=0)
-                    label = f"{look(method).label}, {activation}"
-                    style = {"linestyle": LINES[activation], "marker": look(method).marker, "markersize": 3}
-                    axis.plot(curve["value"], curve["spearman"], color=colour, linewidth=1, label=label, **style)
+                    of = replace(look(method, activation), line=LINES[activation], marker=look(method).marker)
+                    draw_line(axis, curve, "value", "spearman", of, least=-1, most=1)
             if name != "momentum":
                 axis.set_xscale("log")
                 plain_ticks(axis.xaxis)
             axis.set_xlabel(AXES[name])
-        axes[0, 0].set(ylabel="per-query Spearman\nwith exact LOO", ylim=(-0.1, 1.03))
-        legend(figure, axes[0], "outside lower center", 3)
+        axes[0].set(ylabel="per-query Spearman\nwith exact LOO", ylim=(-0.1, 1.03))
+        legend(figure, axes, "outside lower center", 3)
     return figure
 
 
@@ -50,15 +46,14 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     varied = [f"{AXES[axis]} = {value:g}" for axis, value in zip(means["axis"], means["value"], strict=True)]
     shown = pd.DataFrame({"Varied": varied, "Activation": means["activation"]})
     headings = {"spearman": "Spearman", "growth": "log10 growth", "accuracy": "Accuracy"}
-    for name, heading in headings.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
+    shown = shown.assign(**brackets(means, headings))
     counted = own.groupby(["axis", "value", "activation"], sort=False)["spearman"].agg(["count", "size"])
     shown["Stable runs"] = [f"{count} of {size}" for count, size in counted.to_numpy()]
     return shown
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """Which setting is varied, what growth is, and when a run counts as stable."""
     return (
         f"One setting of the recipe varied, the others as the workload has them, three activations ({describe(frame)}; "
         f"{SETTINGS['n_removed']} removals a run). Bands: 95 % t-intervals over seeds. Growth: the largest "

@@ -20,7 +20,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What the solid and the dotted lines take ê from."""
     return (
         f"Networks trained with minibatch SAM at each ρ ({describe(frame)}); {BAND}. Solid: one ê of the full training "
         "loss, as the paper has it. Dotted, by batch: the implicit derivative of the mean over the batches of the last "

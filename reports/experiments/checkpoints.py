@@ -27,7 +27,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """Which methods have checkpoints, and what the lowest row compares."""
     unedited = frame.groupby("workload", sort=False)["unedited"].mean()
     plain = ", ".join(f"{name} {value:.3f}" for name, value in unedited.items())
     return (

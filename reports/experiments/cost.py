@@ -1,40 +1,29 @@
 """What every method costs in units of one plain training run of the same network: what a user plans with."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.cost_in_trainings import BOUNDED, CASES, DAMPED, MANY, measure
 from baselines.studies.loo_and_lds import LARGE
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe
+from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, labels, looks
+from reports.intervals import brackets, summarise
+from reports.style import labels, looks
 
 HEADINGS = {"mean": "Mean query", "many": f"{MANY} queries"}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Cost of each method, a panel a workload."""
-    panels = list(dict.fromkeys(frame["workload"]))
-    rows = list(reversed([shown for shown, _ in looks(frame)]))
-    with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 2.8), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
-            means = summarise(frame[frame["workload"] == panel], ["method", "how"], list(HEADINGS))
-            means.index = labels(means)
-            for column, fill in (("mean", "full"), ("many", "none")):
-                for row, shown in enumerate(rows):
-                    value = means.loc[shown.label, column]
-                    if np.isfinite(value):
-                        axis.plot(value, row, "o", color=shown.colour, fillstyle=fill, markersize=4)
-                axis.plot([], [], "o", color="0.3", fillstyle=fill, markersize=4, label=HEADINGS[column].lower())
-            axis.axvline(1, color="0.5", linewidth=0.8)
-            axis.set_yticks(range(len(rows)), [shown.label for shown in rows])
-            axis.set(title=panel, xscale="log", xlabel="plain trainings")
-        legend(figure, axes[0, :1], "outside lower center", 2)
+    rows = [shown for shown, _ in looks(frame)]
+    ids = ["workload", "seed", "row"]
+    dots = frame.assign(row=labels(frame)).melt(ids, list(HEADINGS), var_name="series")
+    marks = {name: Mark(heading.lower(), filled=name == "mean") for name, heading in HEADINGS.items()}
+    figure = draw_dots(dots, rows, marks, "plain trainings", 1, 2.8)
+    for axis in figure.axes:
+        axis.set_xscale("log")
     return figure
 
 
@@ -42,14 +31,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Cost of each method and workload."""
     means = summarise(frame, ["workload", "method", "how"], list(HEADINGS))
     shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
-    for name, heading in HEADINGS.items():
-        rows = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
-        shown[heading] = [bracket(value, low, high, 2) for value, low, high in rows]
-    return shown
+    return shown.assign(**brackets(means, HEADINGS, digits=2))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What a plain training is, and the options of each method."""
     return (
         "Seconds for the scores of all training points over those of one plain training, both the least of alternating "
         f"calls in one process ({describe(frame)}); 95 % t-intervals over seeds. Plain training: autograd and foreach "

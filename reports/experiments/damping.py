@@ -19,7 +19,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What is damped, with which curvature, and how many solves failed."""
     failed = int((frame["status"] != "ok").sum())
     return (
         f"The implicit methods over the damping added to their matrix ({describe(frame)}); {BAND}; curvature as "

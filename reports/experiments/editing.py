@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.edit_accuracy import CASES, RETRAINED, measure
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
+from reports.intervals import brackets, summarise
 from reports.style import PAGE_INCHES, figure_style, labels, looks
 
 KINDS = {"random": "random", "most": "most valuable", "least": "least valuable"}
@@ -30,18 +31,8 @@ def draw(frame: pd.DataFrame) -> Figure:
                 part = frame[(frame["workload"] == workload) & (frame["kind"] == kind)]
                 for shown, of in looks(part):
                     means = summarise(of, ["fraction"], ["accuracy"])
-                    low, high = means["accuracy_low"].clip(lower=0), means["accuracy_high"].clip(upper=1)
-                    axis.fill_between(means["fraction"], low, high, color=shown.colour, alpha=0.1, lw=0)
-                    axis.plot(
-                        means["fraction"],
-                        means["accuracy"],
-                        color=shown.colour,
-                        linestyle=shown.line,
-                        marker=shown.marker,
-                        markersize=3,
-                        linewidth=1.4 if of["method"].iloc[0] == RETRAINED else 1.0,
-                        label=shown.label,
-                    )
+                    width = 1.4 if of["method"].iloc[0] == RETRAINED else 1.0
+                    draw_line(axis, means, "fraction", "accuracy", shown, least=0, most=1, linewidth=width)
                 axis.set_xscale("log")
                 if workload == workloads[0]:
                     axis.set_title(title)
@@ -68,18 +59,13 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
         }
     )
     headings = {"accuracy": "Accuracy", "difference": "− retrained", "cosine": "Cosine", "size": "Size, × true"}
-    for name, heading in headings.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    shown["Seconds"] = [
-        bracket(value, low, high, 2)
-        for value, low, high in means[["seconds", "seconds_low", "seconds_high"]].to_numpy()
-    ]
+    shown = shown.assign(**brackets(means, headings), **brackets(means, {"seconds": "Seconds"}, digits=2))
     shown["Peak MiB"] = [f"{value / 2**20:.0f}" for value in means["memory_bytes"]]
     return shown
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What a point's value is, what no edit is for, and what each column measures."""
     return (
         f"Groups removed by editing ω* against exact retraining ({describe(frame)}; means, bands and brackets are 95 "
         "% t-intervals over seeds). Value of a point: exact leave-one-out effect on the validation set where every "

@@ -1,41 +1,30 @@
 """Every method against exact retraining: of single points and of subsets, on networks of four kinds."""
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.loo_and_lds import CASES, CNN, LARGE, SUBSETS, measure
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe
+from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, labels, look
+from reports.intervals import brackets, summarise
+from reports.style import labels, look
 from samattr_ref.registry import methods
+
+MARKERS = "os^DvP"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and LDS a method, a panel a workload."""
-    panels = list(dict.fromkeys(frame["workload"]))
     scores = scores_of(frame)
-    names = [name for name in reversed(methods()) if name in set(frame["method"])]
-    shifts = np.linspace(0.3, -0.3, len(scores))
-    with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 3.2), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
-            means = summarise(frame[frame["workload"] == panel], ["method"], list(scores)).set_index("method")
-            for shift, (score, label), marker in zip(shifts, scores.items(), "os^DvP", strict=False):
-                for row, name in enumerate(names):
-                    if name in means.index and np.isfinite(means.loc[name, score]):
-                        colour, y = look(name).colour, row + shift
-                        interval = means.loc[name, [f"{score}_low", f"{score}_high"]]
-                        axis.plot(interval, [y, y], color=colour, linewidth=0.9)
-                        axis.plot(means.loc[name, score], y, marker, color=colour, markersize=3.5)
-                axis.plot([], [], marker, color="0.3", markersize=3.5, linestyle="", label=label)
-            axis.set_yticks(np.arange(len(names)), [look(name).label for name in names])
-            axis.axvline(1, color="black", linewidth=0.8)
-            axis.set(title=panel, xlabel="rank correlation", xlim=(-0.15, 1.04))
-        legend(figure, axes[0, :1], "outside lower center", 3)
+    rows = [look(name) for name in methods() if name in set(frame["method"])]
+    dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(scores), var_name="series")
+    marks = {
+        name: Mark(label, marker, size=3.5) for (name, label), marker in zip(scores.items(), MARKERS, strict=False)
+    }
+    figure = draw_dots(dots, rows, marks, "rank correlation", 1, 3.2, columns=3)
+    for axis in figure.axes:
+        axis.set_xlim(-0.15, 1.04)
     return figure
 
 
@@ -53,13 +42,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     places = {name: place for place, name in enumerate((*dict.fromkeys(means["workload"]), *methods()))}
     means = means.sort_values(["workload", "method"], key=lambda names: names.map(places))
     shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
-    for name, heading in columns.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    return shown.reset_index(drop=True)
+    return shown.assign(**brackets(means, columns)).reset_index(drop=True)
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What is correlated, and the options where none could be chosen."""
     large, cnn = (", ".join(f"{name} {value}" for name, value in settings.items()) for settings in (LARGE, CNN))
     return (
         f"Per-query Spearman with exact leave-one-out, and linear datamodelling score (LDS) over {SUBSETS} random "

@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.implicit_errors import CASES, NEWTON_STEP, measure
-from reports.curves import BAND, bracket, describe, draw_curves, summarise
+from reports.curves import BAND, describe, draw_curves
 from reports.experiment import Experiment
+from reports.intervals import brackets, summarise
 from reports.style import labels
 from samattr_ref.implicit.newton import MOST_LEFT
 
@@ -35,14 +36,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     longest = frame[frame["steps"] == frame.groupby("kind")["steps"].transform("max")]
     means = summarise(longest, ["kind", "method", "how"], list(HEADINGS))
     shown = pd.DataFrame({"Training": means["kind"], "Method": labels(means)})
-    for name, heading in HEADINGS.items():
-        rows = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
-        shown[heading] = [bracket(value, low, high, 4) for value, low, high in rows]
-    return shown
+    return shown.assign(**brackets(means, HEADINGS, digits=4))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What is cut, when the Newton step is offered, and how near the runs end to a fixed point."""
     longest = frame[frame["steps"] == frame.groupby("kind")["steps"].transform("max")]
     ends = longest.groupby("kind")["grad_norm"].mean()
     norms = ", ".join(f"{norm:.1e} in {kind}" for kind, norm in ends.items())

@@ -5,9 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.every_point import CASES, METHODS, full_size
-from reports.curves import bracket, describe, summarise
+from reports.curves import describe
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, labels, look
+from reports.intervals import brackets, summarise
+from reports.style import figure_style, labels, look, row_of_panels
 
 HEADINGS = {
     "minutes": "Minutes",
@@ -26,16 +27,14 @@ def draw(frame: pd.DataFrame) -> Figure:
     frame = frame[frame["found"].notna()]
     panels = list(dict.fromkeys(frame["workload"]))
     with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 2.5), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
+        figure, axes = row_of_panels(len(panels), 2.5)
+        for axis, panel in zip(axes, panels, strict=True):
             part = frame[frame["workload"] == panel]
             for row in part.itertuples():
                 shown = look(row.method)
                 axis.plot(row.seconds / 60, row.found, marker=shown.marker or "o", color=shown.colour, linestyle="")
             axis.set(title=f"{panel}, n = {part['n_train'].iloc[0]:,}", xscale="log", xlabel="minutes", ylim=(0, 1.02))
-        axes[0, 0].set_ylabel("share of the wrong labels\nin the lowest 40 %")
+        axes[0].set_ylabel("share of the wrong labels\nin the lowest 40 %")
         names = [name for name in METHODS if name in set(frame["method"])]
         handles = [
             plt.Line2D([], [], color=look(n).colour, marker=look(n).marker or "o", linestyle="", label=look(n).label)
@@ -56,13 +55,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
             "Method": labels(means),
         }
     )
-    for name, heading in HEADINGS.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    return shown
+    return shown.assign(**brackets(means, HEADINGS))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What the memory and the ranks are over."""
     removed = ", ".join(f"{w}: {n}" for w, n in frame.groupby("workload", sort=False)["n_removed"].max().items())
     return (
         f"Influence Scores of every training point for the mean of the validation set ({describe(frame)}). Process: "

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.kinds_of_points import CASES, SHOWN, measure
-from reports.curves import bracket, describe, summarise
+from reports.curves import describe
 from reports.experiment import Experiment
+from reports.intervals import brackets, summarise
 from reports.style import PAGE_INCHES, figure_style, look
 
 SHARE = 0.05
@@ -58,14 +59,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
             shares = {kind: (group["kind"] == kind).mean() for kind in KINDS}
             rows.append({"Workload": workload, "Method": name, "seed": seed, **shares})
     means = summarise(pd.DataFrame(rows), ["Workload", "Method"], KINDS)
-    shown = means[["Workload", "Method"]].copy()
-    for kind in KINDS:
-        shown[kind.capitalize()] = [bracket(*row) for row in means[[kind, f"{kind}_low", f"{kind}_high"]].to_numpy()]
-    return shown
+    return means[["Workload", "Method"]].assign(**brackets(means, {kind: kind.capitalize() for kind in KINDS}))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What makes a point wrong, rare or hard."""
     return (
         f"The {SHOWN} training points of lowest Influence Score (given label, in brackets the right one) of the first "
         "seed. Wrong: the label is wrong. Rare: the label is right, and fewer than 3 of the 10 nearest training "

@@ -4,8 +4,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_order import CASES, measure
-from reports.curves import BAND, ROWS, describe, draw_curves, plain_ticks, summarise, tabulate_curves
+from reports.curves import BAND, ROWS, describe, draw_curves, plain_ticks, tabulate_curves
 from reports.experiment import Experiment
+from reports.intervals import summarise
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -37,7 +38,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """The step of the series, and how many cells diverged."""
     diverged = frame["status"].str.contains("diverged").sum()
     return (
         f"Fast SAM-HIF at order J; the others do not depend on it ({describe(frame)}); {BAND}. The step of the series "

@@ -1,13 +1,13 @@
 """The noise floor: what the effect of a point in one run says about its effect in another run of the same training."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.across_runs import CASES, RUNS, measure
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe, legend
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.intervals import brackets, summarise, triple
+from reports.style import figure_style, look, row_of_panels
 
 KINDS = {"same run": "the same run", "other run": "another run", "other runs": "the mean of the other runs"}
 SHADES = {"same run": 1.0, "other runs": 0.55, "other run": 0.25}
@@ -18,38 +18,36 @@ def draw(frame: pd.DataFrame) -> Figure:
     panels = list(dict.fromkeys(frame["workload"]))
     names = list(dict.fromkeys(frame["method"]))
     with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 2.2), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
+        figure, axes = row_of_panels(len(panels), 2.2)
+        for axis, panel in zip(axes, panels, strict=True):
             means = summarise(frame[frame["workload"] == panel], ["method", "kind"], ["spearman"])
             means = means.set_index(["method", "kind"])
             for offset, (kind, label) in enumerate(KINDS.items()):
                 for column, name in enumerate(names):
-                    value, low, high = means.loc[(name, kind), ["spearman", "spearman_low", "spearman_high"]]
+                    value, low, high = means.loc[(name, kind), triple("spearman")]
                     x = column + 0.27 * (offset - 1)
                     named = f"held against {label}" if column == 0 else None
                     axis.bar(x, value, 0.25, color=look("sam-if").colour, alpha=SHADES[kind], label=named)
                     axis.plot([x, x], [low, min(high, 1)], color="black", linewidth=1)
             axis.set_xticks(range(len(names)), [look(name).label for name in names])
             axis.set(title=panel, xlabel="effects of")
-        axes[0, 0].set(ylabel="per-query Spearman", ylim=(0, 1.05))
-        legend(figure, axes[0, :1], "outside lower center", 3)
+        axes[0].set(ylabel="per-query Spearman", ylim=(0, 1.05))
+        legend(figure, axes[:1], "outside lower center", 3)
     return figure
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Spearman of each kind."""
     means = summarise(frame, ["workload", "method", "kind"], ["spearman"])
-    cells = [bracket(*row) for row in means[["spearman", "spearman_low", "spearman_high"]].to_numpy()]
-    shown = means.assign(cell=cells).pivot(index=["workload", "method"], columns="kind", values="cell").reset_index()
+    cells = means.assign(**brackets(means, {"spearman": "cell"}))
+    shown = cells.pivot(index=["workload", "method"], columns="kind", values="cell").reset_index()
     shown["method"] = [look(name).label for name in shown["method"]]
     headings = {"workload": "Workload", "method": "Effects of"}
     return shown.rename(columns=headings | {kind: f"against {label}" for kind, label in KINDS.items()})
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """Which runs are held against which truth."""
     return (
         f"The same points trained {RUNS} times with other initial parameters and batches ({describe(frame)}): exact "
         "leave-one-out effects, and the exact derivative's, of each run held against the truth of the same run, of "

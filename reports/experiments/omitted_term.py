@@ -5,9 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.gif_errors import CASES, CHECKPOINTS, STAGES, measure
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.intervals import brackets, summarise, triple
+from reports.style import PAGE_INCHES, Look, figure_style, look
 
 STAGE_COLOURS = dict(zip(STAGES, ("sam-gif", "sam-hif", "sam-unrolled"), strict=True))
 
@@ -23,7 +24,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             part = frame[frame["workload"] == panel]
             means = summarise(part[part["stage"].notna()], ["stage"], ["change"]).set_index("stage")
             for row, stage in enumerate(reversed(STAGES)):
-                value, low, high = means.loc[stage, ["change", "change_low", "change_high"]]
+                value, low, high = means.loc[stage, triple("change")]
                 left.barh(row, value, color=look(STAGE_COLOURS[stage]).colour, height=0.6)
                 left.plot([max(low, 0), high], [row, row], color="black", linewidth=1)
             left.set_yticks(range(len(STAGES)), list(reversed(STAGES)))
@@ -33,9 +34,8 @@ def draw(frame: pd.DataFrame) -> Figure:
                 ("omitted", "omitted Hessian terms", look("sam-unrolled").colour),
                 ("bound", "their bound", "black"),
             ):
-                right.plot(bounds["last"], bounds[name], color=colour, label=label, marker="o", markersize=3)
-                low = bounds[f"{name}_low"].clip(lower=bounds[name] / 10)
-                right.fill_between(bounds["last"], low, bounds[f"{name}_high"], color=colour, alpha=0.12, lw=0)
+                shown = Look(label, colour, "o", "-")
+                draw_line(right, bounds, "last", name, shown, least=bounds[name] / 10, linewidth=1.5)
             right.axhline(1, color="0.5", linewidth=0.8, linestyle="--", label="SAM-GIF's own size")
             top = max(10.0, 3 * float(bounds["omitted"].max()))
             right.set(xscale="log", yscale="log", title=panel, xlabel="last steps τ", ylim=(None, top))
@@ -49,13 +49,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     means = summarise(frame[frame["stage"].notna()], ["workload", "stage"], ["change", "after", "spearman"])
     shown = pd.DataFrame({"Workload": means["workload"], "Switched on": means["stage"]})
     headings = {"change": "Change / ‖truth‖", "after": "Error after", "spearman": "Spearman after"}
-    for name, heading in headings.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    return shown
+    return shown.assign(**brackets(means, headings))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What each stage switches on, and when the bound says nothing."""
     return (
         f"Left and table: from SAM-GIF of {CHECKPOINTS} checkpoints to SAM-GIF of every step (checkpoint sparsity), to "
         "the exact derivative (Hessian terms), to exact leave-one-out (non-linearity): how far the scores of all "

@@ -19,7 +19,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """The setting, and the best published numbers."""
     published = f"Best published: Pearson {PUBLISHED['pearson']} with LOO, LDS {PUBLISHED['lds_0.5']} at half removed"
     return (
         f"MNIST, a 784-128-64-10 GELU MLP trained with SAM, float64 ({describe(frame)}); {SETTINGS['n_removed']} "

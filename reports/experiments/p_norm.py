@@ -19,7 +19,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """How ρ is scaled with p."""
     orders = ", ".join(f"{p:g}" for p in sorted(frame["p"].unique()))
     return (
         f"Networks trained with p = {orders} and ρ scaled by P^(1/p − 1/2) ({describe(frame)}); lines are means, "

@@ -4,8 +4,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.human_labels import CASES, FOLDS, measure
-from reports.curves import BAND, bracket, describe, draw_curves, summarise
+from reports.curves import BAND, describe, draw_curves
 from reports.experiment import Experiment
+from reports.intervals import brackets, summarise
 from reports.style import labels
 
 
@@ -23,14 +24,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {"auc": "AUC", "at_count": "Found in as many", "precision": "Precision", "recall": "Recall"}
     means = summarise(frame, ["labels", "method", "how"], list(columns))
     shown = pd.DataFrame({"Labels": means["labels"], "Method": labels(means)})
-    for name, heading in columns.items():
-        numbers = means[[name, f"{name}_low", f"{name}_high"]].to_numpy()
-        shown[heading] = [bracket(*row) for row in numbers]
-    return shown
+    return shown.assign(**brackets(means, columns))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """Where the labels are from, and how each way ranks and flags points."""
     return (
         f"Human labels of CIFAR-10N (Wei et al. 2022) on {describe(frame)}, validation accuracy "
         f"{frame['accuracy'].mean():.2f} on average; inspected by lowest Influence Score on clean validation labels, "

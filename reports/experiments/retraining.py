@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.retraining_speed import CASES, PRODUCT, REPEATS, retraining_speed
-from reports.curves import bracket, describe, summarise
+from reports.curves import describe
 from reports.experiment import Experiment
+from reports.intervals import bracket, summarise
 from reports.style import PAGE_INCHES, figure_style
 
 COLOURS = {"compiled": "#0173b2", "stacked": "#029e73", "batched": "#de8f05", "loop": "0.45"}
@@ -47,7 +48,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
             "Engine": means["engine"],
             "Together": means["together"].map("{:.0f}".format),
             "A retraining (ms)": means["milliseconds"].map("{:.3g}".format),
-            "Times faster than the loop": [bracket(value, low, high, 1) for value, low, high in rows],
+            "Times faster than the loop": [bracket(row, 1) for row in rows],
             "GFLOP/s": means["gflops"].map("{:.0f}".format),
             "Share of the machine's rate": means["share"].map("{:.2f}".format),
         }
@@ -55,7 +56,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What is timed beside what, and what the machine's rate is."""
     rate = frame["machine_gflops"].median()
     return (
         f"Same-run retraining without single points ({describe(frame)}), by each engine, beside one plain training "

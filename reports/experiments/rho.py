@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_rho import CASES, measure
-from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
+from reports.curves import BAND, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 
@@ -19,12 +19,12 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """Which ρ each network has, and where options were chosen."""
     return (
         f"Networks trained at each ρ and attributed at the same ρ ({describe(frame)}); lines are means, {BAND}. "
         "Damping and curvature as chosen at the workload's own ρ, seed by seed. Upper: rank agreement with exact "
-        f"leave-one-out ({ROWS['spearman'].split(chr(10), maxsplit=1)[0]}, 1 is exact LOO itself); lower: wrong "
-        "labels found by lowest Influence Score."
+        "leave-one-out (per-query Spearman, 1 is exact LOO itself); lower: wrong labels found by lowest Influence "
+        "Score."
     )
 
 

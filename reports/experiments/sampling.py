@@ -25,7 +25,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """How points are grouped, and at which scale errors are taken."""
     return (
         f"Batches drawn with replacement; points in {BINS} groups by how often they were in one ({describe(frame)}; "
         f"{BAND}). Upper: rank agreement within the group. Lower and table: ‖predicted − true‖/‖true‖ of the effects "

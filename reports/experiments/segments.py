@@ -22,7 +22,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """Where the checkpoints lie, and what each method takes from them."""
     return (
         "All methods from the same C checkpoints, each in the middle of its segment of the run; SAM unrolled takes the "
         f"segment's Gauss-Newton curvature for constant ({describe(frame)}); {BAND}. Black: exact LOO."

@@ -4,8 +4,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_rho import CASES, measure
-from reports.curves import BAND, axis_labels, describe, draw_curves, summarise, tabulate_curves
+from reports.curves import BAND, axis_labels, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
+from reports.intervals import summarise
 
 METRICS = axis_labels("spearman", "slope")
 
@@ -39,7 +40,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What ρ/‖g‖ is, and what the rows and the table say."""
     return (
         "The networks of the figure before, over ρ/‖g‖ with g the full training gradient at the end (mean over "
         "seeds): near a minimum ‖g‖ is small and the perturbation turns with every change of the parameters. Upper: "

@@ -1,40 +1,23 @@
 """Networks trained with SAM and with plain SGD, attributed by the same methods: does it matter that SAM was used?"""
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.sam_and_sgd import CASES, measure
+from baselines.studies.sam_and_sgd import CASES, OPTIMISERS, measure
 from baselines.validation import GROUND_TRUTH
-from reports.curves import describe, legend, summarise, tabulate_curves
+from reports.curves import describe, tabulate_curves
+from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import labels, looks
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman a method, SAM beside SGD, a panel a workload."""
-    panels = list(dict.fromkeys(frame["workload"]))
-    with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 2.6), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
-            part = frame[(frame["workload"] == panel) & (frame["method"] != GROUND_TRUTH)]
-            names = list(dict.fromkeys(part["method"]))
-            for optimiser, shift, fill in (("SAM", 0.15, "full"), ("SGD", -0.15, "none")):
-                means = summarise(part[part["optimiser"] == optimiser], ["method"], ["spearman"]).set_index("method")
-                for row, name in enumerate(reversed(names)):
-                    colour, y = look(name).colour, row + shift
-                    low, high = means.loc[name, ["spearman_low", "spearman_high"]]
-                    axis.plot([low, high], [y, y], color=colour, linewidth=0.9)
-                    axis.plot(means.loc[name, "spearman"], y, "o", color=colour, markersize=4, fillstyle=fill)
-                axis.plot([], [], "o", color="0.3", markersize=4, fillstyle=fill, label=f"trained with {optimiser}")
-            axis.set_yticks(np.arange(len(names)), [look(name).label for name in reversed(names)])
-            axis.axvline(1, color="black", linewidth=0.8)
-            axis.set(title=panel, xlabel="per-query Spearman with exact LOO")
-        legend(figure, axes[0, :1], "outside lower center", 2)
-    return figure
+    frame = frame[frame["method"] != GROUND_TRUTH]
+    rows = [shown for shown, _ in looks(frame)]
+    dots = frame.assign(row=labels(frame), series=frame["optimiser"], value=frame["spearman"])
+    marks = {name: Mark(f"trained with {name}", filled=name == "SAM") for name in OPTIMISERS}
+    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 2.6)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +26,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What the methods are told of each network."""
     return (
         "The same methods, told the workload's ρ, on networks trained with that ρ (SAM) and with ρ = 0 (SGD), each "
         f"against its own exact leave-one-out ({describe(frame)}); 95 % t-intervals over seeds. The line at 1 is "

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.shift_check import CASES, shift_check
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe, legend
 from reports.experiment import Experiment
+from reports.intervals import brackets, summarise, triple
 from reports.style import PAGE_INCHES, figure_style, labels, look
 
 COLUMNS = {
@@ -39,12 +40,12 @@ def draw(frame: pd.DataFrame) -> Figure:
                 for row, value in enumerate(("loo_before", "gain_before")):
                     means = summarise(part[part["method"] == name], ["shift"], [value])
                     x = np.arange(len(shifts)) + offset
-                    half = [means[value] - means[f"{value}_low"], means[f"{value}_high"] - means[value]]
+                    mean, low, high = (means[column] for column in triple(value))
                     shown = look(name)
                     axes[row, column].errorbar(
                         x,
-                        means[value],
-                        yerr=half,
+                        mean,
+                        yerr=[mean - low, high - mean],
                         color=shown.colour,
                         marker=shown.marker or "_",
                         markersize=3,
@@ -78,13 +79,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
         "gain_before": "Gain, removed by scores before",
         "gain_after": "Gain, removed by scores after",
     }
-    for name, heading in headings.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    return shown
+    return shown.assign(**brackets(means, headings))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """The shifts, and which half of the set is for what."""
     return (
         "Influence Scores made on the clean validation set (before) and on a shifted one (after): half of the "
         f"classes, Gaussian noise, brighter, light and dark exchanged ({describe(frame)}; means with 95 % t-intervals "

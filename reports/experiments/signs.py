@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from baselines.metrics import mean_interval
 from baselines.studies.sign_flips import CASES, DAMPED, METHODS, POINTS, RADII, measure
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe, legend
 from reports.experiment import Experiment
+from reports.intervals import bracket, brackets, summarise
 from reports.style import PAGE_INCHES, figure_style, look
 
 
@@ -58,13 +59,11 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
         }
     )
     headings = {"flips": "Flipped (%)", "error": "Rel. error", "shift": "‖ê change‖ / ‖Δ‖"}
-    for name, heading in headings.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    return shown
+    return shown.assign(**brackets(means, headings))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What a flip is and what it costs, and the settings of the runs."""
     return (
         "Share of the coordinates of the full training gradient whose sign differs between the network and the one "
         "retrained without a point, and the relative error of the predicted change, removal by removal "
@@ -87,7 +86,7 @@ def answer(frame: pd.DataFrame) -> str:
             usable = seed[np.isfinite(seed["error"])]
             if usable["flips"].nunique() > 1 and usable["error"].nunique() > 1:
                 ranks.append(float(scipy.stats.spearmanr(usable["flips"], usable["error"])[0]))
-        together = bracket(*mean_interval(np.array(ranks)), digits=2)
+        together = bracket(mean_interval(np.array(ranks)), 2)
         norm = f"{p:g}".replace("inf", "∞")
         parts.append(f"p = {norm}: {100 * part['flips'].mean():.1f} % flip, rank correlation with the error {together}")
     return f"Coordinates of the gradient that change sign when a point is removed: {'; '.join(parts)}."

@@ -1,58 +1,35 @@
 """Removing the tenth of the training points that each method values most: retrained and edited accuracy."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.most_valuable import CASES, FRACTION, measure
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe
+from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, labels, look
+from reports.intervals import brackets, summarise
+from reports.style import labels, looks
 
 HEADINGS = {"retrained_drop": "Drop, retrained", "edited_drop": "Drop, edited", "difference": "Edited − retrained"}
+MARKS = {"retrained_drop": Mark("retrained"), "edited_drop": Mark("edited by the method", filled=False)}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Drops of accuracy a method, retrained beside edited, a panel a workload."""
-    panels, names = (list(dict.fromkeys(frame[column])) for column in ("workload", "method"))
-    places = {name: len(names) - i for i, name in enumerate(names)}
-    with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 2.7), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
-            part = frame[frame["workload"] == panel]
-            means = summarise(part, ["method"], ["retrained_drop", "edited_drop"])
-            rows = means["method"].map(places)
-            for value, fill, shift, label in (
-                ("retrained_drop", True, 0.15, "retrained"),
-                ("edited_drop", False, -0.15, "edited by the method"),
-            ):
-                colours = [look(name).colour for name in means["method"]]
-                for y, mean, low, high, colour in zip(
-                    rows + shift, means[value], means[f"{value}_low"], means[f"{value}_high"], colours, strict=True
-                ):
-                    axis.plot([low, high], [y, y], color=colour, linewidth=0.8)
-                    axis.plot(mean, y, "o", color=colour, markersize=4, fillstyle="full" if fill else "none")
-                axis.plot([], [], "o", color="0.3", markersize=4, fillstyle="full" if fill else "none", label=label)
-            axis.axvline(0, color="0.8", linewidth=0.6, zorder=0)
-            axis.set_yticks(list(places.values()), [look(name).label for name in names])
-            axis.set(title=panel, xlabel="drop in validation accuracy")
-        legend(figure, axes[0, :1], "outside lower center", 2)
-    return figure
+    rows = [shown for shown, _ in looks(frame)]
+    dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(MARKS), var_name="series")
+    return draw_dots(dots, rows, MARKS, "drop in validation accuracy", 0, 2.7)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Drops of accuracy and the difference of edited and retrained accuracy."""
     means = summarise(frame, ["workload", "method"], list(HEADINGS))
     shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
-    for name, heading in HEADINGS.items():
-        shown[heading] = [bracket(*row) for row in means[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
-    return shown
+    return shown.assign(**brackets(means, HEADINGS))
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """Which points go, and what filled and hollow points are."""
     return (
         f"The {FRACTION:.0%} of the training points with the highest Influence Score of each method removed together "
         f"({describe(frame)}; 95 % t-intervals over seeds). Filled: drop in validation accuracy of the retrained "

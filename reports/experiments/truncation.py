@@ -26,7 +26,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """What the tail is, and what the cost is in units of."""
     return (
         "SAM unrolled over the last share of the run's steps, alone and with the implicit form (Gauss-Newton, damping "
         f"{TAIL}) for the steps before; SAM-HIF implicit and SAM-GIF do not depend on it ({describe(frame)}); {BAND}. "

@@ -1,14 +1,14 @@
 """Question 3: variants of SAM, each attributed by the same methods with its own derivatives, against its own truth."""
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_variants import CASES, COMPARED, RADII, measure
-from reports.curves import bracket, describe, legend, summarise
+from reports.curves import describe
+from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.intervals import brackets, summarise
+from reports.style import Look, look
 from samattr_ref.sam.variants import VARIANTS
 
 LABELS = {
@@ -23,36 +23,20 @@ LABELS = {
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman of each method, a row a variant, a panel a workload."""
-    panels = list(dict.fromkeys(frame["workload"]))
-    names = [name for name in reversed(list(VARIANTS)) if name in set(frame["variant"])]
-    shifts = np.linspace(0.3, -0.3, len(COMPARED))
-    with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 3.2), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
-            means = summarise(frame[frame["workload"] == panel], ["variant", "method"], ["spearman"])
-            means = means.set_index(["variant", "method"])
-            for shift, method in zip(shifts, COMPARED, strict=True):
-                shown = look(method)
-                rows = [row + shift for row in range(len(names))]
-                found = [means.loc[(name, method)] for name in names]
-                for y, one in zip(rows, found, strict=True):
-                    axis.plot([one["spearman_low"], one["spearman_high"]], [y, y], color=shown.colour, linewidth=0.9)
-                values = [one["spearman"] for one in found]
-                style = {"color": shown.colour, "marker": shown.marker, "linestyle": "", "markersize": 4}
-                axis.plot(values, rows, label=shown.label, **style)
-            axis.set_yticks(range(len(names)), [LABELS[name] for name in names])
-            axis.axvline(1, color="black", linewidth=0.8)
-            axis.set(title=panel, xlabel="per-query Spearman with exact LOO", xlim=(None, 1.03))
-        legend(figure, axes[0, :1], "outside lower center", len(COMPARED))
+    rows = [Look(LABELS[name], "0.3", "", "-") for name in VARIANTS if name in set(frame["variant"])]
+    dots = frame.assign(row=frame["variant"].map(LABELS), series=frame["method"], value=frame["spearman"])
+    shown = {name: look(name) for name in COMPARED}
+    marks = {name: Mark(of.label, of.marker, colour=of.colour) for name, of in shown.items()}
+    figure = draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 3.2)
+    for axis in figure.axes:
+        axis.set_xlim(right=1.03)
     return figure
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Spearman of each method, a row a workload and variant; and the accuracy of the network."""
     means = summarise(frame, ["workload", "variant", "method"], ["spearman", "accuracy"])
-    means["cell"] = [bracket(*row) for row in means[["spearman", "spearman_low", "spearman_high"]].to_numpy()]
+    means = means.assign(**brackets(means, {"spearman": "cell"}))
     keys = ["workload", "variant"]
     shown = means[means["method"] == COMPARED[0]][[*keys, "accuracy"]]
     for method in COMPARED:
@@ -64,7 +48,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame) -> str:
-    """What is shown."""
+    """The constants of each variant, and what the methods take from it."""
     return (
         f"Networks trained with each variant at its paper's constants and the workload's ρ ({describe(frame)}; ASAM at "
         f"{RADII['asam']:g} times that, its radius being in units of the parameters' size); every method with the "

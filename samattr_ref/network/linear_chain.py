@@ -72,9 +72,7 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
     nn.Tanh: Activation(_tanh, lambda z, a, slope: -2 * a * slope),
     nn.GELU: Activation(_gelu, lambda z, a, slope: _normal(z) * (2 - z * z)),
     nn.SiLU: Activation(_silu, _silu_bend),
-    nn.Softplus: Activation(
-        lambda z: (functional.softplus(z), torch.sigmoid(z)), lambda z, a, slope: slope * (1 - slope)
-    ),
+    nn.Softplus: Activation(_softplus, lambda z, a, slope: slope * (1 - slope)),
     nn.ReLU: Activation(lambda z: (z.clamp(min=0), (z > 0).to(z)), None),
 }
 """Activations by their exact type, with the settings that they have by default."""
