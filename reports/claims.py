@@ -13,11 +13,11 @@ import pandas as pd
 from baselines.comparison import INSPECTED
 from baselines.metrics import mean_interval
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
+from baselines.studies.profiles import Results
 from reports.curves import describe
 from reports.experiment import Measured
 from reports.intervals import bracket, summarise, triple
 from reports.markdown import render
-from reports.results import Results
 from reports.style import look, with_how
 
 EDIT_TOLERANCE = 0.02

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from baselines.engines import Engine
+from baselines.studies.profiles import get_profile
 from baselines.truth import leave_one_out, save_values
 from baselines.validation import validate as run_validation
 from reports.job import Job, folder, run, seeds_of
 from reports.page import check_folder, write
-from reports.results import get_profile
 from samattr_ref.catalogue import load_workload
 from samattr_ref.catalogue import workloads as all_workloads
 from samattr_ref.registry import methods as all_methods

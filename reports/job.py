@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from baselines.studies.cases import Case
+from baselines.studies.profiles import PROFILES, Profile, Results, find_results, make_results
 from reports.experiment import Cell, Experiment, Measured, experiments, gather, make
-from reports.results import PROFILES, Profile, Results, find_results, make_results
 from samattr_ref.support.errors import SamattrError, unknown_name
 
 HEADLINE = ("table", "scatter", "noise")

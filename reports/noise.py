@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.metrics import noise_curve
+from baselines.studies.profiles import Results
 from reports.curves import legend
-from reports.results import Results
 from reports.style import figure_style, look, row_of_panels
 
 

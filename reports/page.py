@@ -12,13 +12,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.comparison import table_metrics
+from baselines.studies.profiles import Results
 from reports import claims, noise, scatter, table
 from reports.experiment import Measured
 from reports.experiment import experiments as known_experiments
 from reports.job import HEADLINE, Job
 from reports.markdown import render
 from reports.markdown import table as markdown_table
-from reports.results import Results, distinct, provenance
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.precision import DEFAULT
 
@@ -93,7 +93,7 @@ def _write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out:
     if job.names and kept.exists() and before.exists():
         sections = json.loads(kept.read_text()) | sections
         earlier = json.loads(before.read_text())
-        environments = distinct(earlier["environments"] + origin["environments"])
+        environments = _distinct(earlier["environments"] + origin["environments"])
         experiments = earlier["experiments"] | origin["experiments"]
         origin = earlier | origin | {"environments": environments, "experiments": experiments}
     ordered = [name for name in ("claims", *HEADLINE, *known_experiments()) if name in sections]
@@ -109,7 +109,7 @@ def _write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out:
     ]
     kept.write_text(json.dumps(sections, indent=1) + "\n")
     before.write_text(json.dumps(origin, indent=1) + "\n")
-    machines = distinct(
+    machines = _distinct(
         [{name: {"precision": DEFAULT, **each}[name] for name in MACHINE} for each in origin["environments"]]
     )
     page = render(
@@ -135,7 +135,7 @@ def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> No
 def caption(results: Results) -> str:
     """What the accuracy table's numbers are over, and what its columns mean."""
     first = results.validations[0]
-    sizes = distinct([{"name": r.workload, "n": r.n_train, "k": r.n_removed} for r in results.validations])
+    sizes = _distinct([{"name": r.workload, "n": r.n_train, "k": r.n_removed} for r in results.validations])
     seeds = len(results.profile.seeds)
     captions = [text for text in dict.fromkeys(metric.caption for metric in table_metrics()) if text]
     return render("accuracy_caption", sizes=sizes, n_query=first.n_query, seeds=seeds, columns=captions)
@@ -145,7 +145,7 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
     origin: dict[str, Any] = {"command": replace(job, names=()).command()}
     environments = [environment for part in measured for environment in part.environments]
     if results and results.validations:
-        origin |= provenance(results)
+        origin |= _provenance(results)
         environments = origin["environments"] + environments
     parts = {
         part.experiment.name: {
@@ -158,10 +158,31 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
     }
     return origin | {
         "seeds": list(job.profile.seeds),
-        "environments": distinct(environments),
+        "environments": _distinct(environments),
         "experiments": parts,
         "failures": results.failures if results else [],
     }
+
+
+def _provenance(results: Results) -> dict[str, Any]:
+    """What a reader needs to make the validations again: the command of one, hardware, versions, numbers of points."""
+    first = results.validations[0]
+    return {
+        "one_cell": "samattr validate METHOD --workload WORKLOAD --seed SEED --json",
+        "environments": _distinct([result.environment for result in results.validations]),
+        "n_train": first.n_train,
+        "n_query": first.n_query,
+        "n_removed": first.n_removed,
+    }
+
+
+def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items without repetitions, in their order."""
+    found: list[dict[str, Any]] = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
 
 
 def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path) -> str:

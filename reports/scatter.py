@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.metrics import slope, spearman_per_query
+from baselines.studies.profiles import Results
 from baselines.validation import GROUND_TRUTH
-from reports.results import Results
 from reports.style import PAGE_INCHES, figure_style, look
 
 COLUMNS = 5

@@ -5,9 +5,9 @@ import pandas as pd
 
 from baselines.comparison import table_metrics
 from baselines.metrics import interval_over_seeds
+from baselines.studies.profiles import Results
 from reports.intervals import bracket, triple
 from reports.markdown import render
-from reports.results import Results
 from reports.style import look
 
 

@@ -13,9 +13,9 @@ import typer
 
 import baselines
 import samattr_ref as sr
+from baselines.studies.profiles import PROFILES
 from reports import cli
 from reports.experiment import experiments
-from reports.results import PROFILES
 from samattr_ref.sam.variants import VARIANTS
 from samattr_ref.support.options import UNSUPPORTED
 from tests.samattr_ref.zoo import ZOO, workload_of

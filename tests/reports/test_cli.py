@@ -10,7 +10,8 @@ import safetensors.torch
 
 import baselines
 import samattr_ref as sr
-from reports import cli, results
+from baselines.studies import profiles
+from reports import cli
 
 SMALL = [
     "--set",
@@ -135,8 +136,8 @@ def test_a_report_of_nothing_is_one_line(samattr, fresh_store):
 
 
 def test_a_report_with_gaps_says_so(samattr, fresh_store, tmp_path, monkeypatch):
-    monkeypatch.setitem(results.PROFILES, "quick", results.Profile("quick", (make_workload(tmp_path),), (0,)))
-    baselines.validate("random", results.PROFILES["quick"].cells({})[0][0])
+    monkeypatch.setitem(profiles.PROFILES, "quick", profiles.Profile("quick", (make_workload(tmp_path),), (0,)))
+    baselines.validate("random", profiles.PROFILES["quick"].cells({})[0][0])
     code, out, err = samattr("report", "table", "--out", str(tmp_path / "out"))
     assert code == 1
     assert "random" in out

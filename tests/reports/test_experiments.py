@@ -9,11 +9,11 @@ import pytest
 
 import samattr_ref as sr
 from baselines.studies.cases import Case
+from baselines.studies.profiles import PROFILES, Profile
 from reports import curves, experiment
 from reports.experiment import Cell, experiments, gather, get_experiment, make
 from reports.job import Job, run, seeds_of
 from reports.page import write
-from reports.results import PROFILES, Profile
 from tests.code_seen import executed, held
 from tests.conftest import needs_data
 

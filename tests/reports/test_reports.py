@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 import samattr_ref as sr
-from reports import noise, page, results, scatter, table
+from baselines.studies import profiles
+from baselines.studies.profiles import Profile, find_results, make_results
+from reports import noise, page, scatter, table
 from reports.job import Job
-from reports.results import Profile, find_results, make_results
 
 WORKLOAD = """
 import samattr_ref as sr
@@ -120,14 +121,14 @@ def test_a_page_is_put_together_part_by_part(profile, made, tmp_path):
 
 
 def test_a_failing_method_is_listed_and_stops_nothing(profile, monkeypatch, tmp_path):
-    validate = results.validate
+    validate = profiles.validate
 
     def failing(method, workload):
         if method == "tracin":
             raise sr.SamattrError("it broke")
         return validate(method, workload)
 
-    monkeypatch.setattr(results, "validate", failing)
+    monkeypatch.setattr(profiles, "validate", failing)
     partial = make_results(profile)
     assert partial.failures == [f"tracin on tiny, seed {seed}: it broke" for seed in (0, 1)]
     page.write(Job(profile), partial, [], tmp_path)

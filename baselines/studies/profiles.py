@@ -1,4 +1,4 @@
-"""The results of a profile, found in the store or made, as tidy frames for tables and figures."""
+"""The profiles: sizes of the main job, whose validations are made or found in the store, as tidy frames."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -146,24 +146,3 @@ def _gather(
         except SamattrError as error:
             failures.append(f"{method} on {workload.name}, seed {workload.seed}: {error}")
     return Results(profile, validations, failures)
-
-
-def provenance(results: Results) -> dict[str, Any]:
-    """What a reader needs to make the validations again: the command of one, hardware, versions, numbers of points."""
-    first = results.validations[0]
-    return {
-        "one_cell": "samattr validate METHOD --workload WORKLOAD --seed SEED --json",
-        "environments": distinct([result.environment for result in results.validations]),
-        "n_train": first.n_train,
-        "n_query": first.n_query,
-        "n_removed": first.n_removed,
-    }
-
-
-def distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items without repetitions, in their order."""
-    found: list[dict[str, Any]] = []
-    for item in items:
-        if item not in found:
-            found.append(item)
-    return found
