@@ -66,7 +66,7 @@ def caption(frame: pd.DataFrame) -> str:
 def answer(frame: pd.DataFrame) -> str:
     """The recipe that keeps a run attributable."""
     own = frame[frame["method"] == COMPARED[0]]
-    means = own.groupby(["axis", "activation", "value"], sort=False)["spearman"].mean()
+    means = own.groupby(["axis", "activation", "value"])["spearman"].mean()
     parts = []
     for axis in (name for name in AXES if name in set(own["axis"])):
         kept = [
