@@ -48,12 +48,14 @@ class Comparison:
     @cached_property
     def mean(self) -> Array:
         """What is predicted of the mean query, [n_removed, 1]."""
-        return self.predicted.mean(1, keepdims=True)
+        mean: Array = self.predicted.mean(1, keepdims=True)
+        return mean
 
     @cached_property
     def true_mean(self) -> Array:
         """The exact effect on the mean query, [n_removed, 1]."""
-        return self.true.mean(1, keepdims=True)
+        mean: Array = self.true.mean(1, keepdims=True)
+        return mean
 
 
 BEST = ("highest", "lowest", "one")

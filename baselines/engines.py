@@ -249,7 +249,8 @@ def _compiled(run: Run, chain: Chain) -> Step:
     compiled = run.cache["compiled"]
 
     def step(batch: Batch, state: State, eta: float, draw: Draw) -> State:
-        return compiled(batch.x, batch.y, batch.weights, state, state.omega.new_tensor(eta), draw)
+        after: State = compiled(batch.x, batch.y, batch.weights, state, state.omega.new_tensor(eta), draw)
+        return after
 
     return step
 

@@ -23,7 +23,8 @@ def pearson_per_query(scores: Array, truth: Array) -> Array:
     """Pearson correlation over the removed points, one a query, [n_query]; 0 where either side is constant."""
     s, t = _centred(scores), _centred(truth)
     norm = np.sqrt((s**2).sum(0) * (t**2).sum(0))
-    return np.divide((s * t).sum(0), norm, out=np.zeros(s.shape[1]), where=norm > 0)
+    found: Array = np.divide((s * t).sum(0), norm, out=np.zeros(s.shape[1]), where=norm > 0)
+    return found
 
 
 def spearman_per_query(scores: Array, truth: Array) -> Array:
@@ -44,7 +45,8 @@ def slope(scores: Array, truth: Array) -> float:
 def cosine(predicted: Array, true: Array) -> Array:
     """Cosine of the predicted with the true parameter change, one a removal, [n_removed], from [n_removed, P]."""
     norm = np.linalg.norm(predicted, axis=1) * np.linalg.norm(true, axis=1)
-    return np.divide((predicted * true).sum(1), norm, out=np.zeros(len(true)), where=norm > 0)
+    found: Array = np.divide((predicted * true).sum(1), norm, out=np.zeros(len(true)), where=norm > 0)
+    return found
 
 
 def relative_error(predicted: Array, true: Array) -> float:
@@ -159,4 +161,5 @@ def row_interval(statistic: Callable[[Array], float], n_rows: int, seed: int = 0
 
 def _centred(values: Array) -> Array:
     values = np.asarray(values, dtype=np.float64)
-    return values - values.mean(0)
+    centred: Array = values - values.mean(0)
+    return centred

@@ -276,4 +276,5 @@ def _strings(value: Any) -> Iterator[str]:
 def _workers() -> int:
     if device() != "cpu":
         return 1
-    return max(1, min(os.cpu_count() or 1, psutil.virtual_memory().available // WORKER_BYTES))
+    free: int = psutil.virtual_memory().available
+    return max(1, min(os.cpu_count() or 1, free // WORKER_BYTES))

@@ -26,7 +26,8 @@ def table(frame: pd.DataFrame, align: Sequence[str] | None = None) -> str:
     |:---------|--------:|
     | IF       |    1.00 |
     """
-    return frame.to_markdown(index=False, disable_numparse=True, colalign=align)
+    text: str = frame.to_markdown(index=False, disable_numparse=True, colalign=align)
+    return text
 
 
 def flow(text: str) -> str:

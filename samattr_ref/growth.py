@@ -46,7 +46,8 @@ class Growth:
         >>> Growth("T B F", P=1, T=1, Q=1).exponent("n"), Growth("n F", n=1, P=1, Q=1).exponent("T")
         (1, 0)
         """
-        return getattr(self, axis) + (self.T if axis == "n" else 0)
+        own: int = getattr(self, axis)
+        return own + (self.T if axis == "n" else 0)
 
 
 @dataclass(frozen=True)

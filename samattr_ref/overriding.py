@@ -21,7 +21,8 @@ def overridden(workload: "Workload", name: str, value: Any) -> "Workload":
         beneath = overridden(replace(workload, data=workload.data.source), name, value)
         return replace(beneath, data=replace(workload.data, source=beneath.data))
     if name in ("dtype", "n_removed", "training_seed"):
-        return _with(workload, name, value)
+        changed: Workload = _with(workload, name, value)
+        return changed
     if name == "variant" and isinstance(value, str):
         value = variant_named(value)
     variant = workload.recipe.variant

@@ -110,7 +110,9 @@ def steps_to_keep(checkpoints: str | int, recipe: SamRecipe, initial: Tensor) ->
         checkpoints = max(1, round(recipe.steps**0.5))
     if not isinstance(checkpoints, int):
         raise SamattrError(f"checkpoints must be 'all', 'sqrt', 'auto' or a number, not '{checkpoints}'")
-    return torch.unique(torch.cat([torch.zeros(1, dtype=torch.int64), middle_steps(checkpoints, recipe.steps)]))
+    first = torch.zeros(1, dtype=torch.int64)
+    kept: Tensor = torch.unique(torch.cat([first, middle_steps(checkpoints, recipe.steps)]))
+    return kept
 
 
 def segment_bounds(count: int, steps: int) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ from baselines.truth import leave_one_out
 from samattr_ref.attribution import attribute
 from samattr_ref.methods.sam_gif import perturbed_segments
 from samattr_ref.network.linear_chain import ChainLinearised
-from samattr_ref.network.objective import Linearised
+from samattr_ref.network.linearised import Linearised
 from samattr_ref.sam.variants import Sam
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.seeds import stream

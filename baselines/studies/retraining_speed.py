@@ -91,7 +91,8 @@ def step_flops(run: Run) -> int:
     rule = run.workload.recipe.rule
     with FlopCounterMode(display=False) as counter:
         sam_step(batch, first_state(run.parameters, rule), 0.1, rule, run.draw(0))
-    return counter.get_total_flops()
+    operations: int = counter.get_total_flops()
+    return operations
 
 
 def machine_flops(like: Tensor) -> float:

@@ -75,7 +75,8 @@ def dattri(problem: Problem, batch: int) -> Calculation:
 
     def calculate() -> Tensor:
         with redirect_stderr(io.StringIO()):  # a progress bar for every batch, which nothing switches off
-            return attributor.attribute(train, queries)
+            scores: Tensor = attributor.attribute(train, queries)
+        return scores
 
     return calculate
 
@@ -86,7 +87,7 @@ def kronfluence(problem: Problem, batch: int) -> Calculation:
     from kronfluence.arguments import FactorArguments
     from kronfluence.task import Task
 
-    class Loss(Task):
+    class Loss(Task):  # type: ignore[misc]  # which comes without types
         def compute_train_loss(self, batch: tuple[Tensor, Tensor], model: nn.Module, sample: bool = False) -> Tensor:
             return cross_entropy(model(batch[0]), batch[1], reduction="sum")
 
@@ -117,7 +118,8 @@ def kronfluence(problem: Problem, batch: int) -> Calculation:
             per_device_train_batch_size=batch,
             overwrite_output_dir=True,
         )
-        return analyzer.load_pairwise_scores("dots")["all_modules"].T
+        scores: Tensor = analyzer.load_pairwise_scores("dots")["all_modules"]
+        return scores.T
 
     return calculate
 
@@ -128,7 +130,7 @@ def traker(problem: Problem, batch: int) -> Calculation:
     from trak.modelout_functions import AbstractModelOutput
     from trak.projectors import NoOpProjector
 
-    class Loss(AbstractModelOutput):
+    class Loss(AbstractModelOutput):  # type: ignore[misc]  # which comes without types
         def __init__(self) -> None:  # abstract there
             super().__init__()
 
@@ -149,7 +151,8 @@ def traker(problem: Problem, batch: int) -> Calculation:
     def features(x: Tensor, y: Tensor) -> Tensor:
         gradients = computer.compute_per_sample_grad((x, y))
         flat = torch.cat([part.flatten(1) for part in gradients.values()], dim=1)
-        return projector.project(flat, model_id=0)
+        projected: Tensor = projector.project(flat, model_id=0)
+        return projected
 
     def calculate() -> Tensor:
         queries = features(problem.queries.x, problem.queries.y).T

@@ -1,8 +1,8 @@
 """Influence Scores of every point of full-size training sets: do the methods get there, in what time and memory?"""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from baselines.studies.every_point import CASES, METHODS, full_size
 from reports.curves import describe
@@ -37,7 +37,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         axes[0].set_ylabel("share of the wrong labels\nin the lowest 40 %")
         names = [name for name in METHODS if name in set(frame["method"])]
         handles = [
-            plt.Line2D([], [], color=look(n).colour, marker=look(n).marker or "o", linestyle="", label=look(n).label)
+            Line2D([], [], color=look(n).colour, marker=look(n).marker or "o", linestyle="", label=look(n).label)
             for n in names
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False)

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from baselines.studies.kinds_of_points import CASES, SHOWN, measure
 from reports.curves import describe
@@ -43,7 +44,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 for spine in axis.spines.values():
                     spine.set(visible=True, color=_COLOURS[row.kind], linewidth=1.2)
             axes[2 * i, 0].set_ylabel(f"{workload}\nby {look(part['method'].iloc[0]).label}", fontsize=7, loc="top")
-        handles = [plt.Line2D([], [], color=_COLOURS[kind], linewidth=3, label=kind) for kind in KINDS]
+        handles = [Line2D([], [], color=_COLOURS[kind], linewidth=3, label=kind) for kind in KINDS]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(KINDS), frameon=False)
     return figure
 

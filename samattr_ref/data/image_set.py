@@ -83,4 +83,5 @@ def _read_file(path: Path, size: int | None) -> Tensor:
     except OSError as error:
         raise SamattrError(f"{path} is not a readable image ({first_line(error)}): fetch it again") from error
     square = colour if size is None else colour.resize((size, size), Image.Resampling.BILINEAR)
-    return pil_to_tensor(square).to(torch.float32) / 127.5 - 1
+    pixels: Tensor = pil_to_tensor(square)
+    return pixels.to(torch.float32) / 127.5 - 1

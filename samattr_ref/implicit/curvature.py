@@ -67,6 +67,7 @@ def kept(run: Run) -> dict[Any, Any]:
 
     Sums are cut by that bound: what another bound left differs in its last bits, and may not fit.
     """
+    found: dict[Any, Any] | None
     bound, found = run.cache.get("curvature", (None, None))
     if found is None or bound != given_bytes():
         found = {}

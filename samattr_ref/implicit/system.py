@@ -95,7 +95,8 @@ class ImplicitSystem:
         if cache.get("factors", (None,))[0] != key:
             cache.pop("factors", None)  # its memory is free before as much is taken again
             cache["factors"] = (key, Factors.of(self.dense()))
-        return cache["factors"][1]
+        factors: Factors = cache["factors"][1]
+        return factors
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -135,7 +136,8 @@ class ImplicitSystem:
                 return torch.stack([part.share * self.H(part).product(v) for part in self.parts]).sum(0)
 
             cache[key] = top_eigenvectors(product, self.run.parameters, rank)
-        return cache[key]
+        vectors: Tensor = cache[key]
+        return vectors
 
     def _undamped(self) -> Tensor:
         """A without δI, computed once a run: dampings share it."""
@@ -150,7 +152,8 @@ class ImplicitSystem:
                     H = H + H @ self.jvp(part, torch.eye(self.size).to(H), part.at_omega.dense())
                 total += part.share * H
             cache[key] = total
-        return cache[key]
+        matrix: Tensor = cache[key]
+        return matrix
 
     def times(self, H: Curvature, v: Tensor) -> Tensor:
         """H v: by the matrix where the solve makes it, and nowhere else."""

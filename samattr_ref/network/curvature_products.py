@@ -54,7 +54,8 @@ def forward_hessian(objective: "Objective", omega: Tensor, x: Tensor, y: Tensor,
         return objective.sample_losses(w, x, y).sum()
 
     def product(column: Tensor) -> Tensor:
-        return jvp(grad(total), (omega,), (column,))[1]
+        along: Tensor = jvp(grad(total), (omega,), (column,))[1]
+        return along
 
     return vmap(product, in_dims=1, out_dims=1)(v)
 

@@ -37,4 +37,5 @@ def matmul_t(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _onednn(a: Tensor, b: Tensor) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    return product

@@ -160,7 +160,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of the shape of x."""
-        return x + self.branch(x)
+        branch: Tensor = self.branch(x)
+        return x + branch
 
 
 @checked

@@ -66,12 +66,16 @@ class Network:
 
     def __call__(self, tensors: Sequence[Tensor], x: Tensor) -> Tensor:
         """Logits [b, c] with tensors in the place of the parameters, in the order of the layout."""
+        logits: Tensor
         if not self.ways.plain and self.ways.call != "lent":
-            return self.bound(tensors)(x)
+            logits = self.bound(tensors)(x)
+            return logits
         with self._held, self.kernels():
             if self.ways.call == "lent":
-                return functional_call(self.module, dict(zip(self.layout.names, tensors, strict=True)), (x,))
-            return self.bound(tensors)(x)
+                logits = functional_call(self.module, dict(zip(self.layout.names, tensors, strict=True)), (x,))
+            else:
+                logits = self.bound(tensors)(x)
+            return logits
 
     def bound(self, tensors: Sequence[Tensor]) -> nn.Module:
         """A copy of the layers with tensors in the place of the parameters."""

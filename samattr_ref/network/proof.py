@@ -93,9 +93,9 @@ def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | No
 
 def _checked_output(network: Network, x: Tensor, n_classes: int, omega: Tensor) -> bool:
     """Refuse outputs that are not class logits; whether a forward pass takes its course by the values that it meets."""
-    shape, dtype = list(x.shape[1:]), str(x.dtype).removeprefix("torch.")
+    shape, dtype, mode = list(x.shape[1:]), str(x.dtype).removeprefix("torch."), _ReadsValues()
     try:
-        with torch.no_grad(), network.holding(omega) as module, _ReadsValues() as mode:
+        with torch.no_grad(), network.holding(omega) as module, mode:
             z = module(x)
     except Exception as error:  # whatever a user's forward pass raises
         raise SamattrError(f"the network cannot read inputs of shape {shape} ({dtype}): {first_line(error)}") from error

@@ -179,7 +179,9 @@ class Convolution(Affine):
         images = self.x.reshape(1, -1, *self.x.shape[2:])
         deltas = self.deltas.transpose(1, 2).reshape(1, b * out, self.height, -1)
         size = (b * out, *layer.weight.shape[1:])
-        return conv2d_weight(images, size, deltas, layer.stride, layer.padding, layer.dilation, groups=b).view(b, -1)
+        stride, padding, dilation = layer.stride, layer.padding, layer.dilation
+        found: Tensor = conv2d_weight(images, size, deltas, stride, padding, dilation, groups=b)
+        return found.view(b, -1)
 
 
 @dataclass(frozen=True, eq=False)

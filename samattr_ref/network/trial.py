@@ -99,7 +99,8 @@ def differing(layout: Layout, found: Tensor, true: Tensor, factor: float = 1.0) 
 
 def floor(true: Tensor) -> float:
     """What is rounding in vectors whose largest entry is much larger."""
-    return torch.finfo(true.dtype).eps ** 0.75 * float(true.abs().max())
+    eps: float = torch.finfo(true.dtype).eps ** 0.75
+    return eps * float(true.abs().max())
 
 
 def spread(x: Tensor, y: Tensor, count: int = POINTS) -> Tensor:

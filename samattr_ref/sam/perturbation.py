@@ -50,13 +50,13 @@ def square_scale(v: Tensor) -> Tensor:
         Scales, shape [..., 1].
     """
     low, high, least, most = SCALES.get(v.dtype, SCALES[torch.float32])
-    norm = torch.linalg.vector_norm(v.detach(), dim=-1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(v.detach(), dim=-1, keepdim=True)
     return (norm / norm.clamp(low, high)).clamp(least, most)
 
 
 def _inverse_norm(v: Tensor) -> Tensor:
     """1/‖v‖ of vectors [..., P] that `square_scale` has scaled, [..., 1]; 0 where v is zero, and so its derivative."""
-    norm = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
     return norm.sign() / norm.clamp(min=torch.finfo(v.dtype).tiny)  # which only zero is shorter than
 
 

@@ -322,7 +322,8 @@ class Rule:
             return perturbation_derivative(at.g, d_g.T, self.rho, self.p).T, d_memory
 
         def along(*tangents: Tensor) -> tuple[Tensor, Tensor]:
-            return jvp(self._outputs(at.draw), (at.omega, at.g, at.memory), tangents)[1]
+            changes: tuple[Tensor, Tensor] = jvp(self._outputs(at.draw), (at.omega, at.g, at.memory), tangents)[1]
+            return changes
 
         return vmap(along)(d_omega, d_g, d_memory)
 
@@ -331,19 +332,26 @@ class Rule:
         if self.variant.perturbs_as_sam:
             return 0.0, perturbation_derivative(at.g, a_e.T, self.rho, self.p).T, a_memory
         back = vjp(self._outputs(at.draw), at.omega, at.g, at.memory)[1]
-        return vmap(back)((a_e, a_memory))
+        adjoints: tuple[Tensor, Tensor, Tensor] = vmap(back)((a_e, a_memory))
+        return adjoints
 
     def jvp_direction(self, at: "Point", d_g: Tensor, d_perturbed: Tensor) -> Tensor:
         """Changes of G along changes of g and g̃, [m, P] each."""
         if not self.variant.combines:
             return d_perturbed
-        return vmap(lambda *tangents: jvp(self.variant.combine, (at.g, at.g_perturbed), tangents)[1])(d_g, d_perturbed)
+
+        def along(*tangents: Tensor) -> Tensor:
+            change: Tensor = jvp(self.variant.combine, (at.g, at.g_perturbed), tangents)[1]
+            return change
+
+        return vmap(along)(d_g, d_perturbed)
 
     def vjp_direction(self, at: "Point", u: Tensor) -> tuple[Tensor | float, Tensor]:
         """Adjoints of g and g̃ from that of G, [m, P] each."""
         if not self.variant.combines:
             return 0.0, u
-        return vmap(vjp(self.variant.combine, at.g, at.g_perturbed)[1])(u)
+        adjoints: tuple[Tensor, Tensor] = vmap(vjp(self.variant.combine, at.g, at.g_perturbed)[1])(u)
+        return adjoints
 
     def _outputs(self, draw: Draw) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
         def outputs(omega: Tensor, g: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:

@@ -136,4 +136,5 @@ def _least_squares(H: Tensor, size: Tensor) -> Tensor:
     right = torch.zeros_like(H[:, :, :1])
     right[:, 0, 0] = size
     finite = torch.isfinite(H).all((1, 2), keepdim=True)
-    return torch.linalg.lstsq(torch.where(finite, H, 0.0).cpu(), right.cpu()).solution
+    y: Tensor = torch.linalg.lstsq(torch.where(finite, H, 0.0).cpu(), right.cpu()).solution
+    return y

@@ -71,7 +71,8 @@ def solve(
         "preconditioner": preconditioner or Identity(),
     }
     make: Any = SOLVERS[solver]
-    return make(**{f.name: settings[f.name] for f in fields(make)})(system, b)
+    solution: Solution = make(**{f.name: settings[f.name] for f in fields(make)})(system, b)
+    return solution
 
 
 def resolved(solver: str, size: int, symmetric: bool) -> str:

@@ -81,7 +81,8 @@ class Factors:
 
     def solve(self, b: Tensor) -> Tensor:
         """A⁻¹ b for b [P, m], or A⁻ᵀ b; not finite where A is singular."""
-        return torch.linalg.lu_solve(self.lu, self.pivots, b, adjoint=self.transposed)
+        x: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, b, adjoint=self.transposed)
+        return x
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def relative_residual(product: Callable[[Tensor], Tensor], x: Tensor, b: Tensor)
 
 def norms(v: Tensor) -> Tensor:
     """The 2-norm of each column."""
-    return torch.linalg.vector_norm(v, dim=0)
+    found: Tensor = torch.linalg.vector_norm(v, dim=0)
+    return found
 
 
 def positive(v: Tensor) -> Tensor:

@@ -446,7 +446,8 @@ def _library(module: str) -> str | None:
     """The version of the library that a module belongs to; None if it is not one that is keyed by name."""
     top = module.partition(".")[0]
     if top in ("torch", "numpy"):
-        return sys.modules[top].__version__
+        release: str = sys.modules[top].__version__
+        return release
     file = getattr(sys.modules.get(top), "__file__", None) or ""
     standard = os.path.dirname(os.__file__)  # noqa: PTH120 — as it stands, with no link followed
     return "" if top in sys.stdlib_module_names and (not file or file.startswith(standard)) else None

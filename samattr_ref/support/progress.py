@@ -16,4 +16,5 @@ def track(items: Sequence[T], description: str, done: int = 0) -> Iterable[T]:
         description: What it is, in a few words.
         done: How many were done before.
     """
-    return tqdm(items, desc=description, initial=done, total=done + len(items), disable=None, leave=False)
+    bar: Iterable[T] = tqdm(items, desc=description, initial=done, total=done + len(items), disable=None, leave=False)
+    return bar

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 
 from samattr_ref.network.linear_chain import ChainLinearised
-from samattr_ref.network.objective import Linearised
+from samattr_ref.network.linearised import Linearised
 from samattr_ref.run import Run
 from samattr_ref.sam.step import Batch, State
 from samattr_ref.sam.variants import Point, Rule
