@@ -145,6 +145,7 @@ def test_a_report_with_gaps_says_so(samattr, fresh_store, tmp_path, monkeypatch)
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_one_experiment_at_any_size(samattr, tmp_path):
     sizes = [*SMALL, "--workload", "digits-mlp", "--seeds", "0,1", "--jobs", "1"]
     arguments = ["sam-against-sgd", "--profile", "desk", *sizes, "--out", str(tmp_path)]

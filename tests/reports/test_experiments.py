@@ -86,9 +86,14 @@ def tiny(tmp_path_factory):
     return f"{path}:tiny"
 
 
+QUICK = ("full-size", "segments", "omitted-term")
+"""The experiments that are not slow: they stand for the others."""
+
+
 def named(name):
-    """An experiment's name as a parameter, marked where it needs data that only a download could bring."""
-    return pytest.param(name, marks=needs_data("cifar10n.csv")) if name == "real-noise" else name
+    """An experiment's name as a parameter, marked where it is slow or needs data that only a download could bring."""
+    marks = [] if name in QUICK else [pytest.mark.slow]
+    return pytest.param(name, marks=[*marks, needs_data("cifar10n.csv")] if name == "real-noise" else marks)
 
 
 def cells_of(name, tiny):

@@ -45,6 +45,7 @@ def test_the_step_solves_the_system_without_the_point(p):
         assert (found - expected).norm() < 1e-8 * expected.norm()
 
 
+@pytest.mark.slow
 def test_what_it_adds_and_what_is_left_of_it():
     """Against steps taken one by one, small enough to be the flow that the exponential is."""
     run = sr.train(
@@ -63,6 +64,7 @@ def test_what_it_adds_and_what_is_left_of_it():
     assert damped["newton_adds"] < 0.5 * found["newton_adds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "gains"),
     [
@@ -99,6 +101,7 @@ def test_it_is_offered_where_exact_retraining_says_that_it_gains(settings, gains
             ask()
 
 
+@pytest.mark.slow
 def test_at_a_fixed_point_it_closes_the_gap_of_finite_removal():
     """Full-batch SAM on a convex problem, trained until it stands: the slope is 1 and the error at most halved."""
     settings = {"n_train": 400, "n_removed": 12, "batch_size": None, "rho": 0.2, "steps": 1200, "learning_rate": 1.0}

@@ -20,7 +20,7 @@ def case(recipe, shape, n_classes=4):
     [
         (sr.ResNet9(width=2), (1, 28, 28)),
         (sr.ResNet9(width=2), (3, 32, 32)),
-        (sr.ResNet18(), (3, 8, 8)),
+        pytest.param(sr.ResNet18(), (3, 8, 8), marks=pytest.mark.slow),
     ],
     ids=["resnet9-28", "resnet9-32", "resnet18"],
 )

@@ -45,6 +45,7 @@ class Scaled(nn.Module):
         return self.linear(x.flatten(1)) * self.scale
 
 
+@pytest.mark.slow
 def test_the_store_tells_networks_apart_by_their_plain_attributes(fresh_store):
     one, other = workload(Scaled, 1.0), workload(Scaled, 0.125)
     assert one.key() != other.key()
