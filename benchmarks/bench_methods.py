@@ -62,7 +62,7 @@ def numpy(values: Tensor) -> Array:
     return values.double().cpu().numpy()
 
 
-def track_of(metric: Metric) -> Callable[..., float]:
+def tracking(metric: Metric) -> Callable[..., float]:
     """A track of how far a metric is from its best value, since asv flags steps upwards alone."""
 
     def track(self: Fidelity | ChangeError, workload: str, method: str) -> float:
@@ -73,4 +73,4 @@ def track_of(metric: Metric) -> Callable[..., float]:
 
 for _metric in TRACKED:
     _of = ChangeError if _metric.needs == "changes" else Fidelity
-    setattr(_of, f"track_{_metric.loss_name}", track_of(_metric))
+    setattr(_of, f"track_{_metric.loss_name}", tracking(_metric))
