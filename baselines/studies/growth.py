@@ -9,9 +9,10 @@ import pandas as pd
 
 from baselines.measure import Cost, measured
 from baselines.studies.cases import Case
+from samattr_ref import registry
 from samattr_ref.attribution import influence_score
 from samattr_ref.growth import Growth
-from samattr_ref.registry import Family, Method, get_method, methods
+from samattr_ref.registry import Family, Method, get_method
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -57,7 +58,7 @@ def paths() -> dict[str, Path]:
         "training": Path(Growth("T B F", P=1, T=1)),
         "retraining": Path(Growth("Q T B F", P=1, T=1, Q=1)),
     }
-    for name, method in methods().items():
+    for name, method in registry.methods().items():
         if method.growth is not None:
             found[name] = Path(method.growth, method, method.benchmark)
         for adds, way in method.ways.items():
@@ -73,21 +74,21 @@ METHODS = ("grad-dot", "sam-gif", "tracin", "tracin-cp", "sam-hif-fast")
 """The methods that the page compares; the scaling benchmarks time every one."""
 
 
-def time_methods(workload: Workload, axis: str, size: int, names: Sequence[str]) -> pd.DataFrame:
+def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str]) -> pd.DataFrame:
     """Seconds (the fastest of up to `REPEATS` calls) and peak memory of the Influence Scores of all points.
 
     Args:
         workload: The workload, its n, P and T already set.
         axis: `n`, `P`, `T`, `C` or `J`.
         size: The size on that axis; set as an option for C and J.
-        names: The methods.
+        methods: Their names.
 
     Returns:
         Rows `method`, `axis`, `size`, `seconds`, `memory_bytes`.
     """
     run = train(workload)
     rows = []
-    for name in names:
+    for name in methods:
         known = get_method(name).options
         options: dict[str, Any] = {}
         if "order" in known:  # damped so that the series does not grow, and never cut short
