@@ -392,6 +392,8 @@ class GhostEngine:
             logits = bound(x)
         if len(seen) < len(self.layers) or any(recorded.changed for recorded in seen.values()):
             raise RuntimeError("a layer was not called, or its input or output was changed in place")
+        for recorded in seen.values():  # which holds its layer: a cycle would keep both until the collector comes
+            del recorded.layer.__dict__["forward"]
         outputs = [recorded.output for recorded in seen.values()]
         deltas = torch.autograd.grad(logits, outputs, residuals(logits.detach(), y))
         return list(zip(seen, seen.values(), deltas, strict=True))
