@@ -30,7 +30,6 @@ from samattr_ref.attribution import attribute
 from samattr_ref.methods.sam_gif import perturbed_segments
 from samattr_ref.network.linear_chain import ChainLinearised
 from samattr_ref.network.linearised import Linearised
-from samattr_ref.sam.variants import Sam
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.seeds import stream
 from samattr_ref.training import train
@@ -92,7 +91,7 @@ def omitted_bound(workload: Workload, lengths: Sequence[int]) -> pd.DataFrame:
         SamattrError: for momentum or another norm.
     """
     recipe = workload.recipe
-    if recipe.momentum or recipe.p != 2 or type(recipe.variant) is not Sam:
+    if recipe.momentum or recipe.p != 2 or not recipe.variant.is_sam:
         raise SamattrError("the bound on the omitted terms is for SAM with p = 2 without momentum")
     run = train(workload)
     directions = run.query_gradients(workload.queries)

@@ -9,13 +9,11 @@ from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 COMPARED = ("sam-unrolled", "sam-hif-implicit", "sam-hif", "sam-if", "sam-gif", "if")
-RADII = {"asam": 10.0}
-"""The radius beside the workload's own: ASAM's is in units of the parameters' size, ten times SAM's in its paper."""
 
 
 def measure(workload: Workload, variant: str) -> pd.DataFrame:
-    """The methods on the workload trained with a variant; options as chosen for SAM."""
-    varied = workload.override(variant=variant, rho=workload.recipe.rho * RADII.get(variant, 1.0))
+    """The methods on the workload trained with a variant, at a radius that suits it; options as chosen for SAM."""
+    varied = workload.override(variant=variant, rho=workload.recipe.rho * VARIANTS[variant].radius)
     frame = pd.DataFrame(sweep(workload, COMPARED, varied))
     run = train(varied)
     return frame.assign(variant=variant, accuracy=run.accuracy(run.splits.validation))

@@ -9,7 +9,6 @@ from torch.nn.utils import vector_to_parameters
 
 from baselines.measure import seconds
 from samattr_ref.run import Run
-from samattr_ref.sam.variants import Sam
 from samattr_ref.support.errors import SamattrError
 
 
@@ -20,7 +19,7 @@ def train_plainly(run: Run) -> Tensor:
         SamattrError: for another norm than the 2-norm, which users' SAM has.
     """
     recipe = run.workload.recipe
-    if recipe.p != 2 or type(recipe.variant) is not Sam:
+    if recipe.p != 2 or not recipe.variant.is_sam:
         raise SamattrError("plain training knows SAM with p = 2 alone")
     module = run.workload.build()[0].module
     parameters: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -46,6 +46,7 @@ class Sam:
         selects: Whether g̃ is of some of the batch's points only.
         any_norm: Whether ê may be of any p-norm.
         radius: Its ρ where variants are compared, over SAM's there.
+        radius_unit: What its ρ is in units of, where that is not the parameters' own.
     """
 
     name: ClassVar[str] = "sam"
@@ -54,6 +55,7 @@ class Sam:
     selects: ClassVar[bool] = False
     any_norm: ClassVar[bool] = True
     radius: ClassVar[float] = 1.0
+    radius_unit: ClassVar[str] = ""
 
     @property
     def is_sam(self) -> bool:
@@ -127,7 +129,8 @@ class Asam(Sam):
 
     name: ClassVar[str] = "asam"
     label: ClassVar[str] = "ASAM"
-    radius: ClassVar[float] = 10.0  # in units of the parameters' size: as in its paper
+    radius: ClassVar[float] = 10.0  # as in its paper
+    radius_unit: ClassVar[str] = "the parameters' size"
     any_norm: ClassVar[bool] = False
     xi: float = 0.01
 
