@@ -29,7 +29,7 @@ from reports.curves import legend
 from reports.markdown import render
 from reports.markdown import table as markdown_table
 from reports.page import save_figure
-from reports.style import PAGE_INCHES, Look, figure_style, look
+from reports.style import PAGE_INCHES, Style, figure_style, style_of
 from samattr_ref.growth import AXES
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
@@ -150,7 +150,7 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
         for panel, name in zip(panels, names, strict=False):
             part = shown[shown["axis"] == name].sort_values("size")
             for method in [method for method in paths() if method in set(part["method"])]:
-                curve, of = part[part["method"] == method], _look(method)
+                curve, of = part[part["method"] == method], _style(method)
                 style = {"color": of.colour, "linestyle": of.line, "marker": of.marker}
                 panel.plot(curve["size"], curve["value"], **style, markersize=3.5, linewidth=1, label=of.label)
             panel.set(xscale="log", yscale="log", xlabel=AXES[name])
@@ -175,10 +175,10 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
     return figure
 
 
-def _look(row: str) -> Look:
+def _style(row: str) -> Style:
     """The look of one of `paths`."""
     path = paths()[row]
-    return look(path.method.name if path.method else row, path.how)
+    return style_of(path.method.name if path.method else row, path.how)
 
 
 def _expected(method: str, axis: str, unit: str) -> int:
@@ -208,7 +208,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             peaks = memory["value"] / 2**20
             rows.append(
                 {
-                    "Method": _look(method).label,
+                    "Method": _style(method).label,
                     "In": axis,
                     "Sizes": f"{times['size'].min()} to {times['size'].max()} ({len(times)})",
                     "Expected": str(path.growth.exponent(axis)),
@@ -230,7 +230,7 @@ def side_by_side(machines: list[Machine]) -> pd.DataFrame:
     ranks = {"axis": list(AXES), "method": list(paths())}
     wide = wide.sort_values(["axis", "method"], key=lambda column: column.map(ranks[column.name].index))
     shown = {
-        "Method": [_look(method).label for method in wide["method"]],
+        "Method": [_style(method).label for method in wide["method"]],
         "In": wide["axis"],
         "Size": wide["size"],
     }
@@ -244,7 +244,7 @@ def precision_table(frame: pd.DataFrame) -> pd.DataFrame:
     """How far float32 is from float64 by method and number of points."""
     part = frame[frame["unit"] == ERROR]
     wide = part.pivot(index="method", columns="size", values="value").reindex(paths()).dropna(how="all")
-    shown = wide.map("{:.1e}".format).rename(index=lambda name: _look(name).label, columns="n = {}".format)
+    shown = wide.map("{:.1e}".format).rename(index=lambda name: _style(name).label, columns="n = {}".format)
     return shown.rename_axis(index="Method", columns=None).reset_index()
 
 

@@ -17,8 +17,8 @@ from baselines.studies.profiles import Results
 from reports.curves import describe
 from reports.experiment import Measured
 from reports.intervals import bracket, summarise, triple
+from reports.labels import label_of, with_how
 from reports.markdown import render
-from reports.style import look, with_how
 
 EDIT_TOLERANCE = 0.02
 """An edited accuracy this near to the retrained one counts as near: the paper's own margin for the top 10 %."""
@@ -109,7 +109,7 @@ def _editing(frame: pd.DataFrame) -> Finding:
     for workload, part in tenth.groupby("workload", sort=False):
         names = [RETRAINED, NO_EDIT, "sam-gif", "sam-hif", "sam-hif-fast", "sam-if", "if", "tracin"]
         means = summarise(part[part["method"].isin(names)], ["method"], ["accuracy"]).set_index("method")
-        cells = [f"{look(n).label} {bracket(means.loc[n, triple('accuracy')])}" for n in names if n in means.index]
+        cells = [f"{label_of(n)} {bracket(means.loc[n, triple('accuracy')])}" for n in names if n in means.index]
         ours[str(workload)] = cells
         holds[str(workload)] = all(_matches(frame[frame["workload"] == workload], name) for name in PAPER_METHODS)
     return Finding(ours, holds)
@@ -129,7 +129,7 @@ def _runtime(frame: pd.DataFrame) -> Finding:
     holds: dict[str, bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["seconds"]).set_index("method")
-        ours[str(workload)] = [f"{look(n).label} {bracket(means.loc[n, triple('seconds')], 2)} s" for n in order]
+        ours[str(workload)] = [f"{label_of(n)} {bracket(means.loc[n, triple('seconds')], 2)} s" for n in order]
         seconds = [means.loc[name, "seconds"] for name in order]
         holds[str(workload)] = all(before > after for before, after in itertools.pairwise(seconds))
     return Finding(ours, holds)
@@ -162,8 +162,8 @@ def _noise(frame: pd.DataFrame) -> Finding:
     holds: dict[str, bool] = {}
     for workload, part in at.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["found"]).set_index("method")
-        ours[str(workload)] = [f"{look(n).label} {bracket(means.loc[n, triple('found')], 2)}" for n in names]
-        holds |= {f"{workload} by {look(n).label}": bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
+        ours[str(workload)] = [f"{label_of(n)} {bracket(means.loc[n, triple('found')], 2)}" for n in names]
+        holds |= {f"{workload} by {label_of(n)}": bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
     return Finding(ours, holds)
 
 
@@ -174,13 +174,13 @@ def _top(frame: pd.DataFrame) -> Finding:
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["retrained_drop", "difference"]).set_index("method")
         ours[str(workload)] = [
-            f"{look(n).label} drop {means.loc[n, 'retrained_drop']:.3f}, edited − retrained "
+            f"{label_of(n)} drop {means.loc[n, 'retrained_drop']:.3f}, edited − retrained "
             f"{bracket(means.loc[n, triple('difference')])}"
             for n in names
         ]
         for name in PAPER_METHODS:
             _, low, high = means.loc[name, triple("difference")]
-            holds[f"{workload} by {look(name).label}"] = bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE)
+            holds[f"{workload} by {label_of(name)}"] = bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE)
     return Finding(ours, holds)
 
 
@@ -192,12 +192,12 @@ def _sgd(frame: pd.DataFrame) -> Finding:
     ):
         wide = part.pivot(index="seed", columns="optimiser", values="spearman")
         change = mean_interval(wide["SGD"] - wide["SAM"])
-        ours[f"{workload}, {look(name).label}"] = [
+        ours[f"{workload}, {label_of(name)}"] = [
             f"Spearman {wide['SAM'].mean():.3f} with SAM",
             f"{wide['SGD'].mean():.3f} with SGD",
             f"change {bracket(change)}",
         ]
-        holds[f"{workload} by {look(name).label}"] = bool(change[2] < 0)
+        holds[f"{workload} by {label_of(name)}"] = bool(change[2] < 0)
     return Finding(ours, holds)
 
 
@@ -224,7 +224,7 @@ def _underestimates(frame: pd.DataFrame) -> Finding:
         slopes = summarise(part, ["method", "rho"], ["slope", "rho_over_grad_norm"]).set_index(["method", "rho"])
         rho = part["rho"].max()
         cells = [
-            f"{look(name).label} {bracket(slopes.loc[(name, rho), triple('slope')], 2)}"
+            f"{label_of(name)} {bracket(slopes.loc[(name, rho), triple('slope')], 2)}"
             for name in ("sam-hif", "sam-hif-implicit", "sam-if")
         ]
         ratio = slopes.loc[("sam-hif", rho), "rho_over_grad_norm"]
@@ -246,7 +246,7 @@ def _disagreement(results: Results, editing: Measured, rows: list[dict[str, str]
     error = summarise(tenth, ["method"], ["difference"]).set_index("method")
     unedited = bracket(error.loc[NO_EDIT, triple("difference")])
     cells = [
-        f"{look(n).label}: Spearman {bracket(mean_interval(np.array(ranks[n])), 2)}, edited − retrained accuracy "
+        f"{label_of(n)}: Spearman {bracket(mean_interval(np.array(ranks[n])), 2)}, edited − retrained accuracy "
         f"{bracket(error.loc[n, triple('difference')])}"
         for n in PAPER_METHODS
         if n in ranks
@@ -269,14 +269,14 @@ def _full_size(frame: pd.DataFrame) -> Finding:
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["minutes", "gib", "found"]).set_index("method")
         cells = [
-            f"{look(n).label} {means.loc[n, 'minutes']:.1f} min, {means.loc[n, 'gib']:.1f} GiB, "
+            f"{label_of(n)} {means.loc[n, 'minutes']:.1f} min, {means.loc[n, 'gib']:.1f} GiB, "
             f"{means.loc[n, 'found']:.0%} of the wrong labels in the lowest {INSPECTED:.0%}"
             for n in PAPER_METHODS
             if n in means.index
         ]
         ours[str(workload)] = cells
         holds |= {
-            f"{workload} by {look(n).label}": bool(means.loc[n, "found"] > FOUND)
+            f"{workload} by {label_of(n)}": bool(means.loc[n, "found"] > FOUND)
             for n in PAPER_METHODS
             if n in means.index
         }

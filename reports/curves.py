@@ -15,7 +15,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from baselines.comparison import METRICS
 from baselines.validation import GROUND_TRUTH
 from reports.intervals import brackets, summarise, triple
-from reports.style import PAGE_INCHES, Look, figure_style, labels, looks, with_how
+from reports.labels import labels, with_how
+from reports.style import PAGE_INCHES, Style, figure_style, styles
 
 
 def axis_labels(*names: str) -> dict[str, str]:
@@ -67,7 +68,7 @@ def draw_curves(
             axes[0, column].set_title(panel)
             for row, (metric, heading) in enumerate(metrics.items()):
                 axis = axes[row, column]
-                for shown, of in looks(part):
+                for shown, of in styles(part):
                     _curve(axis, of, x, metric, shown)
                 if column == 0:
                     axis.set_ylabel(heading)
@@ -121,7 +122,7 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _curve(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Look) -> None:
+def _curve(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Style) -> None:
     curve = summarise(part, [x], [metric]).sort_values(x)
     if not np.isfinite(curve[metric]).any():
         return
@@ -143,7 +144,7 @@ def draw_line(
     means: pd.DataFrame,
     x: str,
     value: str,
-    shown: Look,
+    shown: Style,
     least: float | pd.Series | None = None,
     most: float | None = None,
     **style: Any,

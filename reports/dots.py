@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from reports.curves import legend
 from reports.intervals import summarise
-from reports.style import Look, figure_style, row_of_panels
+from reports.style import Style, figure_style, row_of_panels
 
 SPREAD = 0.3
 """How far from the middle of its row the first and the last of many series are drawn."""
@@ -37,7 +37,7 @@ class Mark:
 
 def draw_dots(
     frame: pd.DataFrame,
-    rows: Sequence[Look],
+    rows: Sequence[Style],
     marks: Mapping[str, Mark],
     label: str,
     reference: float,

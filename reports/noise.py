@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from baselines.metrics import noise_curve
 from baselines.studies.profiles import Results
 from reports.curves import legend
-from reports.style import figure_style, look, row_of_panels
+from reports.style import figure_style, row_of_panels, style_of
 
 
 def compute(results: Results) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             axis.plot([0, 1], [0, 1], color="0.8", linewidth=0.8)
             for name in dict.fromkeys(part["method"]):
                 curves = part[part["method"] == name].pivot(index="inspected", columns="seed", values="found")
-                shown = look(name)
+                shown = style_of(name)
                 axis.fill_between(
                     curves.index, curves.min(axis=1), curves.max(axis=1), color=shown.colour, alpha=0.1, lw=0
                 )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from baselines.metrics import slope, spearman_per_query
 from baselines.studies.profiles import Results
 from baselines.validation import GROUND_TRUTH
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.style import PAGE_INCHES, figure_style, style_of
 
 COLUMNS = 5
 
@@ -34,7 +34,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for axis, name in zip(axes.flat, names, strict=False):
             part = frame[frame["method"] == name]
             predicted, true = part["predicted"].to_numpy() * 1e3, part["true"].to_numpy() * 1e3
-            shown = look(name)
+            shown = style_of(name)
             axis.axhline(0, color="0.85", linewidth=0.5, zorder=0)
             axis.axvline(0, color="0.85", linewidth=0.5, zorder=0)
             axis.axline((0, 0), slope=1, color="0.4", linestyle="--", linewidth=0.7)

@@ -1,5 +1,6 @@
-"""How methods look in every figure, and the style that figures are drawn in."""
+"""The colour and marker of every method, and the style that figures are drawn in."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from baselines.studies.detection import SELF_INFLUENCE
+from baselines.studies.detection import CONFIDENT_LEARNING
+from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
 from baselines.validation import GROUND_TRUTH
+from reports.labels import label_of, with_how
+from samattr_ref.registry import methods
 
 PAGE_INCHES = 7.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """A method's label, colour, marker and line style."""
+class Style:
+    """How a method is drawn, and its label."""
 
     label: str
     colour: str
@@ -30,54 +34,56 @@ class Look:
 
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()
 
-_LOOKS = {
-    GROUND_TRUTH: Look("exact LOO", "black", "", "-"),
-    "retrained": Look("retrained", "black", "", "-"),
-    "training": Look("training", "0.45", "h", "-"),
-    "retraining": Look("retraining", "black", "8", "-"),
-    "no-edit": Look("no edit", "0.55", "", "--"),
-    "cleanlab": Look("confident learning", "#7a7a00", "p", "-"),
-    "sam-unrolled": Look("SAM unrolled", "#00525e", "d", "-"),
-    "sam-hif-implicit": Look("SAM-HIF implicit", _PALETTE[2], "P", "-"),
-    "sam-if": Look("SAM-IF", _PALETTE[0], "o", "-"),
-    "sam-hif": Look("SAM-HIF", _PALETTE[3], "s", "-"),
-    "sam-hif-fast": Look("SAM-HIF fast", _PALETTE[1], "D", "--"),
-    "sam-gif": Look("SAM-GIF", _PALETTE[4], "^", "-"),
-    "if": Look("IF", _PALETTE[9], "v", "--"),
-    "tracin": Look("TracIn", _PALETTE[5], "<", "-"),
-    "tracin-cp": Look("TracIn-CP", _PALETTE[6], ">", "--"),
-    "grad-dot": Look("Grad-Dot", "#4b1d6b", "X", ":"),
-    "random": Look("random", _PALETTE[7], "*", ":"),
+_STYLES = {
+    GROUND_TRUTH: ("black", "", "-"),
+    RETRAINED: ("black", "", "-"),
+    "training": ("0.45", "h", "-"),
+    "retraining": ("black", "8", "-"),
+    NO_EDIT: ("0.55", "", "--"),
+    CONFIDENT_LEARNING: ("#7a7a00", "p", "-"),
+    "sam-unrolled": ("#00525e", "d", "-"),
+    "sam-hif-implicit": (_PALETTE[2], "P", "-"),
+    "sam-if": (_PALETTE[0], "o", "-"),
+    "sam-hif": (_PALETTE[3], "s", "-"),
+    "sam-hif-fast": (_PALETTE[1], "D", "--"),
+    "sam-gif": (_PALETTE[4], "^", "-"),
+    "if": (_PALETTE[9], "v", "--"),
+    "tracin": (_PALETTE[5], "<", "-"),
+    "tracin-cp": (_PALETTE[6], ">", "--"),
+    "grad-dot": ("#4b1d6b", "X", ":"),
+    "random": (_PALETTE[7], "*", ":"),
 }
+"""Colour, marker and line."""
+
+_OTHER_COLOURS = [sns.color_palette("dark").as_hex()[i] for i in (0, 3, 2, 8, 6, 5)]
+_OTHER_MARKERS = ("H", "p", "8", "d", "o")
 
 
-def look(method: str, how: str = "") -> Look:
-    """A method's look; one that is not ours is grey, under its own name.
+def style_of(method: str, how: str = "") -> Style:
+    """How a method is drawn, and its label.
+
+    Registered methods that have no style here take the next colour and marker each, in the order of tables, so that
+    thirty look different; what is not even registered takes one by its name.
 
     Args:
-        method: The method.
+        method: The method, or what stands beside them.
         how: How it is used, where not in its own way: its label says so, and its lines are dotted.
     """
-    own = _LOOKS.get(method, Look(method, "0.35", "h", "-."))
-    if not how:
-        return own
-    return Look(f"{own.label} {how}" if how == SELF_INFLUENCE else f"{own.label}, {how}", own.colour, "", ":")
+    label = label_of(method, how)
+    if method in _STYLES:
+        colour, marker, line = _STYLES[method]
+    else:
+        others = [name for name in methods() if name not in _STYLES]
+        place = others.index(method) if method in others else zlib.crc32(method.encode())
+        colour, marker = _OTHER_COLOURS[place % len(_OTHER_COLOURS)], _OTHER_MARKERS[place % len(_OTHER_MARKERS)]
+        line = "-."
+    return Style(label, colour, "", ":") if how else Style(label, colour, marker, line)
 
 
-def looks(frame: pd.DataFrame) -> Iterator[tuple[Look, pd.DataFrame]]:
-    """The rows of each method, and of each way that it is used in (`how`), with their look, in order of appearance."""
+def styles(frame: pd.DataFrame) -> Iterator[tuple[Style, pd.DataFrame]]:
+    """The rows of each method, and of each way that it is used in (`how`), with their style, in order of appearance."""
     for (method, how), part in with_how(frame).groupby(["method", "how"], sort=False, dropna=False):
-        yield look(method, how), part
-
-
-def labels(frame: pd.DataFrame) -> list[str]:
-    """The label of each row's method."""
-    return [look(method, how).label for method, how in with_how(frame)[["method", "how"]].to_numpy()]
-
-
-def with_how(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, every method used in its own way where no column `how` says otherwise."""
-    return frame if "how" in frame else frame.assign(how="")
+        yield style_of(method, how), part
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from baselines.comparison import table_metrics
 from baselines.metrics import interval_over_seeds
 from baselines.studies.profiles import Results
 from reports.intervals import bracket, triple
+from reports.labels import label_of
 from reports.markdown import render
-from reports.style import look
 
 
 def compute(results: Results) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def compute(results: Results) -> pd.DataFrame:
 def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
     """The table of one workload as a reader sees it: labels, rounded numbers, intervals in brackets."""
     part = frame[frame["workload"] == workload]
-    shown = pd.DataFrame({"Method": [look(method).label for method in part["method"]]})
+    shown = pd.DataFrame({"Method": [label_of(method) for method in part["method"]]})
     for metric in table_metrics():
         cells = []
         for value, low, high in part[triple(metric.name)].to_numpy():

@@ -10,7 +10,7 @@ from baselines.studies.over_recipe import ACTIVATIONS, CASES, COMPARED, SETTINGS
 from reports.curves import describe, draw_line, legend, plain_ticks
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import figure_style, look, row_of_panels
+from reports.style import figure_style, row_of_panels, style_of
 
 AXES = {"steps": "steps T", "learning_rate": "peak step size η", "momentum": "momentum μ", "rho": "radius ρ"}
 LINES = dict(zip(ACTIVATIONS, ("-", "--", ":"), strict=True))
@@ -28,7 +28,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 for activation in dict.fromkeys(part["activation"]):
                     one = part[(part["method"] == method) & (part["activation"] == activation)]
                     curve = summarise(one, ["value"], ["spearman"]).sort_values("value")
-                    of = replace(look(method, activation), line=LINES[activation], marker=look(method).marker)
+                    of = replace(style_of(method, activation), line=LINES[activation], marker=style_of(method).marker)
                     draw_line(axis, curve, "value", "spearman", of, least=-1, most=1)
             if name != "momentum":
                 axis.set_xscale("log")

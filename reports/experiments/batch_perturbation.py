@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from baselines.studies.by_batch import BY_BATCH, CASES, FORMS, measure
 from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
-from reports.style import look
+from reports.labels import label_of
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -34,7 +34,7 @@ def answer(frame: pd.DataFrame) -> str:
     parts = []
     for workload in dict.fromkeys(frame["workload"]):
         changes = [
-            f"{look(form).label} {means[workload, form, '']:.2f} to {means[workload, form, BY_BATCH]:.2f}"
+            f"{label_of(form)} {means[workload, form, '']:.2f} to {means[workload, form, BY_BATCH]:.2f}"
             for form in FORMS
         ]
         parts.append(f"{', '.join(changes)} on {workload}")

@@ -9,7 +9,8 @@ from baselines.studies.growth import CASES, REPEATS, exponent, paths, time_metho
 from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
 from reports.intervals import bracket, summarise
-from reports.style import figure_style, look, row_of_panels
+from reports.labels import label_of
+from reports.style import figure_style, row_of_panels, style_of
 from samattr_ref.growth import AXES
 
 
@@ -23,7 +24,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             for method in dict.fromkeys(part["method"]):
                 means = summarise(part[part["method"] == method], ["size"], ["seconds"]).sort_values("size")
                 room = means["seconds"] / 3  # a log axis has none for less
-                draw_line(axis, means, "size", "seconds", look(method), least=room)
+                draw_line(axis, means, "size", "seconds", style_of(method), least=room)
             axis.set(xscale="log", yscale="log", xlabel=AXES[name])
             sizes = sorted(part["size"].unique())
             axis.set_xticks([sizes[0], sizes[len(sizes) // 2], sizes[-1]])
@@ -42,7 +43,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
         slopes = [exponent(seed["size"], seed["seconds"]) for _, seed in part.groupby("seed")]
         rows.append(
             {
-                "Method": look(method).label,
+                "Method": label_of(method),
                 "Cost": known.formula,
                 "In": axis,
                 "Formula's exponent": getattr(known, axis),

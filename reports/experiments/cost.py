@@ -10,14 +10,15 @@ from reports.curves import describe
 from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import labels, looks
+from reports.labels import labels
+from reports.style import styles
 
 HEADINGS = {"mean": "Mean query", "many": f"{MANY} queries"}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Cost of each method, a panel a workload."""
-    rows = [shown for shown, _ in looks(frame)]
+    rows = [shown for shown, _ in styles(frame)]
     ids = ["workload", "seed", "row"]
     dots = frame.assign(row=labels(frame)).melt(ids, list(HEADINGS), var_name="series")
     marks = {name: Mark(heading.lower(), filled=name == "mean") for name, heading in HEADINGS.items()}

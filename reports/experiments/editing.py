@@ -8,7 +8,8 @@ from baselines.studies.edit_accuracy import CASES, RETRAINED, measure
 from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import PAGE_INCHES, figure_style, labels, looks
+from reports.labels import labels
+from reports.style import PAGE_INCHES, figure_style, styles
 
 KINDS = {"random": "random", "most": "most valuable", "least": "least valuable"}
 
@@ -29,7 +30,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for row, workload in zip(axes, workloads, strict=True):
             for axis, (kind, title) in zip(row, KINDS.items(), strict=True):
                 part = frame[(frame["workload"] == workload) & (frame["kind"] == kind)]
-                for shown, of in looks(part):
+                for shown, of in styles(part):
                     means = summarise(of, ["fraction"], ["accuracy"])
                     width = 1.4 if of["method"].iloc[0] == RETRAINED else 1.0
                     draw_line(axis, means, "fraction", "accuracy", shown, least=0, most=1, linewidth=width)

@@ -8,7 +8,8 @@ from reports.curves import describe
 from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import labels, look
+from reports.labels import label_of, labels
+from reports.style import style_of
 from samattr_ref.registry import methods
 
 MARKERS = "os^DvP"
@@ -17,7 +18,7 @@ MARKERS = "os^DvP"
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and LDS a method, a panel a workload."""
     scores = scores_of(frame)
-    rows = [look(name) for name in methods() if name in set(frame["method"])]
+    rows = [style_of(name) for name in methods() if name in set(frame["method"])]
     dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(scores), var_name="series")
     marks = {
         name: Mark(label, marker, size=3.5) for (name, label), marker in zip(scores.items(), MARKERS, strict=False)
@@ -63,7 +64,7 @@ def answer(frame: pd.DataFrame) -> str:
         means = part.groupby("method")["spearman"].mean()
         others = means.drop("sam-unrolled", errors="ignore")
         if "sam-unrolled" in means and len(others):
-            best = look(str(others.idxmax())).label
+            best = label_of(str(others.idxmax()))
             parts.append(f"{means['sam-unrolled']:.3f} on {workload} (next {best}, {others.max():.3f})")
     return f"Per-query Spearman of the exact derivative with leave-one-out: {'; '.join(parts)}."
 

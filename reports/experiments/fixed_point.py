@@ -10,7 +10,7 @@ from baselines.studies.implicit_errors import CASES, NEWTON_STEP, measure
 from reports.curves import BAND, describe, draw_curves
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import labels
+from reports.labels import labels
 from samattr_ref.implicit.newton import MOST_LEFT
 
 METRICS = {

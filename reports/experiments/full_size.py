@@ -8,7 +8,8 @@ from baselines.studies.every_point import CASES, METHODS, full_size
 from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import figure_style, labels, look, row_of_panels
+from reports.labels import labels
+from reports.style import figure_style, row_of_panels, style_of
 
 HEADINGS = {
     "minutes": "Minutes",
@@ -31,14 +32,14 @@ def draw(frame: pd.DataFrame) -> Figure:
         for axis, panel in zip(axes, panels, strict=True):
             part = frame[frame["workload"] == panel]
             for row in part.itertuples():
-                shown = look(row.method)
+                shown = style_of(row.method)
                 axis.plot(row.seconds / 60, row.found, marker=shown.marker or "o", color=shown.colour, linestyle="")
             axis.set(title=f"{panel}, n = {part['n_train'].iloc[0]:,}", xscale="log", xlabel="minutes", ylim=(0, 1.02))
         axes[0].set_ylabel("share of the wrong labels\nin the lowest 40 %")
         names = [name for name in METHODS if name in set(frame["method"])]
         handles = [
-            Line2D([], [], color=look(n).colour, marker=look(n).marker or "o", linestyle="", label=look(n).label)
-            for n in names
+            Line2D([], [], color=of.colour, marker=of.marker or "o", linestyle="", label=of.label)
+            for of in map(style_of, names)
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure

@@ -10,7 +10,8 @@ from baselines.studies.kinds_of_points import CASES, SHOWN, measure
 from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.labels import label_of
+from reports.style import PAGE_INCHES, figure_style
 
 SHARE = 0.05
 
@@ -43,7 +44,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 axis.set(xticks=[], yticks=[])
                 for spine in axis.spines.values():
                     spine.set(visible=True, color=_COLOURS[row.kind], linewidth=1.2)
-            axes[2 * i, 0].set_ylabel(f"{workload}\nby {look(part['method'].iloc[0]).label}", fontsize=7, loc="top")
+            axes[2 * i, 0].set_ylabel(f"{workload}\nby {label_of(part['method'].iloc[0])}", fontsize=7, loc="top")
         handles = [Line2D([], [], color=_COLOURS[kind], linewidth=3, label=kind) for kind in KINDS]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(KINDS), frameon=False)
     return figure
@@ -55,7 +56,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     for (workload, seed), part in frame.groupby(["workload", "seed"], sort=False):
         by_method = dict(list(part.groupby("method", sort=False)))
         groups = {"all points": next(iter(by_method.values()))}
-        groups |= {look(name).label: of.nsmallest(round(SHARE * len(of)), "score") for name, of in by_method.items()}
+        groups |= {label_of(name): of.nsmallest(round(SHARE * len(of)), "score") for name, of in by_method.items()}
         for name, group in groups.items():
             shares = {kind: (group["kind"] == kind).mean() for kind in KINDS}
             rows.append({"Workload": workload, "Method": name, "seed": seed, **shares})

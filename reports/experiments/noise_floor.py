@@ -7,7 +7,8 @@ from baselines.studies.across_runs import CASES, RUNS, measure
 from reports.curves import describe, legend
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise, triple
-from reports.style import figure_style, look, row_of_panels
+from reports.labels import label_of
+from reports.style import figure_style, row_of_panels, style_of
 
 KINDS = {"same run": "the same run", "other run": "another run", "other runs": "the mean of the other runs"}
 SHADES = {"same run": 1.0, "other runs": 0.55, "other run": 0.25}
@@ -27,9 +28,9 @@ def draw(frame: pd.DataFrame) -> Figure:
                     value, low, high = means.loc[(name, kind), triple("spearman")]
                     x = column + 0.27 * (offset - 1)
                     named = f"held against {label}" if column == 0 else None
-                    axis.bar(x, value, 0.25, color=look("sam-if").colour, alpha=SHADES[kind], label=named)
+                    axis.bar(x, value, 0.25, color=style_of("sam-if").colour, alpha=SHADES[kind], label=named)
                     axis.plot([x, x], [low, min(high, 1)], color="black", linewidth=1)
-            axis.set_xticks(range(len(names)), [look(name).label for name in names])
+            axis.set_xticks(range(len(names)), [label_of(name) for name in names])
             axis.set(title=panel, xlabel="effects of")
         axes[0].set(ylabel="per-query Spearman", ylim=(0, 1.05))
         legend(figure, axes[:1], "outside lower center", 3)
@@ -41,7 +42,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     means = summarise(frame, ["workload", "method", "kind"], ["spearman"])
     cells = means.assign(**brackets(means, {"spearman": "cell"}))
     shown = cells.pivot(index=["workload", "method"], columns="kind", values="cell").reset_index()
-    shown["method"] = [look(name).label for name in shown["method"]]
+    shown["method"] = [label_of(name) for name in shown["method"]]
     headings = {"workload": "Workload", "method": "Effects of"}
     return shown.rename(columns=headings | {kind: f"against {label}" for kind, label in KINDS.items()})
 

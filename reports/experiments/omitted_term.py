@@ -8,7 +8,7 @@ from baselines.studies.gif_errors import CASES, CHECKPOINTS, STAGES, measure
 from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise, triple
-from reports.style import PAGE_INCHES, Look, figure_style, look
+from reports.style import PAGE_INCHES, Style, figure_style, style_of
 
 STAGE_COLOURS = dict(zip(STAGES, ("sam-gif", "sam-hif", "sam-unrolled"), strict=True))
 
@@ -25,16 +25,16 @@ def draw(frame: pd.DataFrame) -> Figure:
             means = summarise(part[part["stage"].notna()], ["stage"], ["change"]).set_index("stage")
             for row, stage in enumerate(reversed(STAGES)):
                 value, low, high = means.loc[stage, triple("change")]
-                left.barh(row, value, color=look(STAGE_COLOURS[stage]).colour, height=0.6)
+                left.barh(row, value, color=style_of(STAGE_COLOURS[stage]).colour, height=0.6)
                 left.plot([max(low, 0), high], [row, row], color="black", linewidth=1)
             left.set_yticks(range(len(STAGES)), list(reversed(STAGES)))
             left.set(title=panel, xlabel="change of the scores / ‖truth‖")
             bounds = summarise(part[part["last"].notna()], ["last"], ["omitted", "bound"]).sort_values("last")
             for name, label, colour in (
-                ("omitted", "omitted Hessian terms", look("sam-unrolled").colour),
+                ("omitted", "omitted Hessian terms", style_of("sam-unrolled").colour),
                 ("bound", "their bound", "black"),
             ):
-                shown = Look(label, colour, "o", "-")
+                shown = Style(label, colour, "o", "-")
                 draw_line(right, bounds, "last", name, shown, least=bounds[name] / 10, linewidth=1.5)
             right.axhline(1, color="0.5", linewidth=0.8, linestyle="--", label="SAM-GIF's own size")
             top = max(10.0, 3 * float(bounds["omitted"].max()))

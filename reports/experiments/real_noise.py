@@ -7,7 +7,7 @@ from baselines.studies.human_labels import CASES, FOLDS, measure
 from reports.curves import BAND, describe, draw_curves
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import labels
+from reports.labels import labels
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from baselines.studies.few_checkpoints import CASES, measure
 from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
-from reports.style import look
+from reports.labels import label_of
 
 USUAL = 10
 
@@ -39,7 +39,7 @@ def answer(frame: pd.DataFrame) -> str:
     ]
     return (
         f"From {at['checkpoints'].iloc[0]} checkpoints, segments of constant curvature reach a per-query Spearman of "
-        f"{', '.join(parts)} for {look('sam-gif').label}."
+        f"{', '.join(parts)} for {label_of('sam-gif')}."
     )
 
 

@@ -8,13 +8,14 @@ from baselines.validation import GROUND_TRUTH
 from reports.curves import describe, tabulate_curves
 from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.style import labels, looks
+from reports.labels import labels
+from reports.style import styles
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman a method, SAM beside SGD, a panel a workload."""
     frame = frame[frame["method"] != GROUND_TRUTH]
-    rows = [shown for shown, _ in looks(frame)]
+    rows = [shown for shown, _ in styles(frame)]
     dots = frame.assign(row=labels(frame), series=frame["optimiser"], value=frame["spearman"])
     marks = {name: Mark(f"trained with {name}", filled=name == "SAM") for name in OPTIMISERS}
     return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 2.6)

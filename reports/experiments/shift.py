@@ -9,7 +9,8 @@ from baselines.studies.shift_check import CASES, shift_check
 from reports.curves import describe, legend
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise, triple
-from reports.style import PAGE_INCHES, figure_style, labels, look
+from reports.labels import labels
+from reports.style import PAGE_INCHES, figure_style, style_of
 
 COLUMNS = {
     "rank_agreement": "Own scores, before with after",
@@ -41,7 +42,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                     means = summarise(part[part["method"] == name], ["shift"], [value])
                     x = np.arange(len(shifts)) + offset
                     mean, low, high = (means[column] for column in triple(value))
-                    shown = look(name)
+                    shown = style_of(name)
                     axes[row, column].errorbar(
                         x,
                         mean,

@@ -11,7 +11,8 @@ from baselines.studies.sign_flips import CASES, DAMPED, METHODS, POINTS, RADII, 
 from reports.curves import describe, legend
 from reports.experiment import Experiment
 from reports.intervals import bracket, brackets, summarise
-from reports.style import PAGE_INCHES, figure_style, look
+from reports.labels import label_of
+from reports.style import PAGE_INCHES, figure_style, style_of
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -28,9 +29,9 @@ def draw(frame: pd.DataFrame) -> Figure:
                 part = frame[(frame["workload"] == panel) & (frame["p"] == p)]
                 for name in METHODS:
                     one = part[part["method"] == name]
-                    colour = look(name).colour
+                    colour = style_of(name).colour
                     style = {"s": 5, "alpha": 0.35, "linewidths": 0, "marker": markers[name]}
-                    axis.scatter(100 * one["flips"], one["error"], color=colour, label=look(name).label, **style)
+                    axis.scatter(100 * one["flips"], one["error"], color=colour, label=label_of(name), **style)
                 if np.isinf(p):
                     first = part[part["method"] == METHODS[0]]
                     style = {"s": 6, "marker": "_", "color": "black", "label": "2ρ√m / ‖Δ‖, from flips"}

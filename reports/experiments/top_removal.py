@@ -8,7 +8,8 @@ from reports.curves import describe
 from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import labels, looks
+from reports.labels import labels
+from reports.style import styles
 
 HEADINGS = {"retrained_drop": "Drop, retrained", "edited_drop": "Drop, edited", "difference": "Edited − retrained"}
 MARKS = {"retrained_drop": Mark("retrained"), "edited_drop": Mark("edited by the method", filled=False)}
@@ -16,7 +17,7 @@ MARKS = {"retrained_drop": Mark("retrained"), "edited_drop": Mark("edited by the
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Drops of accuracy a method, retrained beside edited, a panel a workload."""
-    rows = [shown for shown, _ in looks(frame)]
+    rows = [shown for shown, _ in styles(frame)]
     dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(MARKS), var_name="series")
     return draw_dots(dots, rows, MARKS, "drop in validation accuracy", 0, 2.7)
 

@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 
 from baselines.studies.growth import log_slope, paths
 from benchmarks import bench_scaling, figures
-from reports.style import look
+from reports.style import style_of
 from samattr_ref import SamattrError, methods
 from samattr_ref.support.registered import is_own
 
@@ -44,8 +44,8 @@ def frame():
 
 def test_every_method_of_the_project_has_an_expected_cost_and_a_look_of_its_own():
     assert {name for name, method in methods().items() if is_own(method.function.__module__)} < set(paths())
-    assert len({figures._look(name).label for name in paths()}) == len(paths())
-    assert all(figures._look(name).colour != look("unknown").colour for name in paths())
+    assert len({figures._style(name).label for name in paths()}) == len(paths())
+    assert all(figures._style(name).colour != style_of("unknown").colour for name in paths())
 
 
 def test_slopes_of_exact_powers():
@@ -72,7 +72,7 @@ def test_a_panel_an_axis_and_a_line_a_method_over_its_expected_slope(frame):
     drawn = {line.get_label(): line for line in panels[0].lines if not line.get_label().startswith("_")}
     assert set(drawn) == {"Grad-Dot", "SAM unrolled, forward mode"}
     assert list(drawn["Grad-Dot"].get_xdata()) == SIZES
-    assert drawn["Grad-Dot"].get_color() == look("grad-dot").colour
+    assert drawn["Grad-Dot"].get_color() == style_of("grad-dot").colour
     guides = [line for line in panels[0].lines if line.get_label().startswith("_")]
     assert guides and all(log_slope(*guide.get_data()) == pytest.approx(1) for guide in guides)
     low, high = panels[0].get_ylim()
