@@ -9,6 +9,7 @@ from torch import Tensor
 
 from baselines.engines import retrain
 from baselines.studies.growth import paths
+from baselines.studies.profiles import PROFILES
 from baselines.truth import Truth, find_leave_one_out
 from samattr_ref import Run, attribute, load_workload, methods, parameter_change, train
 from samattr_ref.data import Examples, Sizes, Splits
@@ -23,7 +24,7 @@ from samattr_ref.workload import Workload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-WORKLOADS = ["digits-logreg", "digits-mlp"]
+WORKLOADS = list(PROFILES["quick"].workloads)
 METHODS = list(methods())
 WITH_CHANGE = [name for name, method in methods().items() if method.change is not None]
 OPTIONS = {"curvature": "gauss-newton", "damping": 0.01}

@@ -1,8 +1,9 @@
 """Experiments: one table or figure each, measured cell by cell, every cell found again on disk.
 
-An experiment is a module of `reports.experiments` that ends in `EXPERIMENT = Experiment(...)`. Its `measure` turns one
-workload, at one seed, into tidy rows; `compute` gathers the cells of a profile into one frame; `draw` makes the figure
-and `tabulate` the table of it, from the frame alone.
+An experiment is a module of `reports.experiments` that ends in `EXPERIMENT = Experiment(...)`, or comes from another
+package, by `register_experiment` or an entry point. Its `measure` turns one workload, at one seed, into tidy rows;
+`gather` puts the cells of a profile into one frame; `draw` makes the figure and `tabulate` the table of it, from the
+frame alone.
 
 A cell is stored under the hash of its workload and of the source that its `measure` goes through, so that a figure can
 be drawn anew without measuring anew.
@@ -11,6 +12,7 @@ be drawn anew without measuring anew.
 import importlib
 import os
 import pkgutil
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,8 +35,9 @@ from samattr_ref.sam.variants import VARIANTS
 from samattr_ref.support import store
 from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
-from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.registered import Registry, is_own
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.source import reach
 from samattr_ref.workload import Workload
@@ -135,13 +138,37 @@ class Measured:
     cells: int
 
 
+def _admit(_name: str, found: Any, home: str) -> None:
+    if not isinstance(found, Experiment):
+        raise SamattrError(f"it is a {type(found).__name__}, not a reports.experiment.Experiment")
+    EXPERIMENTS.add(found.name, found, home)
+
+
+EXPERIMENTS: Registry[Experiment] = Registry("experiment", "samattr.experiments", _admit)
+"""The experiments by name, once the project's own are there: see `experiments`."""
+
+
+def register_experiment(experiment: Experiment) -> Experiment:
+    """Register an experiment: it is then made by its name, and with the profiles that it has cases of."""
+    _register_own()
+    EXPERIMENTS.add(experiment.name, experiment, sys._getframe(1).f_globals["__name__"])
+    return experiment
+
+
 @cache
-def experiments() -> dict[str, Experiment]:
-    """All experiments by name, in the order of their modules' names."""
+def _register_own() -> None:
+    """Register the experiments of `reports.experiments`, in the order of their modules' names."""
     package = importlib.import_module("reports.experiments")
-    modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
-    found = [module.EXPERIMENT for module in modules if hasattr(module, "EXPERIMENT")]
-    return {experiment.name: experiment for experiment in found}
+    for found in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{found.name}")
+        if hasattr(module, "EXPERIMENT"):
+            EXPERIMENTS.add(module.EXPERIMENT.name, module.EXPERIMENT, module.__name__)
+
+
+def experiments() -> dict[str, Experiment]:
+    """All experiments by name: the project's own, then those of installed packages."""
+    _register_own()
+    return dict(EXPERIMENTS)
 
 
 def get_experiment(name: str) -> Experiment:
@@ -150,9 +177,8 @@ def get_experiment(name: str) -> Experiment:
     Raises:
         SamattrError: if there is none.
     """
-    if name not in experiments():
-        raise unknown_name("experiment", name, experiments())
-    return experiments()[name]
+    _register_own()
+    return EXPERIMENTS.named(name)
 
 
 def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
@@ -252,13 +278,18 @@ def _code(measure: Callable[..., Any], workload: Workload, arguments: Mapping[st
 
     Data and model with their settings: a measure may take them at others, of which the workload itself tells nothing.
     """
-    found = reach(f"{measure.__module__}:{measure.__name__}")
-    named = found.strings.union(_strings(arguments))
-    every = not found.imports.isdisjoint(ALL_METHODS)
+    ours = is_own(measure.__module__)
+    named = set(_strings(arguments))
+    every = not ours  # what another package names is not looked for
+    if ours:
+        found = reach(f"{measure.__module__}:{measure.__name__}")
+        named |= found.strings
+        every = not found.imports.isdisjoint(ALL_METHODS)
     chosen = [method_digest(method) for name, method in methods().items() if every or name in named]
-    chosen += [fingerprint(variant).digest for name, variant in VARIANTS.items() if name in named]
+    chosen += [fingerprint(variant).digest for name, variant in VARIANTS.items() if name in named or not ours]
     parts = fingerprint([workload.data, workload.model])
-    return [found.digest, metrics_digest(), *chosen, *([] if parts.unkeyed else [parts.digest])]
+    code = found.digest if ours else fingerprint(measure).digest
+    return [code, metrics_digest(), *chosen, *([] if parts.unkeyed else [parts.digest])]
 
 
 def _strings(value: Any) -> Iterator[str]:

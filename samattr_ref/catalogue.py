@@ -1,7 +1,8 @@
 """The workloads by name: those that come with the project, those of installed packages, and a user's own."""
 
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from samattr_ref.data import (
@@ -28,18 +29,36 @@ RESNET9 = SamRecipe(rho=0.01, steps=200, batch_size=50, learning_rate=0.1, sched
 RESNET18 = SamRecipe(rho=0.01, steps=60, batch_size=50, learning_rate=0.02, schedule="cosine")
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A registered workload.
+
+    Attributes:
+        workload: The workload.
+        profiles: The profiles whose tables it stands in.
+    """
+
+    workload: Workload
+    profiles: tuple[str, ...] = ()
+
+
 def _admit(_name: str, found: Any, home: str) -> None:
     workload = _made(found)
-    WORKLOADS.add(workload.name, workload, home)
+    WORKLOADS.add(workload.name, Listed(workload), home)
 
 
-WORKLOADS: Registry[Workload] = Registry("workload", "samattr.workloads", _admit)
+WORKLOADS: Registry[Listed] = Registry("workload", "samattr.workloads", _admit)
 """The workloads by name, those of installed packages among them."""
 
 
-def register_workload(workload: Workload) -> Workload:
-    """Register a workload: it is then found by its name, and among `workloads()`."""
-    WORKLOADS.add(workload.name, workload, sys._getframe(1).f_globals["__name__"])
+def register_workload(workload: Workload, profiles: Sequence[str] = ()) -> Workload:
+    """Register a workload: it is then found by its name, and among `workloads()`.
+
+    Args:
+        workload: The workload.
+        profiles: The profiles of the main job that validate every method on it; benchmarks run on those of `quick`.
+    """
+    WORKLOADS.add(workload.name, Listed(workload, tuple(profiles)), sys._getframe(1).f_globals["__name__"])
     return workload
 
 
@@ -61,7 +80,7 @@ def load_workload(name: str, seed: int = 0) -> Workload:
     >>> load_workload("digits-mlp", seed=3).seed
     3
     """
-    return replace(_made(load_reference(name), name) if ":" in name else WORKLOADS.named(name), seed=seed)
+    return replace(_made(load_reference(name), name) if ":" in name else WORKLOADS.named(name).workload, seed=seed)
 
 
 def _made(found: Any, name: str = "it") -> Workload:
@@ -72,16 +91,26 @@ def _made(found: Any, name: str = "it") -> Workload:
     return workload
 
 
-for _workload in (
+EVERYWHERE = ["quick", "desk", "paper"]
+
+register_workload(
     Workload("digits-logreg", Digits(), LogisticRegression(), DIGITS_LOGREG, dtype="float64"),
+    profiles=EVERYWHERE,
+)
+register_workload(
     Workload("digits-mlp", Digits(), MLP((32,)), SamRecipe(learning_rate=0.3, schedule="cosine")),
+    profiles=EVERYWHERE,
+)
+register_workload(
     Workload(
         "mnist-logreg",
         TorchvisionDigits(n_train=1000),
         LogisticRegression(),
         SamRecipe(rho=0.1, steps=1000, learning_rate=0.1, weight_decay=0.01, schedule="cosine"),
         n_removed=200,
-    ),
+    )
+)
+register_workload(
     Workload(
         "mnist-mlp",
         TorchvisionDigits(n_train=1000),
@@ -89,7 +118,10 @@ for _workload in (
         SamRecipe(steps=400, learning_rate=0.1),
         n_removed=200,
     ),
-    Workload("mnist-cnn", TorchvisionDigits(n_train=1000), CNN(), SamRecipe(steps=300), n_removed=100),
+    profiles=["paper"],
+)
+register_workload(Workload("mnist-cnn", TorchvisionDigits(n_train=1000), CNN(), SamRecipe(steps=300), n_removed=100))
+register_workload(
     Workload(
         "fashion-cnn",
         TorchvisionDigits(dataset="FashionMNIST", n_train=1000),
@@ -97,25 +129,44 @@ for _workload in (
         SamRecipe(steps=300),
         n_removed=100,
     ),
+    profiles=["paper"],
+)
+register_workload(
     Workload(
         "fashion-logreg",
         TorchvisionDigits(dataset="FashionMNIST"),
         LogisticRegression(),
         SamRecipe(rho=0.1, weight_decay=0.01, schedule="cosine"),
-    ),
+    )
+)
+register_workload(
     Workload("cifar10-cnn", CIFAR10(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
+    profiles=["paper"],
+)
+register_workload(
     Workload("cancer-logreg", BreastCancer(), LogisticRegression(), CANCER_LOGREG, dtype="float64"),
+    profiles=["desk"],
+)
+register_workload(
     Workload("docstrings-mlp", Docstrings(vocabulary=200), MLP((16,)), DOCSTRINGS_MLP),
-    Workload("cifar10n-cnn", CIFAR10N(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100),
+    profiles=["desk"],
+)
+register_workload(Workload("cifar10n-cnn", CIFAR10N(n_train=1000), CNN((16, 32)), SamRecipe(steps=300), n_removed=100))
+register_workload(
     Workload("cifar100-cnn", CIFAR100(n_train=2000), CNN((16, 32)), SamRecipe(steps=600), n_removed=100),
+    profiles=["paper"],
+)
+register_workload(
     Workload("cifar10-resnet9", CIFAR10(n_train=1000), ResNet9(16), RESNET9, n_removed=20),
-    Workload("cifar10-resnet18", CIFAR10(n_query=30), ResNet18(), RESNET18, n_removed=5),
+    profiles=["paper"],
+)
+register_workload(Workload("cifar10-resnet18", CIFAR10(n_query=30), ResNet18(), RESNET18, n_removed=5))
+register_workload(
     Workload(
         "miniimagenet-resnet9",
         MiniImageNet(n_train=1000, n_classes=10),
         ResNet9(16),
         RESNET9,
         n_removed=20,
-    ),
-):
-    register_workload(_workload)
+    )
+)

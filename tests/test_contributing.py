@@ -8,17 +8,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import baselines
 import samattr_ref as sr
 from baselines.comparison import Comparison, table_metrics
+from reports.experiment import EXPERIMENTS, experiments, get_experiment
 from tests.conftest import small
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
-GROUPS = {"cosine": "methods", "toptenth": "metrics", "softsam": "variants", "rings": "workloads"}
+GROUPS = {
+    "cosine": "methods",
+    "toptenth": "metrics",
+    "softsam": "variants",
+    "rings": "workloads",
+    "learningrates": "experiments",
+}
 
 
 @pytest.fixture
@@ -76,6 +85,21 @@ def test_the_workload_is_trained_on_its_rings(folder):
     assert int(run.splits.noisy.sum()) == 10
     assert run.accuracy(run.splits.validation) > 0.8
     assert baselines.validate("sam-if", workload).metrics["noise_auc"] is not None
+
+
+def test_the_experiment_is_measured_and_shown(folder, monkeypatch):
+    experiments()  # the project's own are there before what is forgotten
+    for kept in ("_things", "_homes"):
+        monkeypatch.setattr(EXPERIMENTS, kept, dict(getattr(EXPERIMENTS, kept)))
+    importlib.import_module("learningrates")
+    chosen = get_experiment("learning-rates")
+    workload = small(n_train=30, steps=10)
+    frames = [chosen.measure(workload, eta).assign(workload=workload.name, n_train=30, seed=0) for eta in (0.1, 0.3)]
+    frame = pd.concat(frames)
+    shown = chosen.tabulate(frame)
+    assert list(shown) == ["Workload", "Method", "η = 0.1", "η = 0.3"] and "SAM-IF" in set(shown["Method"])
+    assert "n = 30" in chosen.caption(frame)
+    plt.close(chosen.draw(frame))
 
 
 @pytest.mark.slow

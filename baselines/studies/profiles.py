@@ -1,5 +1,6 @@
 """The profiles: sizes of the main job, whose validations are made or found in the store, as tidy frames."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import pandas as pd
 
 from baselines.validation import GROUND_TRUTH, Validation, find_validation, validate
-from samattr_ref.catalogue import load_workload
+from samattr_ref.catalogue import WORKLOADS, load_workload
 from samattr_ref.registry import methods
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.progress import track
 from samattr_ref.workload import Workload
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,21 +42,19 @@ class Profile:
         ]
 
 
-DIGITS = ("digits-logreg", "digits-mlp")
-IMAGES = ("mnist-mlp", "fashion-cnn", "cifar10-cnn", "cifar100-cnn", "cifar10-resnet9")
+SEEDS = {"quick": (0, 1, 2), "desk": (0, 1, 2), "beyond": (0, 1, 2), "large": (0,), "paper": (0, 1, 2)}
+"""The seeds of each profile. `quick`: minutes. `desk`: every experiment of the paper, within an hour on 2 cores.
+`beyond`: the exact derivative of the run and the paper's open questions. `large`: half an hour. `paper`: a GPU."""
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("quick", DIGITS, (0, 1, 2)),
-        Profile("desk", (*DIGITS, "cancer-logreg", "docstrings-mlp"), (0, 1, 2)),
-        Profile("beyond", (), (0, 1, 2)),
-        Profile("large", (), (0,)),
-        Profile("paper", (*DIGITS, *IMAGES), (0, 1, 2)),
-    )
+    profile: Profile(profile, tuple(name for name, listed in WORKLOADS.items() if profile in listed.profiles), seeds)
+    for profile, seeds in SEEDS.items()
 }
-"""`quick`: minutes. `desk`: every experiment of the paper, within an hour on 2 cores. `beyond`: the exact derivative of
-the run and the paper's open questions. `large`: half an hour. `paper`: a GPU."""
+"""The profiles, with the workloads whose registration names them."""
+
+for _name, _listed in WORKLOADS.items():
+    for _profile in set(_listed.profiles) - set(PROFILES):
+        log.warning("workload '%s' is in no profile '%s': there are %s", _name, _profile, ", ".join(PROFILES))
 
 
 @dataclass(frozen=True)
