@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from baselines.studies.cases import Case
+from baselines.studies.cells import Cell, make
 from baselines.studies.profiles import PROFILES, Profile, Results, find_results, make_results
-from reports.experiment import Cell, Experiment, Measured, experiments, gather, make
+from reports.experiment import Experiment, Measured, experiments, gather
 from samattr_ref.support.errors import SamattrError, unknown_name
 
 HEADLINE = ("table", "scatter", "noise")
@@ -91,7 +92,7 @@ def run(job: Job, jobs: int | None, compute: bool) -> tuple[Results | None, list
 
     Args:
         job: The job.
-        jobs: Processes to measure with, see `reports.experiment.make`.
+        jobs: Processes to measure with, see `baselines.studies.cells.make`.
         compute: Whether to make what is not on disk.
     """
     results = None

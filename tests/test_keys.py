@@ -15,7 +15,7 @@ from baselines.studies import agreement as agreements
 from baselines.studies.cases import Case
 from baselines.truth import leave_one_out
 from baselines.validation import result_path, validate
-from reports.experiment import Cell, experiments
+from reports.experiment import experiments
 from samattr_ref.registry import METHODS
 from samattr_ref.support import source
 from samattr_ref.support.fingerprint import fingerprint
@@ -35,7 +35,7 @@ def keys():
         found[f"validation of {method}"] = result_path(workload, method, {}).name
     for name, experiment in experiments().items():
         case = next(case for cases in experiment.cases.values() for case in cases)
-        cell = Cell(name, Case("digits-logreg", TINY, case.arguments), 0)
+        (cell,) = experiment.cells([Case("digits-logreg", TINY, case.arguments)], [0])
         found[f"cell of {name}"] = cell.path(cell.workload()).name
     return found
 

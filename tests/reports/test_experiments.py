@@ -9,9 +9,9 @@ import pytest
 
 import samattr_ref as sr
 from baselines.studies.cases import Case
+from baselines.studies.cells import make
 from baselines.studies.profiles import PROFILES, Profile
-from reports import curves, experiment
-from reports.experiment import Cell, experiments, gather, get_experiment, make
+from reports.experiment import experiments, gather, get_experiment
 from reports.job import Job, run, seeds_of
 from reports.page import write
 from tests.code_seen import executed, held
@@ -102,7 +102,7 @@ def cells_of(name, tiny):
     else:
         workload = f"{tiny}mlp" if name == "attributable" else tiny
         cases = [Case(workload, {}, arguments) for arguments in ARGUMENTS.get(name, [{}])]
-    return [Cell(name, case, seed) for case in cases for seed in (0, 1)]
+    return get_experiment(name).cells(cases, (0, 1))
 
 
 @pytest.fixture(scope="module", params=[named(name) for name in experiments()])
@@ -118,7 +118,7 @@ def made(request, tiny):
 @pytest.fixture(scope="module")
 def measured(made):
     cells, _ = made
-    return gather(cells[0].experiment, cells, "samattr reproduce")
+    return gather(cells[0].name, cells, "samattr reproduce")
 
 
 def test_every_experiment_is_measured_drawn_and_described(measured):
@@ -176,7 +176,7 @@ def test_processes_give_the_same_rows(tiny, fresh_store):
 
 
 def test_a_failing_cell_is_one_line_and_stops_nothing(tiny):
-    good, bad = (Cell("checkpoints", Case(tiny, {}, {"checkpoints": c}), 0) for c in (2, 500))
+    good, bad = get_experiment("checkpoints").cells([Case(tiny, {}, {"checkpoints": c}) for c in (2, 500)], (0,))
     reasons = make([bad, good], jobs=1)
     found = gather("checkpoints", [bad, good], "x", reasons)
     assert len(found.failures) == 1
@@ -239,19 +239,3 @@ def test_a_job_is_made_drawn_and_written(tiny, tmp_path):
     nothing = replace(job, profile=Profile("desk", (), (7,)))
     with pytest.raises(sr.SamattrError, match=r"nothing was measured.*not measured yet"):
         write(nothing, *run(nothing, None, compute=False), tmp_path)
-
-
-def test_summaries_are_over_seeds():
-    frame = pd.DataFrame({"method": ["a"] * 3, "seed": [0, 1, 2], "x": [1.0, 2.0, 3.0], "y": [0.1, None, 0.3]})
-    row = curves.summarise(frame, ["method"], ["x", "y"]).iloc[0]
-    assert row["x"] == 2
-    assert row["x_low"] < 2 < row["x_high"]
-    assert row["y"] == pytest.approx(0.2)
-    assert row["seeds"] == 3
-
-
-def test_workers_are_as_many_as_memory_and_cores_allow(monkeypatch):
-    monkeypatch.setattr(experiment.psutil, "virtual_memory", lambda: type("M", (), {"available": 1})())
-    assert experiment._workers() == 1
-    monkeypatch.setattr(experiment, "device", lambda: "cuda")
-    assert experiment._workers() == 1

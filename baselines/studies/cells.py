@@ -1,0 +1,180 @@
+"""Cells: what a study measures of one case at one seed, each found again on disk.
+
+A cell is stored under the hash of its workload and of the source that its `measure` goes through.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+import psutil
+from tqdm import tqdm
+
+from baselines.keys import method_digest, metrics_digest, workload_digest
+from baselines.studies.cases import Case
+from samattr_ref.catalogue import load_workload
+from samattr_ref.registry import methods
+from samattr_ref.sam.variants import VARIANTS
+from samattr_ref.support import store
+from samattr_ref.support.device import device
+from samattr_ref.support.environment import environment
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.registered import is_own
+from samattr_ref.support.seeds import json_digest
+from samattr_ref.support.source import reach
+from samattr_ref.workload import Workload
+
+WORKER_BYTES = 3 * 2**30
+"""Free memory that a worker process must find."""
+
+ALL_METHODS = (("samattr_ref.registry", "methods"), ("samattr_ref.registry", "METHODS"))
+"""What a measure imports that asks for methods without naming them."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a study measures of one case at one seed.
+
+    Attributes:
+        measure: The study: `(workload, **arguments)` to tidy rows.
+        case: The case.
+        seed: The workload's seed.
+        name: What it is measured for, in messages; cells that measure the same are equal whatever their names.
+        timed: Whether it measures time or memory and must run with the machine to itself.
+    """
+
+    measure: Callable[..., pd.DataFrame]
+    case: Case
+    seed: int
+    name: str = field(compare=False)
+    timed: bool = field(default=False, compare=False)
+
+    def __hash__(self) -> int:
+        return hash((self.measure, repr(self.case), self.seed))
+
+    def workload(self) -> Workload:
+        """The workload that is measured."""
+        return load_workload(self.case.workload, self.seed).override(**self.case.settings)
+
+    def path(self, workload: Workload) -> Path:
+        """Where its rows are stored."""
+        arguments = dict(self.case.arguments)
+        code = _code(self.measure, workload, arguments)
+        return store.folder("cells", json_digest([workload_digest(workload), arguments, code]))
+
+    def find(self) -> tuple[dict[str, Any], pd.DataFrame] | None:
+        """What is stored of it, or None; measures nothing."""
+        stored = store.load(self.path(self.workload()), "cell")
+        if stored is None:
+            return None
+        meta = stored[0]
+        return meta, pd.DataFrame(meta.pop("columns"))
+
+    def __str__(self) -> str:
+        settings = "".join(f" {name}={value}" for name, value in {**self.case.settings, **self.case.arguments}.items())
+        return f"{self.name} on {self.case.workload}{settings}, seed {self.seed}"
+
+
+def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
+    """Measure the cells that are not on disk yet: side by side in processes of one thread, or alone where timed.
+
+    A cell that fails leaves nothing on disk and stops no other.
+
+    Args:
+        cells: The cells.
+        jobs: Processes; by default one for each core that has `WORKER_BYTES` of free memory, and one with CUDA.
+
+    Returns:
+        Why cells failed, in one line each.
+    """
+    cells = list(dict.fromkeys(cells))
+    timed = [cell for cell in cells if cell.timed]
+    others = [cell for cell in cells if not cell.timed]
+    jobs = jobs or _workers()
+    reasons: dict[Cell, str] = {}
+    with tqdm(total=len(cells), desc="experiments", disable=None, leave=False) as bar:
+
+        def note(outcome: tuple[Cell, str | None]) -> None:
+            cell, reason = outcome
+            if reason is not None:
+                reasons[cell] = reason
+            bar.update()
+
+        if jobs > 1 and len(others) > 1:
+            # loky renews a worker that has grown: nothing is lost by it
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+            with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+                parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+                for outcome in parallel(joblib.delayed(_measure)(cell) for cell in others):
+                    note(outcome)
+            others = []
+        for cell in [*others, *timed]:
+            note(_measure(cell))
+    return reasons
+
+
+def _measure(cell: Cell) -> tuple[Cell, str | None]:
+    """Measure and store one cell if it is not on disk; the cell, and why it failed."""
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)  # torch's own, from jvp
+    try:
+        workload = cell.workload()
+        path = cell.path(workload)
+        if store.load(path, "cell") is not None:
+            return cell, None
+        began = time.perf_counter()
+        frame = cell.measure(workload, **cell.case.arguments)
+        meta = {
+            "seconds": time.perf_counter() - began,
+            "n_train": len(workload.splits.train),
+            "environment": environment(),
+            "columns": frame.to_dict(orient="list"),
+        }
+        store.save(path, "cell", meta)
+    except SamattrError as error:
+        return cell, str(error)
+    return cell, None
+
+
+def _code(measure: Callable[..., Any], workload: Workload, arguments: Mapping[str, Any]) -> list[str]:
+    """Hashes of the code that a measure goes through: its own, of what is named in it, and of the workload's parts.
+
+    Data and model with their settings: a measure may take them at others, of which the workload itself tells nothing.
+    """
+    ours = is_own(measure.__module__)
+    named = set(_strings(arguments))
+    every = not ours  # what another package names is not looked for
+    if ours:
+        found = reach(f"{measure.__module__}:{measure.__name__}")
+        named |= found.strings
+        every = not found.imports.isdisjoint(ALL_METHODS)
+    chosen = [method_digest(method) for name, method in methods().items() if every or name in named]
+    chosen += [fingerprint(variant).digest for name, variant in VARIANTS.items() if name in named or not ours]
+    parts = fingerprint([workload.data, workload.model])
+    code = found.digest if ours else fingerprint(measure).digest
+    return [code, metrics_digest(), *chosen, *([] if parts.unkeyed else [parts.digest])]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The strings in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from value
+        yield from _strings(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
+
+
+def _workers() -> int:
+    if device() != "cpu":
+        return 1
+    free: int = psutil.virtual_memory().available
+    return max(1, min(os.cpu_count() or 1, free // WORKER_BYTES))

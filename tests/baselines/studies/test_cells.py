@@ -1,0 +1,26 @@
+"""Cells: which are the same, and how many are measured side by side."""
+
+from baselines.studies import cells, over_damping, over_rho
+from baselines.studies.cases import Case
+from baselines.studies.cells import Cell
+
+
+def test_cells_that_measure_the_same_are_the_same_whatever_for():
+    case = Case("digits-logreg", {}, {"rho": 0.1})
+    one, same = (Cell(over_rho.measure, case, 0, name) for name in ("rho", "sensitivity"))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert str(same) == "sensitivity on digits-logreg rho=0.1, seed 0"
+    others = [
+        Cell(over_rho.measure, case, 1, "rho"),
+        Cell(over_damping.measure, case, 0, "rho"),
+        Cell(over_rho.measure, Case("digits-logreg", {}, {"rho": 0.2}), 0, "rho"),
+    ]
+    assert len({one, same, *others}) == 4
+
+
+def test_workers_are_as_many_as_memory_and_cores_allow(monkeypatch):
+    monkeypatch.setattr(cells.psutil, "virtual_memory", lambda: type("M", (), {"available": 1})())
+    assert cells._workers() == 1
+    monkeypatch.setattr(cells, "device", lambda: "cuda")
+    assert cells._workers() == 1

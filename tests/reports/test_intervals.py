@@ -1,0 +1,49 @@
+"""Means over seeds and their intervals, as frames, tables and figures have them."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from baselines.metrics import mean_interval
+from reports.dots import Mark, draw_dots
+from reports.intervals import brackets, summarise, triple
+from reports.style import look
+
+
+def test_summaries_are_over_seeds():
+    frame = pd.DataFrame({"method": ["a"] * 3, "seed": [0, 1, 2], "x": [1.0, 2.0, 3.0], "y": [0.1, None, 0.3]})
+    row = summarise(frame, ["method"], ["x", "y"]).iloc[0]
+    assert row["x"] == 2
+    assert row["x_low"] < 2 < row["x_high"]
+    assert row["y"] == pytest.approx(0.2)
+    assert row["seeds"] == 3
+
+
+def test_brackets_are_of_each_row():
+    means = pd.DataFrame([[0.5, 0.4, 0.6], [1, np.nan, np.nan], [np.nan] * 3], columns=triple("x"))
+    assert brackets(means, {"x": "Heading"}, 1) == {"Heading": ["0.5 [0.4, 0.6]", "1.0", "–"]}
+
+
+def test_dots_are_the_means_with_their_intervals_a_row_a_method_and_a_mark_a_series():
+    values = {("if", "a"): [1.0, 2.0, 4.0], ("if", "b"): [3.0, 5.0, 5.5], ("sam-if", "a"): [7.0, 7.5, 9.0]}
+    frame = pd.DataFrame(
+        {"workload": "w", "seed": seed, "row": look(method).label, "series": series, "value": value}
+        for (method, series), seeds in values.items()
+        for seed, value in enumerate(seeds)
+    )
+    marks = {"a": Mark("first"), "b": Mark("second", filled=False)}
+    figure = draw_dots(frame, [look("if"), look("sam-if")], marks, "x", reference=1, height=2)
+    (axis,) = figure.axes
+    assert dict(zip(axis.get_yticks(), (text.get_text() for text in axis.get_yticklabels()), strict=True)) == {
+        1: look("if").label,
+        0: look("sam-if").label,
+    }
+    drawn = [line.get_xydata().tolist() for line in axis.lines if len(line.get_xdata())]
+    for (method, series), y in {("if", "a"): 1.15, ("if", "b"): 0.85, ("sam-if", "a"): 0.15}.items():
+        mean, low, high = mean_interval(np.array(values[method, series]))
+        assert [[pytest.approx(mean), pytest.approx(y)]] in drawn
+        assert [[pytest.approx(low), pytest.approx(y)], [pytest.approx(high), pytest.approx(y)]] in drawn
+    assert len(drawn) == 2 * len(values) + 1  # and the reference
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first", "second"]
+    plt.close(figure)
