@@ -158,7 +158,7 @@ def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[st
         for values in itertools.product(*axes.values()):
             candidate = options | dict(zip(axes, values, strict=True))
             try:
-                scores = _on_removed(attribute(run, method.function, queries, **candidate).values, truth)
+                scores = on_removed(attribute(run, method.function, queries, **candidate).values, truth)
                 tried.append((float(metrics.spearman_per_query(scores, true).mean()), candidate))
             except SamattrError as error:
                 failures.append(error)
@@ -177,7 +177,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any]) -> Validation
     fresh = run.fresh()
     with measured() as cost:
         scores = attribute(fresh, method.function, splits.queries, **options)
-    predicted = _on_removed(scores.values, truth)
+    predicted = on_removed(scores.values, truth)
     influence = influence_score(run, method.function, splits.validation, **options).double().cpu().numpy()
     changes = None
     if method.change is not None:
@@ -271,5 +271,6 @@ def _result(
     )
 
 
-def _on_removed(values: torch.Tensor, truth: Truth) -> np.ndarray:
+def on_removed(values: torch.Tensor, truth: Truth) -> np.ndarray:
+    """The scores of the points that a truth removed, [n_removed, n_query] in float64, from [n_train, n_query]."""
     return values[truth.removed].double().cpu().numpy()

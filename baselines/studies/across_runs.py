@@ -9,6 +9,7 @@ import pandas as pd
 from baselines.metrics import spearman_per_query
 from baselines.studies.cases import Case
 from baselines.truth import leave_one_out
+from baselines.validation import on_removed
 from samattr_ref.attribution import attribute
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -22,9 +23,7 @@ def measure(workload: Workload, runs: int) -> pd.DataFrame:
     """Exact effects and exact derivatives of several runs over the same points, each held against the others' truth."""
     truths = [leave_one_out(train(replace(workload, training_seed=seed))) for seed in range(runs)]
     true = [truth.values.double().cpu().numpy() for truth in truths]
-    derivatives = [
-        attribute(truth.run, "sam-unrolled").values[truth.removed].double().cpu().numpy() for truth in truths
-    ]
+    derivatives = [on_removed(attribute(truth.run, "sam-unrolled").values, truth) for truth in truths]
     rows = []
     for name, effects in (("loo", true), ("sam-unrolled", derivatives)):
         same = [_agreement(effects[i], true[i]) for i in range(runs)]

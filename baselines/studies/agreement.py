@@ -11,7 +11,7 @@ import numpy as np
 from baselines.comparison import Comparison, metrics_within
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.truth import Truth, leave_one_out
-from baselines.validation import GROUND_TRUTH, validate
+from baselines.validation import GROUND_TRUTH, on_removed, validate
 from samattr_ref.attribution import attribute, influence_score
 from samattr_ref.registry import get_method
 from samattr_ref.run import Run
@@ -95,7 +95,7 @@ def _scores(
     scores = attribute(run, method, truth.run.splits.queries, **options)
     influence = influence_score(run, method, validation, **options)
     return (
-        scores.values[truth.removed].double().cpu().numpy(),
+        on_removed(scores.values, truth),
         influence.double().cpu().numpy(),
         scores.diagnostics,
     )

@@ -10,7 +10,7 @@ from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import DESK, PAPER
 from baselines.studies.chosen import compared
 from baselines.truth import Truth, leave_one_out
-from baselines.validation import GROUND_TRUTH
+from baselines.validation import GROUND_TRUTH, on_removed
 from samattr_ref.attribution import attribute
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
@@ -49,7 +49,7 @@ def measure(workload: Workload) -> pd.DataFrame:
 
 def _predicted(truth: Truth, name: str, workload: Workload) -> np.ndarray:
     scores = attribute(truth.run, name, truth.run.splits.queries, **chosen_options(name, workload))
-    return scores.values[truth.removed].double().cpu().numpy()
+    return on_removed(scores.values, truth)
 
 
 CASES = {

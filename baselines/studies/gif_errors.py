@@ -26,6 +26,7 @@ from torch import Tensor
 from baselines import metrics
 from baselines.studies.cases import DESK, Case
 from baselines.truth import leave_one_out
+from baselines.validation import on_removed
 from samattr_ref.attribution import attribute
 from samattr_ref.methods.sam_gif import perturbed_segments
 from samattr_ref.network.linear_chain import ChainLinearised
@@ -60,7 +61,7 @@ def stages(workload: Workload, checkpoints: int) -> pd.DataFrame:
         ("sam-gif", {}),
         ("sam-unrolled", {}),
     ]
-    steps = [attribute(run, name, **options).values[truth.removed].double().cpu().numpy() for name, options in given]
+    steps = [on_removed(attribute(run, name, **options).values, truth) for name, options in given]
     steps.append(true)
     rows: list[dict[str, Any]] = []
     for stage, before, after in zip(STAGES, steps[:-1], steps[1:], strict=True):
