@@ -1,9 +1,9 @@
 """Experiments: one table or figure each, of what a study measured.
 
 An experiment is a module of `reports.experiments` that ends in `EXPERIMENT = Experiment(...)`, or comes from another
-package, by `register_experiment` or an entry point. Its `measure` and `cases` are a study's (`baselines.studies`), which
-measures cell by cell; `gather` puts the cells that are on disk into one frame; `draw` makes the figure and `tabulate`
-the table of it, from the frame alone.
+package, by `register_experiment` or an entry point. Its `measure` and `cases` are a study's (`baselines.studies`),
+which measures cell by cell; `gather` puts the cells that are on disk into one frame; `draw` makes the figure and
+`tabulate` the table of it, from the frame alone.
 """
 
 import importlib

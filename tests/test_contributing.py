@@ -77,6 +77,7 @@ def test_the_variant_is_trained_and_its_derivative_is_that_of_retraining(folder)
     assert (scores - truth).norm() < 0.2 * truth.norm()
 
 
+@pytest.mark.slow
 def test_the_workload_is_trained_on_its_rings(folder):
     workload = sr.load_workload("rings.py:rings").override(n_train=100, n_removed=5)
     assert sr.load_workload("rings-mlp").name == "rings-mlp"

@@ -77,6 +77,7 @@ class Documented(ast.NodeTransformer):
         return node
 
 
+@pytest.mark.slow
 def test_a_project_elsewhere_with_other_docstrings_comments_and_layout_has_the_same_keys(plain, tmp_path):
     folder = copy_of_the_project(tmp_path, lambda _, text: ast.unparse(Documented().visit(ast.parse(text))))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -201,6 +202,7 @@ def test_a_metric_of_another_package_is_in_the_keys_of_what_is_compared_by_it(pl
     assert plain["truth"] == found[0]["truth"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [*sr.methods(), "loo"])
 def test_all_code_that_a_validation_runs_is_in_its_key(method, fresh_store, monkeypatch):
     workload = small("digits-mlp", n_train=20, steps=10, hidden=(4,))
@@ -211,6 +213,7 @@ def test_all_code_that_a_validation_runs_is_in_its_key(method, fresh_store, monk
     assert seen <= held(lambda: result_path(workload, method, {}), monkeypatch)
 
 
+@pytest.mark.slow
 def test_code_that_is_missing_in_a_key_would_be_seen(fresh_store, monkeypatch):
     """A method in whose place another runs: what that goes through is not in the key."""
     monkeypatch.setitem(METHODS._things, "random", METHODS["sam-gif"])

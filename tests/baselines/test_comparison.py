@@ -56,6 +56,7 @@ def test_losses_are_lower_where_a_value_is_better():
     assert tracks == {"track_one_minus_spearman", "track_one_minus_pearson", "track_relative_error"}
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own_is_in_every_result(registering, fresh_store):
     @metric("largest_error", best="lowest", caption="Largest error: over points and queries.")
     def largest_error(c):

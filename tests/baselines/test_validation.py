@@ -89,6 +89,7 @@ def test_dampings_are_chosen_from_one_solution_to_the_next_and_nothing_after_the
     assert torch.equal(after, sr.attribute(run.fresh(), "sam-if", run.splits.tuning, **chosen).values)
 
 
+@pytest.mark.slow
 def test_what_a_method_does_not_define_is_null():
     result = baselines.validate("tracin-cp", small(noise=None))
     for name in ("relative_error", "cosine", "noise_auc"):
@@ -98,6 +99,7 @@ def test_what_a_method_does_not_define_is_null():
     assert loo.metrics["noise_auc"] > 0.5
 
 
+@pytest.mark.slow
 def test_results_are_stored_for_our_methods_and_never_for_others(fresh_store, monkeypatch):
     calls = []
 

@@ -185,6 +185,7 @@ def test_results_of_other_benchmarks_alone_are_none(folder):
         figures.stored(folder)
 
 
+@pytest.mark.slow
 def test_nothing_stored_is_one_line_and_status_one(folder):
     call = [sys.executable, "-W", "ignore", "-m", "benchmarks.figures"]
     found_here = {**os.environ, "PYTHONPATH": str(Path.cwd())}

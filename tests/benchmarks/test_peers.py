@@ -30,6 +30,7 @@ def stored(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [30, 8])
 @pytest.mark.parametrize("peer", PEERS)
 def test_every_peer_gives_our_numbers(peer, batch, problem):
@@ -96,6 +97,7 @@ def test_a_peer_that_is_not_installed_is_named(stored, monkeypatch):
         program.main(run=True, as_json=False, peers="captum", works="tiny", repeats=1)
 
 
+@pytest.mark.slow
 def test_an_unknown_peer_is_one_line_and_status_1():
     command = [sys.executable, "-m", "benchmarks.peers", "--run", "--peers", "captun"]
     found = subprocess.run(command, capture_output=True, text=True)

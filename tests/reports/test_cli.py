@@ -56,6 +56,7 @@ def test_truth(samattr):
     assert json.loads(samattr("truth", "digits-mlp", "--seed", "1", *SMALL, "--json")[1])["sha256"] == found["sha256"]
 
 
+@pytest.mark.slow
 def test_validate_within_a_bound(samattr):
     chosen = ("validate", "grad-dot", "--workload", "digits-logreg", *SMALL, "--json")
     whole, cut = (json.loads(samattr(*chosen, *more)[1]) for more in ((), ("--memory-bytes", "3000000")))
@@ -80,6 +81,7 @@ def test_validate(samattr):
     assert null["cosine"] is None
 
 
+@pytest.mark.slow
 def test_a_users_own_method(samattr, tmp_path, monkeypatch):
     (tmp_path / "outside.py").write_text(
         "import torch\n\n\ndef ones(run, queries):\n    return torch.ones(run.n_train, len(queries))\n"
@@ -135,6 +137,7 @@ def test_a_report_of_nothing_is_one_line(samattr, fresh_store):
     assert err == "samattr: no results of profile 'quick' on disk: run samattr reproduce --profile quick\n"
 
 
+@pytest.mark.slow
 def test_a_report_with_gaps_says_so(samattr, fresh_store, tmp_path, monkeypatch):
     monkeypatch.setitem(profiles.PROFILES, "quick", profiles.Profile("quick", (make_workload(tmp_path),), (0,)))
     baselines.validate("random", profiles.PROFILES["quick"].cells({})[0][0])

@@ -86,7 +86,7 @@ def tiny(tmp_path_factory):
     return f"{path}:tiny"
 
 
-QUICK = ("full-size", "segments", "omitted-term")
+QUICK = ("segments", "omitted-term")
 """The experiments that are not slow: they stand for the others."""
 
 
@@ -149,6 +149,7 @@ def test_all_code_that_an_experiment_runs_is_in_the_keys_of_its_cells(made, monk
     assert seen <= held(lambda: [cell.path(cell.workload()) for cell in cells], monkeypatch)
 
 
+@pytest.mark.slow
 def test_cells_are_found_again_and_only_the_missing_are_measured(tiny, monkeypatch):
     cells = cells_of("damping", tiny)
     make(cells, jobs=1)

@@ -38,6 +38,7 @@ def made(profile):
     return make_results(profile)
 
 
+@pytest.mark.slow
 def test_every_cell_is_made_and_found_again(profile, made):
     names = ["loo", *sr.methods()]
     assert not made.failures
@@ -110,6 +111,7 @@ def test_page(profile, made, tmp_path):
     assert not (tmp_path / "one" / "table.md").exists()
 
 
+@pytest.mark.slow
 def test_a_page_is_put_together_part_by_part(profile, made, tmp_path):
     page.write(Job(profile), made, [], tmp_path / "whole")
     for name in ("noise", "table", "scatter"):

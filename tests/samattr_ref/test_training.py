@@ -242,7 +242,14 @@ def test_networks_without_a_same_run_ground_truth_are_refused(fresh_store, recip
 
 @pytest.mark.parametrize(
     "recipe",
-    [sr.LogisticRegression(), sr.MLP(), sr.CNN((3,)), sr.ResNet9(width=4), sr.ResNet18(), Own(Noisy)],
+    [
+        sr.LogisticRegression(),
+        sr.MLP(),
+        sr.CNN((3,)),
+        sr.ResNet9(width=4),
+        pytest.param(sr.ResNet18(), marks=pytest.mark.slow),
+        Own(Noisy),
+    ],
     ids=lambda recipe: type(recipe).__name__,
 )
 def test_the_networks_that_come_with_the_project_pass(recipe):

@@ -18,6 +18,7 @@ def truth():
     return leave_one_out(sr.train(WORKLOAD))
 
 
+@pytest.mark.slow
 def test_agreement_is_what_validation_says(truth):
     full = baselines.validate("sam-if", WORKLOAD)
     options = chosen_options("sam-if", WORKLOAD)
@@ -42,6 +43,7 @@ def test_large_networks_take_fixed_options():
     assert chosen_options("grad-dot", WORKLOAD) == {}
 
 
+@pytest.mark.slow
 def test_sweep_varies_the_workload_and_keeps_its_options():
     rows = sweep(WORKLOAD, ("loo", "if", "tracin"), WORKLOAD.override(rho=0.0), {"damping": 0.5})
     assert [row["method"] for row in rows] == ["loo", "if", "tracin"]

@@ -1,9 +1,12 @@
 """Agreement with leave-one-out and with subset retraining."""
 
+import pytest
+
 from baselines.studies.loo_and_lds import fidelity
 from tests.conftest import small
 
 
+@pytest.mark.slow
 def test_lds_and_agreement_are_near_one_for_the_exact_derivative():
     frame = fidelity(small("digits-mlp", hidden=(6,)), ["sam-unrolled", "random"], (0.05, 0.2), 12).set_index("method")
     assert (frame.loc["sam-unrolled", ["spearman", "lds_0.05", "lds_0.2"]] > 0.9).all()

@@ -25,6 +25,7 @@ def test_measurements_are_standardised_by_the_training_points():
     assert not sr.BreastCancer(n_train=1).load(0).train.x.any()
 
 
+@pytest.mark.slow
 def test_docstrings_come_from_the_standard_library_without_their_packages_names():
     source = sr.Docstrings(vocabulary=100, noise=None)
     splits = source.load(0)

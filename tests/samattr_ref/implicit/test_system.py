@@ -113,6 +113,7 @@ def test_a_group_is_the_sum_of_its_points(run, form):
     assert torch.equal(change[2], torch.zeros_like(change[2]))
 
 
+@pytest.mark.slow
 def test_the_fast_form_converges_to_the_dense_one(run):
     dense = sr.attribute(run, "sam-hif", solver="dense").values
     errors = []
@@ -214,6 +215,7 @@ def flat():
     return sr.train(small("digits-mlp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "solver", "damping"),
     [("sam-if", "cg", 1e-3), ("sam-hif", "gmres", 1e-3), ("sam-hif-implicit", "gmres", 1e-3), ("sam-hif", "cg", 0.03)],
@@ -244,6 +246,7 @@ def test_eigenvectors_are_found_once_a_run(flat, monkeypatch):
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "solver"), [("sam-if", "cg"), ("sam-hif", "gmres"), ("sam-hif-implicit", "gmres")])
 def test_among_dampings_iterations_begin_at_the_latest_solution(flat, form, solver, monkeypatch):
     queries, run, starts = flat.workload.queries, replace(flat), []
@@ -317,6 +320,7 @@ CALLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [*FORMS, "sam-hif-fast"])
 def test_no_bit_depends_on_what_was_computed_before(coarse, form):
     def scored(run, call):

@@ -111,6 +111,7 @@ class SingleDetached(Single):
         return z * z.detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(Recurrent, nn.LSTM), (Recurrent, nn.GRU), (Attention,), (Single,)])
 def test_float32_has_kernels_of_its_own(arguments):
     run = sr.train(workload(*arguments, dtype="float32"))

@@ -220,6 +220,7 @@ def test_the_implicit_system_is_the_jacobian_of_the_full_batch_step(name):
     torch.testing.assert_close(scores, change @ run.query_gradients(run.workload.queries).T)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_scores_every_variant(name):
     run = sr.train(small(variant=name, rho=0.1))

@@ -730,6 +730,7 @@ print(fingerprint([hooked, net, texts, frozenset(texts), {linear, doubled}, made
 """
 
 
+@pytest.mark.slow
 def test_digests_are_the_same_in_every_process():
     said = {
         subprocess.run(

@@ -42,6 +42,7 @@ def test_memory_that_has_no_room_for_one_item_is_one_line(kind):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_inner_parts_that_do_not_fit_halve_the_outer_ones():
     def outer(part):
         return sum(found for _, found in in_chunks(lambda inner: product(part, inner), 3, 3))

@@ -71,11 +71,13 @@ def told(code, **environ):
     return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.slow
 def test_importing_the_packages_changes_nothing_of_torch():
     code = "import samattr_ref, baselines; print(flags() == before)"
     assert told(code, SAMATTR_PRECISION="bf16") == "True"
 
 
+@pytest.mark.slow
 def test_the_first_workload_sets_it_and_a_later_choice_stays():
     code = """
 from samattr_ref import load_workload

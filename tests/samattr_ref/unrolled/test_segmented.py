@@ -18,6 +18,7 @@ def test_a_segment_a_step_is_the_exact_derivative():
     torch.testing.assert_close(found, exact, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_one_long_segment_is_the_implicit_form():
     run = sr.train(small(batch_size=None, rho=0.05, steps=1000, learning_rate=0.5, weight_decay=0.3))
     found = sr.attribute(run, "sam-unrolled", checkpoints=1).values
@@ -34,6 +35,7 @@ def test_products_and_the_matrix_give_the_same(monkeypatch):
     torch.testing.assert_close(sr.attribute(run, "sam-unrolled", checkpoints=3).values, dense, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_from_the_same_checkpoints_it_ranks_better_than_gif():
     run = sr.train(sr.load_workload("digits-mlp").override(n_train=100, hidden=(12,), steps=200, n_removed=40), 10)
     truth = baselines.leave_one_out(run)
