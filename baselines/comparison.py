@@ -348,8 +348,7 @@ def _slope_mean_query(c: Comparison) -> float:
 
 def _noise_auc_interval(c: Comparison) -> list[float]:
     assert c.influence is not None and c.noisy is not None
-    influence, noisy = c.influence, c.noisy
-    return metrics.row_interval(lambda i: metrics.noise_auc(influence[i], noisy[i]), len(influence))
+    return metrics.noise_auc_interval(c.influence, c.noisy)
 
 
 @metric(

@@ -1,10 +1,12 @@
 """Which code runs, and which code a key holds."""
 
+import cProfile
 import shutil
 import sys
-import threading
 from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 import samattr_ref
 from samattr_ref.support import fingerprint, source
@@ -15,32 +17,19 @@ ROOT = Path(samattr_ref.__file__).parents[1]
 
 
 @contextmanager
-def executed(entry=None):
-    """The modules of the project of which a function runs within the block, or within a function of that name in it."""
-    seen, inside = set(), []
-
-    def trace(frame, event, _argument):
-        name = frame.f_globals.get("__name__", "")
-        if entry == f"{name}:{frame.f_code.co_name}":
-            inside.append(frame)
-            return leave
-        if (inside or entry is None) and is_own(name) and frame.f_code.co_name != "<module>":
-            seen.add(name)
-        return None
-
-    def leave(_frame, event, _argument):
-        if event == "return":
-            inside.pop()
-        return leave
-
-    before = sys.gettrace()
-    threading.settrace(trace)
-    sys.settrace(trace)
+def executed():
+    """The modules of the project of which a function runs within the block, on one core so that no thread hides it."""
+    seen, profile, cores = set(), cProfile.Profile(builtins=False), torch.get_num_threads()
+    torch.set_num_threads(1)
+    profile.enable()
     try:
         yield seen
     finally:
-        sys.settrace(before)
-        threading.settrace(before)
+        profile.disable()
+        torch.set_num_threads(cores)
+        modules = {module.__file__: name for name, module in sys.modules.items() if is_own(name)}
+        ran = [entry.code for entry in profile.getstats() if not isinstance(entry.code, str)]
+        seen.update(modules[c.co_filename] for c in ran if c.co_filename in modules and c.co_name != "<module>")
 
 
 def forget():

@@ -1,10 +1,12 @@
 """A store of its own for the tests, the data folder where there is one, and small workloads."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo
 
 import samattr_ref as sr
 from baselines.comparison import METRICS
@@ -35,6 +37,17 @@ def pytest_collection_modifyitems(items):
         row = item.callspec.params.get("case", "") if hasattr(item, "callspec") else ""
         item.add_marker(pytest.mark.xdist_group(f"{item.path} {row}"))
     items.sort(key=lambda item: item.path.name == "test_zoo.py")
+
+
+def pytest_collection_finish():
+    """Leave what was imported out of every later collection: costs are measured after one, half a second each."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    """Let modules say goodbye as they would."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

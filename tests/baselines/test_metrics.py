@@ -52,6 +52,9 @@ def test_noise_detection_agrees_with_scikit_learn():
     lowest = np.argsort(influence, kind="stable")[:10]
     assert curve["found"].iloc[10] == pytest.approx(noisy[lowest].sum() / noisy.sum())
     assert np.isnan(metrics.noise_auc(influence, np.zeros(40, dtype=bool)))
+    one_by_one = metrics.row_interval(lambda rows: metrics.noise_auc(influence[rows], noisy[rows]), 40)
+    assert metrics.noise_auc_interval(influence, noisy) == pytest.approx(one_by_one)
+    assert np.isnan(metrics.noise_auc_interval(influence, np.zeros(40, dtype=bool))).all()
 
 
 def test_lds_is_perfect_for_additive_effects():

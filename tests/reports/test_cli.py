@@ -150,7 +150,7 @@ def test_a_report_with_gaps_says_so(samattr, fresh_store, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_one_experiment_at_any_size(samattr, tmp_path):
-    sizes = [*SMALL, "--workload", "digits-mlp", "--seeds", "0,1", "--jobs", "1"]
+    sizes = [*SMALL, "--set", "hidden=[8]", "--workload", "digits-mlp", "--seeds", "0,1", "--jobs", "1"]
     arguments = ["sam-against-sgd", "--profile", "desk", *sizes, "--out", str(tmp_path)]
     code, out, _ = samattr("reproduce", *arguments)
     assert code == 0

@@ -8,7 +8,7 @@ import pytest
 from baselines.metrics import mean_interval
 from reports.dots import Mark, draw_dots
 from reports.intervals import brackets, summarise, triple
-from reports.style import look
+from reports.style import style_of
 
 
 def test_summaries_are_over_seeds():
@@ -28,16 +28,16 @@ def test_brackets_are_of_each_row():
 def test_dots_are_the_means_with_their_intervals_a_row_a_method_and_a_mark_a_series():
     values = {("if", "a"): [1.0, 2.0, 4.0], ("if", "b"): [3.0, 5.0, 5.5], ("sam-if", "a"): [7.0, 7.5, 9.0]}
     frame = pd.DataFrame(
-        {"workload": "w", "seed": seed, "row": look(method).label, "series": series, "value": value}
+        {"workload": "w", "seed": seed, "row": style_of(method).label, "series": series, "value": value}
         for (method, series), seeds in values.items()
         for seed, value in enumerate(seeds)
     )
     marks = {"a": Mark("first"), "b": Mark("second", filled=False)}
-    figure = draw_dots(frame, [look("if"), look("sam-if")], marks, "x", reference=1, height=2)
+    figure = draw_dots(frame, [style_of("if"), style_of("sam-if")], marks, "x", reference=1, height=2)
     (axis,) = figure.axes
     assert dict(zip(axis.get_yticks(), (text.get_text() for text in axis.get_yticklabels()), strict=True)) == {
-        1: look("if").label,
-        0: look("sam-if").label,
+        1: style_of("if").label,
+        0: style_of("sam-if").label,
     }
     drawn = [line.get_xydata().tolist() for line in axis.lines if len(line.get_xdata())]
     for (method, series), y in {("if", "a"): 1.15, ("if", "b"): 0.85, ("sam-if", "a"): 0.15}.items():

@@ -94,7 +94,7 @@ class Animal:
     model: Any = None
 
 
-RECIPE = {"rho": 0.1, "steps": 12, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01}
+RECIPE = {"rho": 0.1, "steps": 8, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01}
 
 
 def workload_of(animal: Animal, **recipe: Any) -> sr.Workload:
