@@ -16,7 +16,8 @@ def workload_digest(workload: Workload) -> str:
     splits = workload.splits
     sets = [tensor_digest(part.x, part.y) for part in (splits.queries, splits.tuning, splits.validation)]
     labels = [tensor_digest(splits.noisy), *([] if splits.clean is None else [tensor_digest(splits.clean)])]
-    return json_digest([workload.key(), workload.name, workload.n_removed, sets, labels])
+    removed = workload.n_removed, workload.removed
+    return json_digest([workload.key(), workload.name, removed, sets, labels])
 
 
 def is_ours(method: Method) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.engines import Engine, Plan, first_steps, plan_retraining, retrain
+from baselines.kept import FOLDER, Kept, find, keep, own_sets
 from baselines.measure import measured
 from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples
@@ -27,6 +28,9 @@ from samattr_ref.support.source import reach
 
 TRUTH_VERSION = 2
 """Raised where the same groups would retrain to other numbers by what the source does not show, such as rounding."""
+
+LARGE_GRADIENTS = 0.01
+"""The share of the points whose gradients count as large where removed points are drawn by strata."""
 
 REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 """How far, relative to ‖ω*‖, retraining with nothing removed may end from the run itself."""
@@ -43,6 +47,7 @@ class Truth:
         replay_error: ‖ω_{−∅} − ω*‖/‖ω*‖ of retraining with nothing removed: the rounding noise of the truth.
         path: The folder that it is stored in.
         record: Engine, chunk, seconds and environment it was made with.
+        kept: Of a truth that is kept without parameters, what is kept, see `baselines.kept`.
     """
 
     run: Run
@@ -51,6 +56,7 @@ class Truth:
     replay_error: float
     path: Path
     record: dict[str, Any]
+    kept: Kept | None = None
 
     @cached_property
     def values(self) -> Tensor:
@@ -61,15 +67,33 @@ class Truth:
         """ℓ_q(ω_{−S}) − ℓ_q(ω*), [n_groups, n_query].
 
         Raises:
-            SamattrError: for queries that the network cannot read.
+            SamattrError: for queries that the network cannot read, or that a kept truth does not have.
         """
         check_queries(self.run, queries)
+        if self.kept is not None:
+            return self._kept_effects(self.kept, queries)
         after = torch.stack([self.run.query_losses(queries, omega) for omega in self.parameters])
         return after - self.run.query_losses(queries)
 
+    def _kept_effects(self, kept: Kept, queries: Examples) -> Tensor:
+        for name, own in own_sets(self.run).items():
+            if queries.pooled == own.pooled and torch.equal(queries.x, own.x) and torch.equal(queries.y, own.y):
+                losses = kept.losses[name].to(self.run.parameters)
+                return losses[1:] - losses[0]
+        raise SamattrError(
+            f"the kept ground truth of {self.run.workload.name} has the effects on its own queries, its tuning queries "
+            "and the mean of its validation points alone: give an engine to leave_one_out to retrain"
+        )
+
     @property
     def changes(self) -> Tensor:
-        """The parameter changes ω_{−S} − ω*, [n_groups, P]."""
+        """The parameter changes ω_{−S} − ω*, [n_groups, P].
+
+        Raises:
+            SamattrError: for a truth that is kept without parameters.
+        """
+        if self.kept is not None:
+            raise SamattrError(f"the kept ground truth of {self.run.workload.name} has no parameters")
         return self.parameters - self.run.parameters
 
     @property
@@ -87,7 +111,7 @@ class Truth:
     def influence(self) -> Tensor:
         """The exact Influence Score on the validation set, [n_train]; NaN for points that were not removed."""
         scores = torch.full((self.run.n_train,), torch.nan).to(self.parameters)
-        scores[self.removed] = self.effects(self.run.splits.validation).mean(1)
+        scores[self.removed] = self.effects(self.run.splits.validation.pool())[:, 0]
         return scores
 
     @property
@@ -103,9 +127,10 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
 
     Args:
         run: The run.
-        engine: How to retrain, see `baselines.engines`, where nothing is stored yet; None for the fastest.
+        engine: How to retrain, see `baselines.engines`, where nothing is stored yet; None for the fastest, and for a
+            truth that comes with the project in place of hours of retraining, see `baselines.kept`.
     """
-    return retraining_truth(run, _single_points(run), engine)
+    return _kept_truth(run, single_points_name(run), engine) or retraining_truth(run, _single_points(run), engine)
 
 
 def find_leave_one_out(run: Run) -> Truth | None:
@@ -135,17 +160,37 @@ def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0) -> T
     size = round(fraction * run.n_train)
     if not (0 < size < run.n_train and count >= 1):
         raise SamattrError(f"{count} subsets of {size} of {run.n_train} points cannot be left out")
+    name = subsets_name(fraction, count, seed)
+    return _kept_truth(run, name) or retraining_truth(run, _subsets(run, size, count, seed))
+
+
+def _subsets(run: Run, size: int, count: int, seed: int) -> list[Tensor]:
     generators = [stream(seed, "subsets", size, i) for i in range(count)]
-    return retraining_truth(run, [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators])
+    return [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators]
 
 
 def removed_points(run: Run) -> list[int]:
-    """The points that the workload's ground truth removes, ascending."""
+    """The points that the workload's ground truth removes, ascending: drawn by its seed, see `Workload.removed`."""
     count = run.workload.n_removed
     if count is None or count >= run.n_train:
         return list(range(run.n_train))
     order = torch.randperm(run.n_train, generator=stream(run.workload.seed, "removed points"))
+    if run.workload.removed == "stratified":
+        order = _stratified(run, order, count)
     return order[:count].sort().values.tolist()
+
+
+def _stratified(run: Run, order: Tensor, count: int) -> Tensor:
+    """The points of an order with a quarter of wrong labels and a quarter of large gradients in front of the rest."""
+    norms = run.objective.gradient_norms(run.parameters, run.train.x, run.train.y).cpu()
+    large = torch.zeros(run.n_train, dtype=torch.bool)
+    large[norms.topk(max(1, round(LARGE_GRADIENTS * run.n_train))).indices] = True
+    wrong = run.splits.noisy.cpu()
+    quarter = count // 4
+    first = order[wrong[order]][:quarter]
+    second = order[(large & ~wrong)[order]][:quarter]
+    chosen = torch.cat([first, second])
+    return torch.cat([chosen, order[~torch.isin(order, chosen)]])
 
 
 def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine: Engine | None = None) -> Truth:
@@ -197,6 +242,40 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
         "environment": stored[-1][0]["environment"],
     }
     return Truth(run, checked, parameters[1:][torch.tensor(order).argsort()], error, path, record)
+
+
+def keep_truth(truth: Truth, kind: str, folder: Path = FOLDER) -> Path:
+    """Write the losses of a truth, so that it is found again without its parameters, see `baselines.kept`.
+
+    Args:
+        truth: The truth.
+        kind: `single_points_name` or `subsets_name`, whichever it is.
+        folder: Where to.
+    """
+    run = truth.run
+    omegas = [run.parameters, *truth.parameters]
+    losses = {name: torch.stack([run.query_losses(q, omega) for omega in omegas]) for name, q in own_sets(run).items()}
+    return keep(run, kind, Kept(truth.groups, losses, truth.replay_error, truth.record), folder)
+
+
+def single_points_name(run: Run) -> str:
+    """What the truth of the workload's removed points is kept as."""
+    workload = run.workload
+    return f"loo-{workload.n_removed or run.n_train}-{workload.removed}"
+
+
+def subsets_name(fraction: float, count: int, seed: int = 0) -> str:
+    """What the truth of subsets is kept as."""
+    return f"subsets-{fraction:g}-{count}-{seed}"
+
+
+def _kept_truth(run: Run, kind: str, engine: Engine | None = None) -> Truth | None:
+    """The truth that is kept of a run; None where there is none, or where another engine is asked for."""
+    kept = None if engine is not None else find(run, kind)
+    if kept is None:
+        return None
+    nothing = run.parameters.new_empty(len(kept.groups), 0)
+    return Truth(run, kept.groups, nothing, kept.replay_error, FOLDER, kept.record, kept)
 
 
 def save_values(truth: Truth) -> None:

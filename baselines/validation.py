@@ -180,7 +180,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any]) -> Validation
     predicted = on_removed(scores.values, truth)
     influence = influence_score(run, method.function, splits.validation, **options).double().cpu().numpy()
     changes = None
-    if method.change is not None:
+    if method.change is not None and truth.kept is None:
         groups = truth.groups[:N_CHANGES]
         changes = parameter_change(run, method.function, groups, **options).double().cpu().numpy()
     diagnostics = {"options": options, **scores.diagnostics, "tuning": tuning}
@@ -238,7 +238,7 @@ def _result(
         influence=influence[scored],
         noisy=noisy[scored],
         changes=changes,
-        true_changes=truth.changes[:N_CHANGES].double().cpu().numpy(),
+        true_changes=None if truth.kept else truth.changes[:N_CHANGES].double().cpu().numpy(),
     )
     values: dict[str, Any] = {}
     intervals: dict[str, list[float] | None] = {}

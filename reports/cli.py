@@ -12,7 +12,14 @@ import typer
 
 from baselines.engines import Engine
 from baselines.studies.profiles import get_profile
-from baselines.truth import leave_one_out, save_values
+from baselines.truth import (
+    keep_truth,
+    leave_one_out,
+    save_values,
+    single_points_name,
+    subset_retraining,
+    subsets_name,
+)
 from baselines.validation import validate as run_validation
 from reports.job import Job, folder, run, seeds_of
 from reports.page import check_folder, write
@@ -95,12 +102,22 @@ def truth(
     p: Norm = None,
     settings: Settings = None,
     engine: Annotated[Engine | None, typer.Option(help="By default what is fastest.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Remove random subsets of this share of the points.")] = None,
+    count: Annotated[int, typer.Option(help="How many subsets.")] = 50,
+    keep: Annotated[Path | None, typer.Option(help="A folder to write the losses into, for others to use.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make exact leave-one-out ground truth, or go on with it where it stopped."""
+    """Make exact leave-one-out ground truth, or that of random subsets, or go on with it where it stopped."""
     chosen = _workload(workload, seed, rho, p, settings)
-    found = leave_one_out(train(chosen), engine)
-    save_values(found)
+    run = train(chosen)
+    if fraction is None:
+        found, kind = leave_one_out(run, engine), single_points_name(run)
+    else:
+        found, kind = subset_retraining(run, fraction, count, chosen.seed), subsets_name(fraction, count, chosen.seed)
+    if found.kept is None:
+        save_values(found)
+        if keep is not None:
+            keep_truth(found, kind, keep)
     result = {
         "workload": chosen.name,
         "seed": chosen.seed,

@@ -10,6 +10,9 @@ from samattr_ref.support.options import Option, unknown_setting
 if TYPE_CHECKING:
     from samattr_ref.workload import Workload
 
+OWN = ("dtype", "n_removed", "removed", "training_seed")
+"""The workload's own fields that may be replaced."""
+
 
 def overridden(workload: "Workload", name: str, value: Any) -> "Workload":
     """The workload with the field of that name replaced, wherever it stands in it.
@@ -20,7 +23,7 @@ def overridden(workload: "Workload", name: str, value: Any) -> "Workload":
     if isinstance(workload.data, Features):  # what has a name is beneath it
         beneath = overridden(replace(workload, data=workload.data.source), name, value)
         return replace(beneath, data=replace(workload.data, source=beneath.data))
-    if name in ("dtype", "n_removed", "training_seed"):
+    if name in OWN:
         changed: Workload = _with(workload, name, value)
         return changed
     if name == "variant" and isinstance(value, str):
@@ -35,7 +38,7 @@ def overridden(workload: "Workload", name: str, value: Any) -> "Workload":
         if name in names:
             return replace(workload, **{part: _with(old, name, value)})
         known += names
-    raise unknown_setting("workload setting", name, ["dtype", "n_removed", "training_seed", *known, *own])
+    raise unknown_setting("workload setting", name, [*OWN, *known, *own])
 
 
 def _with(part: Any, name: str, value: Any) -> Any:

@@ -34,6 +34,7 @@ class Family(StrEnum):
     IMPLICIT = "implicit"
     TRAJECTORY = "trajectory"
     GRADIENT = "gradient"
+    CONTROL = "control"
     CHANCE = "chance"
     OTHER = "other"
 
@@ -56,8 +57,8 @@ class Method:
             fit in memory. None: all queries in one call.
         label: What it is called in tables and figures.
         family: Its kind: `exact derivative` (a direction is carried through every step of the run for each query),
-            `implicit` (a system is solved for each), `trajectory`, `gradient`, `chance` (scores know nothing of the
-            points) or `other`.
+            `implicit` (a system is solved for each), `trajectory`, `gradient`, `control` (scores know nothing of the
+            query), `chance` (scores know nothing of the points) or `other`.
         rank: Where it stands in tables and figures, the lowest first; methods without one follow by name.
         growth: How its cost grows; None where no formula is known, and it is then timed at no growing size.
         ways: Other ways to use it whose cost grows by a formula of their own, by what a row's name adds to the

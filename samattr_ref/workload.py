@@ -32,6 +32,8 @@ from samattr_ref.support.source import reach
 RUN_VERSION = 5
 """Raised where the same workload would train to other numbers by what its source does not show, such as rounding."""
 
+REMOVED = ("uniform", "stratified")
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -48,6 +50,9 @@ class Workload:
         seed: Seeds the split, the label noise, the initial parameters and the batches, each by a stream of its own.
         dtype: `"float32"` or `"float64"`.
         n_removed: How many points the ground truth removes, one at a time, drawn by seed; None removes each.
+        removed: How they are drawn: `"uniform"`; or `"stratified"`, so that half of them are likely to matter: a
+            quarter among the wrong labels, a quarter among the hundredth of the points with the largest gradients at
+            ω*, the others among all the rest.
         training_seed: Seeds the initial parameters and the batches in place of `seed`: the same points trained anew.
     """
 
@@ -58,6 +63,7 @@ class Workload:
     seed: int = 0
     dtype: str = "float32"
     n_removed: int | None = None
+    removed: str = "uniform"
     training_seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +75,8 @@ class Workload:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.n_removed is not None and self.n_removed < 2:
             raise SamattrError(f"n_removed must be at least 2, not {self.n_removed}: ranks need two points")
+        if self.removed not in REMOVED:
+            raise unknown_name("draw of removed points", self.removed, REMOVED)
 
     @property
     def splits(self) -> Splits:

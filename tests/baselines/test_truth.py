@@ -55,6 +55,21 @@ def test_some_points_only():
     torch.testing.assert_close(truth.values, full.values[truth.removed], rtol=1e-9, atol=1e-12)
 
 
+def test_half_of_the_removed_points_may_be_drawn_where_points_matter():
+    run = sr.train(small(n_train=200, n_removed=20, removed="stratified"))
+    removed = torch.tensor(removed_points(run))
+    assert len(removed.unique()) == 20
+    norms = run.objective.sample_gradients(run.parameters, run.train.x, run.train.y).norm(dim=1)
+    largest = norms.topk(2).indices
+    wrong = run.splits.noisy[removed]
+    assert wrong.sum() >= 5
+    assert set(largest[~run.splits.noisy[largest]].tolist()) <= set(removed.tolist())
+    none = sr.train(small(n_train=200, n_removed=20, removed="stratified", noise=None))
+    assert len(set(removed_points(none))) == 20
+    with pytest.raises(sr.SamattrError, match="unknown draw of removed points 'by-hand'"):
+        small(removed="by-hand")
+
+
 def test_what_retrainings_share_with_the_run_is_not_run_again(monkeypatch):
     run = sr.train(small(steps=6, n_train=200, batch_size=20))
     last, never = int(run.batch(5)[0]), next(k for k in range(200) if not (run.batches == k).any())

@@ -250,6 +250,8 @@ class Oracle:
         "sam-hif": lambda self: self.implicit(True, True, False),
         "sam-hif-implicit": lambda self: self.implicit(True, True, True),
         "sam-hif-fast": lambda self: self.implicit(True, True, False, series=True),
+        "gradient-norm": lambda self: self.for_every_query(-self.train_gradients.norm(dim=1)),
+        "loss": lambda self: self.for_every_query(-self.train_losses()),
     }
 
     def scores(self, method: str) -> Tensor:
@@ -267,6 +269,16 @@ class Oracle:
     def query_gradients(self) -> Tensor:
         """∇ℓ_q(ω_T), [n_query, P]."""
         return self.gradients(self.run.end, self.queries)
+
+    def for_every_query(self, values: Tensor) -> Tensor:
+        """Values of points [n_train], the same for every query, [n_train, n_query]."""
+        return values[:, None].expand(-1, len(self.queries.x))
+
+    def train_losses(self) -> Tensor:
+        """ℓ_k(ω_T), [n_train]."""
+        put(self.module, self.run.end)
+        with torch.no_grad():
+            return losses(self.module(self.train.x.clone()), self.train.y)
 
     def grad_dot(self) -> Tensor:
         return self.train_gradients @ self.query_gradients.T / len(self.train.x)

@@ -1,0 +1,112 @@
+"""Ground truth that took hours, kept as losses: scores are checked against it without retraining anything.
+
+A truth's parameters are gigabytes for large networks. What a score is compared with are the losses of the queries, of
+the tuning queries and of the mean validation point after each retraining: a few hundred kilobytes, which stand beside
+this module in `truths/` and come with the project. What is kept belongs to a run up to rounding: the same points,
+network, recipe and seed, and losses of the queries that are the same within `TOLERANCE`; another torch or another
+machine trains to slightly other ones.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samattr_ref.data import Examples
+from samattr_ref.run import Run
+from samattr_ref.support import store
+from samattr_ref.support.seeds import json_digest, tensor_digest
+
+log = logging.getLogger("samattr")
+
+FOLDER = Path(__file__).parent / "truths"
+
+TOLERANCE = 0.02
+"""How far, relative to their norm, the losses of the queries may be from those of the run that was kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is kept of a truth.
+
+    Attributes:
+        groups: The points that each retraining left out, int64 each.
+        losses: By the sets of `own_sets`, of the run and after each retraining, [1 + n_groups, n_query].
+        replay_error: See `baselines.truth.Truth`.
+        record: Engine, chunk, seconds and environment that it was made with.
+    """
+
+    groups: list[Tensor]
+    losses: Mapping[str, Tensor]
+    replay_error: float
+    record: dict[str, Any]
+
+
+def own_sets(run: Run) -> dict[str, Examples]:
+    """The sets whose losses are kept: queries, tuning queries, and the validation points as their mean."""
+    splits = run.splits
+    return {"queries": splits.queries, "tuning": splits.tuning, "validation": splits.validation.pool()}
+
+
+def keep(run: Run, kind: str, kept: Kept, folder: Path = FOLDER) -> Path:
+    """Write what is kept of a truth of a run, a pair of a JSON and a safetensors file.
+
+    Args:
+        run: The run.
+        kind: Which truth it is, such as `loo`.
+        kept: The losses.
+        folder: Where to.
+
+    Returns:
+        The path of the tensors.
+
+    Raises:
+        StoreError: if the folder cannot be written.
+    """
+    sizes = torch.tensor([len(group) for group in kept.groups])
+    tensors = {"removed": torch.cat(kept.groups).to(torch.int32), "group_sizes": sizes, **kept.losses}
+    meta = {"workload": run.workload.name, "replay_error": kept.replay_error, "record": kept.record}
+    name = f"{run.workload.name}-{kind}-{_recipe_digest(run)[:12]}"
+    store.save(folder, name, {**meta, "recipe": _recipe_digest(run), "trained": _described(run)}, tensors)
+    return folder / f"{name}.safetensors"
+
+
+def find(run: Run, kind: str) -> Kept | None:
+    """What is kept of a truth of a run; None if there is nothing, or what there is belongs to another run.
+
+    Raises:
+        StoreError: for damaged files.
+    """
+    digest = _recipe_digest(run)
+    stored = store.load(FOLDER, f"{run.workload.name}-{kind}-{digest[:12]}")
+    if stored is None or stored[0]["recipe"] != digest:
+        return None
+    meta, tensors = stored
+    losses = {name: tensors[name] for name in own_sets(run)}
+    known, own = losses["queries"][0], run.query_losses(run.splits.queries).cpu()
+    apart = float((own - known).norm() / known.norm())
+    if not apart <= TOLERANCE:
+        log.warning(
+            "the kept ground truth of %s is of a run whose losses are %.0f %% from this one's: it is not used",
+            run.workload.name,
+            100 * apart,
+        )
+        return None
+    groups = list(tensors["removed"].long().split(tensors["group_sizes"].tolist()))
+    return Kept(groups, losses, meta["replay_error"], meta["record"])
+
+
+def _described(run: Run) -> dict[str, str]:
+    workload = run.workload
+    return {"model": repr(workload.model), "recipe": repr(workload.recipe), "dtype": workload.dtype}
+
+
+def _recipe_digest(run: Run) -> str:
+    """The hash of what a run is but for its code, torch and machine: its points and sets, network, recipe and seed."""
+    splits, workload = run.splits, run.workload
+    sets = [tensor_digest(part.x, part.y) for part in (splits.train, splits.queries, splits.tuning, splits.validation)]
+    return json_digest([sets, _described(run), workload.drawn_by])

@@ -1,0 +1,92 @@
+"""Ground truth that is kept as losses: the same effects, for the run that it belongs to and no other."""
+
+import logging
+
+import pytest
+import torch
+
+import baselines
+import samattr_ref as sr
+from baselines import kept, truth
+from baselines.truth import keep_truth, single_points_name, subset_retraining, subsets_name
+from tests.conftest import small
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def never(monkeypatch):
+    """Once this is called, whoever retrains fails."""
+    return lambda: monkeypatch.setattr(truth, "retraining_truth", lambda *_: pytest.fail("retrained"))
+
+
+def test_what_is_kept_has_the_effects_of_the_truth(folder, never):
+    run = sr.train(small(n_removed=9))
+    full, subsets = baselines.leave_one_out(run), subset_retraining(run, 0.1, 4, seed=2)
+    path = keep_truth(full, single_points_name(run), folder)
+    keep_truth(subsets, subsets_name(0.1, 4, 2), folder)
+    assert path.stat().st_size < 40_000
+    never()
+    for found, expected in (
+        (baselines.leave_one_out(run), full),
+        (subset_retraining(run, 0.1, 4, seed=2), subsets),
+    ):
+        assert [group.tolist() for group in found.groups] == [group.tolist() for group in expected.groups]
+        for queries in (run.splits.queries, run.splits.tuning, run.splits.validation.pool()):
+            torch.testing.assert_close(found.effects(queries), expected.effects(queries), rtol=0, atol=1e-12)
+        assert found.record == expected.record
+    torch.testing.assert_close(
+        baselines.leave_one_out(run).influence, full.influence, equal_nan=True, rtol=0, atol=1e-12
+    )
+    with pytest.raises(sr.SamattrError, match="effects on its own queries"):
+        baselines.leave_one_out(run).effects(run.train)
+    with pytest.raises(sr.SamattrError, match="has no parameters"):
+        _ = baselines.leave_one_out(run).changes
+
+
+def test_a_method_is_validated_against_what_is_kept(folder, never, fresh_store):
+    workload = small(n_removed=9)
+    run = sr.train(workload)
+    truth = baselines.leave_one_out(run)
+    with_parameters = baselines.validate("sam-if", workload, options={"damping": 0.1, "curvature": "hessian"})
+    for path in fresh_store.rglob("validation.json"):
+        path.unlink()
+    keep_truth(truth, single_points_name(run), folder)
+    never()
+    found = baselines.validate("sam-if", workload, options={"damping": 0.1, "curvature": "hessian"})
+    assert found.metrics["spearman_per_query"] == with_parameters.metrics["spearman_per_query"]
+    assert found.metrics["noise_auc"] == with_parameters.metrics["noise_auc"]
+    assert found.metrics["relative_error"] is None and with_parameters.metrics["relative_error"] is not None
+    assert baselines.validate("loo", workload).n_removed == 9
+
+
+@pytest.mark.parametrize(
+    "settings", [{"n_removed": 8}, {"rho": 0.3}, {"n_query": 6}, {"training_seed": 1}, {"steps": 31}]
+)
+def test_another_run_does_not_find_it(settings, folder):
+    run = sr.train(small(n_removed=9))
+    keep_truth(baselines.leave_one_out(run), single_points_name(run), folder)
+    other = sr.train(small(n_removed=9).override(**settings))
+    assert baselines.leave_one_out(other).kept is None
+
+
+def test_a_run_that_ended_elsewhere_is_told_so_and_retrained(folder, caplog, monkeypatch):
+    run = sr.train(small(n_removed=9))
+    keep_truth(baselines.leave_one_out(run), single_points_name(run), folder)
+    moved = 1.1 * run.query_losses(run.splits.queries)
+    monkeypatch.setattr(sr.Run, "query_losses", lambda *_: moved)
+    with caplog.at_level(logging.WARNING, "samattr"):
+        assert kept.find(run, single_points_name(run)) is None
+    assert "10 % from this one's: it is not used" in caplog.text
+
+
+def test_damaged_files_are_one_line(folder):
+    run = sr.train(small(n_removed=9))
+    path = keep_truth(baselines.leave_one_out(run), single_points_name(run), folder)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(sr.SamattrError, match="is damaged"):
+        baselines.leave_one_out(run)
