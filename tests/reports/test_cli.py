@@ -56,6 +56,17 @@ def test_truth(samattr):
     assert json.loads(samattr("truth", "digits-mlp", "--seed", "1", *SMALL, "--json")[1])["sha256"] == found["sha256"]
 
 
+def test_truth_is_kept_as_losses(samattr, tmp_path):
+    small = ("truth", "digits-logreg", *SMALL, "--set", "n_removed=6", "--keep", str(tmp_path), "--json")
+    single = json.loads(samattr(*small)[1])
+    subsets = json.loads(samattr(*small, "--fraction", "0.1", "--count", "3")[1])
+    assert (single["n_removed"], subsets["n_removed"]) == (6, 3)
+    names = sorted(path.name.rsplit("-", 1)[0] for path in tmp_path.glob("*.safetensors"))
+    assert names == ["digits-logreg-loo-6-uniform", "digits-logreg-subsets-0.1-3-0"]
+    status, _, said = samattr(*small, "--fraction", "2")
+    assert status == 1 and "cannot be left out" in said and said.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_validate_within_a_bound(samattr):
     chosen = ("validate", "grad-dot", "--workload", "digits-logreg", *SMALL, "--json")
