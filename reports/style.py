@@ -51,6 +51,8 @@ _STYLES = {
     "tracin": (_PALETTE[5], "<", "-"),
     "tracin-cp": (_PALETTE[6], ">", "--"),
     "grad-dot": ("#4b1d6b", "X", ":"),
+    "gradient-norm": ("#8a5a83", "1", ":"),
+    "loss": ("#5a6a8a", "2", ":"),
     "random": (_PALETTE[7], "*", ":"),
 }
 """Colour, marker and line."""
