@@ -78,8 +78,8 @@ class Truth:
     def _kept_effects(self, kept: Kept, queries: Examples) -> Tensor:
         for name, own in own_sets(self.run).items():
             if queries.pooled == own.pooled and torch.equal(queries.x, own.x) and torch.equal(queries.y, own.y):
-                losses = kept.losses[name].to(self.run.parameters)
-                return losses[1:] - losses[0]
+                losses = kept.losses[name]
+                return (losses[1:] - losses[0]).to(self.run.parameters)
         raise SamattrError(
             f"the kept ground truth of {self.run.workload.name} has the effects on its own queries, its tuning queries "
             "and the mean of its validation points alone: give an engine to leave_one_out to retrain"
@@ -111,7 +111,9 @@ class Truth:
     def influence(self) -> Tensor:
         """The exact Influence Score on the validation set, [n_train]; NaN for points that were not removed."""
         scores = torch.full((self.run.n_train,), torch.nan).to(self.parameters)
-        scores[self.removed] = self.effects(self.run.splits.validation.pool())[:, 0]
+        validation = self.run.splits.validation
+        means = self.effects(validation).mean(1) if self.kept is None else self.effects(validation.pool())[:, 0]
+        scores[self.removed] = means
         return scores
 
     @property
@@ -130,22 +132,30 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
         engine: How to retrain, see `baselines.engines`, where nothing is stored yet; None for the fastest, and for a
             truth that comes with the project in place of hours of retraining, see `baselines.kept`.
     """
-    return _kept_truth(run, single_points_name(run), engine) or retraining_truth(run, _single_points(run), engine)
+    groups = _single_points(run)
+    if engine is None and not _finished(_folder(run, groups), len(groups)):
+        kept = _kept_truth(run, single_points_name(run))
+        if kept is not None:
+            return kept
+    return retraining_truth(run, groups, engine)
 
 
 def find_leave_one_out(run: Run) -> Truth | None:
     """The finished leave-one-out truth of a run, from the store; None if it is not there or not finished."""
     groups = _single_points(run)
-    path = _folder(run, groups)
+    return retraining_truth(run, groups) if _finished(_folder(run, groups), len(groups)) else None
+
+
+def _finished(path: Path, n_groups: int) -> bool:
+    """Whether all retrainings of a truth are on disk."""
     plan = store.load(path, "plan")
     if plan is None:
-        return None
-    n_chunks = len(list(chunks(len(groups) + 1, plan[0]["chunk"])))
-    finished = all((path / f"{_chunk_name(i)}.json").exists() for i in range(n_chunks))
-    return leave_one_out(run) if finished else None
+        return False
+    n_chunks = len(list(chunks(n_groups + 1, plan[0]["chunk"])))
+    return all((path / f"{_chunk_name(i)}.json").exists() for i in range(n_chunks))
 
 
-def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0) -> Truth:
+def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0, engine: Engine | None = None) -> Truth:
     """Exact retraining without random subsets: what the linear datamodelling score compares with (Ilyas et al. 2022).
 
     Args:
@@ -153,6 +163,7 @@ def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0) -> T
         fraction: Share of the training points that each retraining leaves out, in (0, 1).
         count: Number of retrainings.
         seed: Seed of the subsets.
+        engine: How to retrain, see `leave_one_out`.
 
     Raises:
         SamattrError: if the fraction removes no point or every one, or the count is not positive.
@@ -160,13 +171,13 @@ def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0) -> T
     size = round(fraction * run.n_train)
     if not (0 < size < run.n_train and count >= 1):
         raise SamattrError(f"{count} subsets of {size} of {run.n_train} points cannot be left out")
-    name = subsets_name(fraction, count, seed)
-    return _kept_truth(run, name) or retraining_truth(run, _subsets(run, size, count, seed))
-
-
-def _subsets(run: Run, size: int, count: int, seed: int) -> list[Tensor]:
     generators = [stream(seed, "subsets", size, i) for i in range(count)]
-    return [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators]
+    groups = [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators]
+    if engine is None and not _finished(_folder(run, groups), len(groups)):
+        kept = _kept_truth(run, subsets_name(fraction, count, seed))
+        if kept is not None:
+            return kept
+    return retraining_truth(run, groups, engine)
 
 
 def removed_points(run: Run) -> list[int]:
@@ -253,8 +264,15 @@ def keep_truth(truth: Truth, kind: str, folder: Path = FOLDER) -> Path:
         folder: Where to.
     """
     run = truth.run
-    omegas = [run.parameters, *truth.parameters]
-    losses = {name: torch.stack([run.query_losses(q, omega) for omega in omegas]) for name, q in own_sets(run).items()}
+    splits, omegas = run.splits, [run.parameters, *truth.parameters]
+    losses = {
+        "queries": torch.stack([run.query_losses(splits.queries, omega) for omega in omegas]),
+        "tuning": torch.stack([run.query_losses(splits.tuning, omega) for omega in omegas]),
+        # effects are differences far smaller than the mean: of float32 losses they would be rounding
+        "validation": torch.stack(
+            [run.query_losses(splits.validation, omega).double().mean()[None] for omega in omegas]
+        ),
+    }
     return keep(run, kind, Kept(truth.groups, losses, truth.replay_error, truth.record), folder)
 
 
@@ -269,9 +287,9 @@ def subsets_name(fraction: float, count: int, seed: int = 0) -> str:
     return f"subsets-{fraction:g}-{count}-{seed}"
 
 
-def _kept_truth(run: Run, kind: str, engine: Engine | None = None) -> Truth | None:
-    """The truth that is kept of a run; None where there is none, or where another engine is asked for."""
-    kept = None if engine is not None else find(run, kind)
+def _kept_truth(run: Run, kind: str) -> Truth | None:
+    """The truth that is kept of a run; None where there is none."""
+    kept = find(run, kind)
     if kept is None:
         return None
     nothing = run.parameters.new_empty(len(kept.groups), 0)

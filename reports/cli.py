@@ -113,7 +113,8 @@ def truth(
     if fraction is None:
         found, kind = leave_one_out(run, engine), single_points_name(run)
     else:
-        found, kind = subset_retraining(run, fraction, count, chosen.seed), subsets_name(fraction, count, chosen.seed)
+        found = subset_retraining(run, fraction, count, chosen.seed, engine)
+        kind = subsets_name(fraction, count, chosen.seed)
     if found.kept is None:
         save_values(found)
         if keep is not None:

@@ -20,8 +20,13 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def never(monkeypatch):
-    """Once this is called, whoever retrains fails."""
-    return lambda: monkeypatch.setattr(truth, "retraining_truth", lambda *_: pytest.fail("retrained"))
+    """Once this is called, no truth is stored, and whoever retrains fails."""
+
+    def forbid():
+        monkeypatch.setattr(truth, "_finished", lambda *_: False)
+        monkeypatch.setattr(truth, "retraining_truth", lambda *_: pytest.fail("retrained"))
+
+    return forbid
 
 
 def test_what_is_kept_has_the_effects_of_the_truth(folder, never):
@@ -84,9 +89,27 @@ def test_a_run_that_ended_elsewhere_is_told_so_and_retrained(folder, caplog, mon
     assert "10 % from this one's: it is not used" in caplog.text
 
 
-def test_damaged_files_are_one_line(folder):
+def test_a_truth_that_is_stored_with_its_parameters_goes_before(folder):
+    run = sr.train(small(n_removed=9))
+    full = baselines.leave_one_out(run)
+    keep_truth(full, single_points_name(run), folder)
+    assert baselines.leave_one_out(run).kept is None
+    assert torch.equal(baselines.leave_one_out(run).changes, full.changes)
+
+
+def test_float32_keeps_what_validation_points_say(folder, never):
+    run = sr.train(small(n_removed=9, dtype="float32"))
+    full = baselines.leave_one_out(run)
+    keep_truth(full, single_points_name(run), folder)
+    never()
+    found = baselines.leave_one_out(run).influence
+    torch.testing.assert_close(found, full.influence, equal_nan=True, rtol=1e-5, atol=0)
+
+
+def test_damaged_files_are_one_line(folder, never):
     run = sr.train(small(n_removed=9))
     path = keep_truth(baselines.leave_one_out(run), single_points_name(run), folder)
+    never()
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(sr.SamattrError, match="is damaged"):
         baselines.leave_one_out(run)

@@ -24,13 +24,18 @@ def _peak_bytes(call):
             found = call()
     finally:
         gc.enable()
-    held, total, peak = {}, 0, 0
+    held, late, total, peak = {}, set(), 0, 0
     for event in sorted(_events(record), key=lambda event: event.start_time_ns):
         block = event.typed[1]
         if block.alloc_size > 0:
+            if block.ptr in held:  # given back before, by an event that comes later: their clock is coarse
+                total -= held[block.ptr]
+                late.add(block.ptr)
             held[block.ptr] = block.alloc_size
             total += block.alloc_size
             peak = max(peak, total)
+        elif block.ptr in late:
+            late.remove(block.ptr)
         else:
             total -= held.pop(block.ptr, 0)
     return found, peak
