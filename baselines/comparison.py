@@ -261,7 +261,7 @@ def _slope(c: Comparison) -> float:
 def _relative_error_interval(c: Comparison) -> list[float]:
     assert c.changes is not None and c.true_changes is not None
     errors, sizes = ((c.changes - c.true_changes) ** 2).sum(1), (c.true_changes**2).sum(1)
-    return metrics.row_interval(lambda i: float(np.sqrt(errors[i].sum() / sizes[i].sum())), len(errors))
+    return metrics.row_interval(lambda rows: np.sqrt(errors[rows].sum(1) / sizes[rows].sum(1)), len(errors))
 
 
 @metric(
@@ -297,46 +297,40 @@ def _cosine(c: Comparison) -> float:
     return float(_cosines(c).mean())
 
 
-def _spearman_of(scores: Array, truth: Array) -> float:
-    return float(metrics.spearman_per_query(scores, truth)[0])
-
-
-def _pearson_of(scores: Array, truth: Array) -> float:
-    return float(metrics.pearson_per_query(scores, truth)[0])
-
-
-def _over_points(statistic: Callable[[Array, Array], float]) -> Callable[[Comparison], list[float]]:
-    """The interval over removed points of a statistic of the mean query's effects, [n_removed, 1] each."""
-    return lambda c: metrics.row_interval(lambda i: statistic(c.mean[i], c.true_mean[i]), len(c.mean))
+def _over_points(statistic: Callable[[Array, Array], Array]) -> Callable[[Comparison], list[float]]:
+    """The interval over removed points of a statistic of the mean query's effects: one value a column."""
+    return lambda c: metrics.row_interval(
+        lambda rows: statistic(c.mean[:, 0][rows].T, c.true_mean[:, 0][rows].T), len(c.mean)
+    )
 
 
 @metric(
     "spearman_mean_query",
-    interval=_over_points(_spearman_of),
+    interval=_over_points(metrics.spearman_per_query),
     within=("validation", "agreement"),
     heading="Spearman, mean query",
     bounded=True,
     tracked=False,
 )
 def _spearman_mean_query(c: Comparison) -> float:
-    return _spearman_of(c.mean, c.true_mean)
+    return float(metrics.spearman_per_query(c.mean, c.true_mean)[0])
 
 
 @metric(
     "pearson_mean_query",
-    interval=_over_points(_pearson_of),
+    interval=_over_points(metrics.pearson_per_query),
     within=("validation",),
     heading=None,
     bounded=True,
     tracked=False,
 )
 def _pearson_mean_query(c: Comparison) -> float:
-    return _pearson_of(c.mean, c.true_mean)
+    return float(metrics.pearson_per_query(c.mean, c.true_mean)[0])
 
 
 @metric(
     "slope_mean_query",
-    interval=_over_points(metrics.slope),
+    interval=_over_points(metrics.slope_per_query),
     within=("validation",),
     heading=None,
     best="one",

@@ -52,8 +52,11 @@ def test_noise_detection_agrees_with_scikit_learn():
     lowest = np.argsort(influence, kind="stable")[:10]
     assert curve["found"].iloc[10] == pytest.approx(noisy[lowest].sum() / noisy.sum())
     assert np.isnan(metrics.noise_auc(influence, np.zeros(40, dtype=bool)))
-    one_by_one = metrics.row_interval(lambda rows: metrics.noise_auc(influence[rows], noisy[rows]), 40)
-    assert metrics.noise_auc_interval(influence, noisy) == pytest.approx(one_by_one)
+
+    def one_by_one(draws):
+        return np.array([metrics.noise_auc(influence[rows], noisy[rows]) for rows in draws])
+
+    assert metrics.noise_auc_interval(influence, noisy) == pytest.approx(metrics.row_interval(one_by_one, 40))
     assert np.isnan(metrics.noise_auc_interval(influence, np.zeros(40, dtype=bool))).all()
 
 
@@ -74,7 +77,7 @@ def test_intervals():
     across = metrics.interval_over_seeds(seeds)
     assert within[1] - within[0] < 0.1 < 1.0 < across[1] - across[0]
     assert metrics.interval(values) == metrics.interval(values)
-    low, high = metrics.row_interval(lambda i: values[i].mean(), 200)
+    low, high = metrics.row_interval(lambda rows: values[rows].mean(1), 200)
     assert low < values.mean() < high
 
 
