@@ -1,7 +1,7 @@
 """CIFAR-10N: CIFAR-10 with the labels that people gave it (Wei et al., Learning with Noisy Labels Revisited, 2022)."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
@@ -97,7 +97,7 @@ def _from_table(path: Path, train: ImageSet, chosen: Tensor, name: str) -> tuple
     key = "cifar10_index" if train.files is None else "path"
     rows = {row[key]: row for row in read_table(path, ["cifar10_index", "path", *LABELS])}
     positions = chosen.tolist()
-    names = [str(i) if train.files is None else "/".join(train.files[i].parts[-3:]) for i in positions]
+    names = [str(i) if train.files is None else "/".join(PurePath(str(train.files[i])).parts[-3:]) for i in positions]
     try:
         pairs = [(int(rows[image]["clean"]), int(rows[image][name])) for image in names]
     except KeyError as error:

@@ -12,8 +12,10 @@ from typing import Any
 
 import platformdirs
 
-from samattr_ref.support import store
-from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.errors import SamattrError, first_line
+
+File = Path | zipfile.Path
+"""A file in a folder or in a zip file."""
 
 
 def data_folder() -> Path:
@@ -49,38 +51,36 @@ def open_torchvision(dataset: Callable[..., Any]) -> Any:
         raise SamattrError(f"the data set could not be read from {root} ({reason}): {advice}") from error
 
 
-def image_folder(name: str) -> Path | None:
-    """The image tree of that name in the data folder, unpacked from its zip file where need be; None if absent.
+def image_tree(name: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> list[list[tuple[File, str]]] | None:
+    """The files of each part of the image tree `NAME/PART/CLASS/FILE` in the data folder, or None if it is absent.
+
+    They are read where they are: in the folder, or else in `NAME.zip`, which is not unpacked.
 
     Raises:
         SamattrError: if the zip file is damaged or holds something else.
     """
     root = data_folder()
-    if (root / name / "train").is_dir():
-        return root / name
+    if (root / name / parts[0]).is_dir():
+        return [list(class_files(root / name / part, suffixes)) for part in parts]
     archive = root / f"{name}.zip"
     if not archive.is_file():
         return None
-    unpacked = store.root() / "data" / name
-    if not unpacked.is_dir():
-        with store.lock(unpacked):
-            if not unpacked.is_dir():
-                _unpack(archive, unpacked)
-    return unpacked
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    """Unpack the folder of the target's name, which exists only once it is whole."""
-    unfinished = target.with_name(f"{target.name}.partial")
     try:
-        with zipfile.ZipFile(archive) as zipped:
-            zipped.extractall(unfinished)
-        (unfinished / target.name).rename(target)
-        unfinished.rmdir()
+        zipped = zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError) as error:
-        raise SamattrError(
-            f"{archive} could not be unpacked into {target} ({first_line(error)}): fetch it again, or free some space"
-        ) from error
+        raise SamattrError(f"{archive} could not be read ({first_line(error)}): fetch it again") from error
+    return [_zipped_files(zipped, f"{name}/{part}/", suffixes) for part in parts]
+
+
+def _zipped_files(archive: zipfile.ZipFile, folder: str, suffixes: tuple[str, ...]) -> list[tuple[File, str]]:
+    """The files `CLASS/FILE` of a folder of a zip file with the names of their classes, sorted."""
+    files: list[tuple[File, str]] = []
+    for entry in sorted(archive.namelist(), key=lambda entry: entry.split("/")):
+        class_name, _, file = entry.removeprefix(folder).partition("/")
+        hidden = class_name.startswith(".") or file.startswith(".")
+        if entry.startswith(folder) and not hidden and "/" not in file and file.lower().endswith(suffixes):
+            files.append((zipfile.Path(archive, entry), class_name))
+    return files
 
 
 def class_files(folder: Path, suffixes: tuple[str, ...] = ()) -> list[tuple[Path, str]]:
@@ -119,8 +119,3 @@ def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
         where = "no rows" if short is None else f"too few columns in row {short}"
         raise SamattrError(f"{path} has {where}: fetch it again")
     return rows
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its name where it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,17 +1,19 @@
 """Images with labels, read when they are drawn: from arrays in memory or from files."""
 
-from collections.abc import Callable
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from samattr_ref.data.examples import Examples
-from samattr_ref.data.folder import first_line
-from samattr_ref.support.errors import SamattrError
+from samattr_ref.data.folder import File
+from samattr_ref.support.errors import SamattrError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """The endings of image files."""
@@ -29,7 +31,7 @@ class ImageSet:
 
     labels: Tensor
     read: Callable[[Tensor], Tensor]
-    files: list[Path] | None = None
+    files: list[File] | None = None
 
     def __len__(self) -> int:
         """The number of images."""
@@ -50,7 +52,7 @@ def from_arrays(images: Any, labels: Any) -> ImageSet:
     return ImageSet(torch.as_tensor(labels, dtype=torch.int64), read)
 
 
-def from_files(named: list[tuple[Path, str]], classes: list[str], size: int | None = None) -> ImageSet:
+def from_files(named: Sequence[tuple[File, str]], classes: list[str], size: int | None = None) -> ImageSet:
     """Colour images from files with the names of their classes, scaled to [-1, 1].
 
     Args:
@@ -64,7 +66,7 @@ def from_files(named: list[tuple[Path, str]], classes: list[str], size: int | No
     return ImageSet(labels, partial(_read_files, files, size), files)
 
 
-def _read_files(files: list[Path], size: int | None, indices: Tensor) -> Tensor:
+def _read_files(files: list[File], size: int | None, indices: Tensor) -> Tensor:
     chosen = [files[i] for i in indices.tolist()]
     images = [_read_file(file, size) for file in chosen]
     other = next((i for i, image in enumerate(images) if image.shape != images[0].shape), None)
@@ -73,14 +75,14 @@ def _read_files(files: list[Path], size: int | None, indices: Tensor) -> Tensor:
     return torch.stack(images)
 
 
-def _read_file(path: Path, size: int | None) -> Tensor:
+def _read_file(path: File, size: int | None) -> Tensor:
     from PIL import Image
     from torchvision.transforms.functional import pil_to_tensor
 
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
             colour = image.convert("RGB")
-    except OSError as error:
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise SamattrError(f"{path} is not a readable image ({first_line(error)}): fetch it again") from error
     square = colour if size is None else colour.resize((size, size), Image.Resampling.BILINEAR)
     pixels: Tensor = pil_to_tensor(square)

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from samattr_ref.data.examples import Splits
-from samattr_ref.data.folder import class_files, image_folder, open_torchvision
+from samattr_ref.data.folder import File, image_tree, open_torchvision
 from samattr_ref.data.image_set import SUFFIXES, ImageSet, from_arrays, from_files
 from samattr_ref.data.sizes import Sizes, make_splits
 from samattr_ref.support.errors import unknown_name
@@ -50,9 +49,9 @@ class TorchvisionDigits(Sizes):
 class CIFAR10(Sizes):
     """CIFAR-10, a seeded subset, scaled to [-1, 1].
 
-    Read from an `ImageFolder` tree `cifar10-jpeg/{train,test}/CLASS/*.jpg` in the data folder (`cifar10-jpeg.zip` there
-    is unpacked into the store), or else from torchvision's own copy, whose checksums are verified. The JPEG copy is
-    lossy: say "CIFAR-10 (JPEG)" beside its results.
+    Read from an `ImageFolder` tree `cifar10-jpeg/{train,test}/CLASS/*.jpg` in the data folder or in `cifar10-jpeg.zip`
+    there, or else from torchvision's own copy, whose checksums are verified. The JPEG copy is lossy: say "CIFAR-10
+    (JPEG)" beside its results.
     """
 
     def load(self, seed: int) -> Splits:
@@ -86,8 +85,8 @@ def open_cifar10() -> tuple[ImageSet, ImageSet]:
     """CIFAR-10's training and test images, from the image tree or else from torchvision's copy."""
     import torchvision
 
-    folder = image_folder("cifar10-jpeg")
-    return _cifar(torchvision.datasets.CIFAR10) if folder is None else _tree(folder)
+    tree = image_tree("cifar10-jpeg", ("train", "test"), SUFFIXES)
+    return _cifar(torchvision.datasets.CIFAR10) if tree is None else _tree(*tree)
 
 
 def _cifar(cls: Any) -> tuple[ImageSet, ImageSet]:
@@ -96,8 +95,7 @@ def _cifar(cls: Any) -> tuple[ImageSet, ImageSet]:
     return from_arrays(train.data, train.targets), from_arrays(test.data, test.targets)
 
 
-def _tree(folder: Path) -> tuple[ImageSet, ImageSet]:
-    train, test = (class_files(folder / part, SUFFIXES) for part in ("train", "test"))
+def _tree(train: list[tuple[File, str]], test: list[tuple[File, str]]) -> tuple[ImageSet, ImageSet]:
     classes = sorted({name for _, name in train + test})
     return from_files(train, classes), from_files(test, classes)
 

@@ -309,19 +309,29 @@ def test_missing_images_are_named_with_where_they_go(monkeypatch, tmp_path):
             sr.MiniImageNet(**settings)
 
 
-def test_a_zip_file_is_unpacked_once_and_a_damaged_one_named(monkeypatch, tmp_path, fresh_store):
-    write_tree(tmp_path / "made" / "cifar10-jpeg", ["train", "test"], ["cat", "dog"], 12)
+def test_a_zip_file_is_read_where_it_is_and_a_damaged_one_named(monkeypatch, tmp_path, fresh_store):
+    write_tree(tmp_path / "cifar10-jpeg", ["train", "test"], ["cat", "dog"], 12)
     monkeypatch.setenv("SAMATTR_DATA", str(tmp_path))
+    of_tree = sr.CIFAR10(**SIZES).load(0)
+    (tmp_path / "cifar10-jpeg").rename(tmp_path / "made")
     archive = tmp_path / "cifar10-jpeg.zip"
     archive.write_bytes(b"not a zip file")
-    with pytest.raises(sr.SamattrError, match=r"could not be unpacked.*fetch it again"):
+    with pytest.raises(sr.SamattrError, match=r"cifar10-jpeg.zip could not be read.*fetch it again"):
         sr.CIFAR10(**SIZES).load(0)
     with zipfile.ZipFile(archive, "w") as zipped:
-        for path in sorted((tmp_path / "made").rglob("*.jpg")):
-            zipped.write(path, path.relative_to(tmp_path / "made"))
-    first = sr.CIFAR10(**SIZES).load(0)
-    archive.write_bytes(b"not looked at again")
-    assert torch.equal(sr.CIFAR10(**SIZES).load(0).train.x, first.train.x)
+        for path in sorted((tmp_path / "made").rglob("*.jpg"), reverse=True):
+            zipped.write(path, "cifar10-jpeg" / path.relative_to(tmp_path / "made"))
+        zipped.writestr("cifar10-jpeg/train/cat/.hidden.jpg", b"")
+        zipped.writestr("cifar10-jpeg/train/cat/notes.txt", b"")
+        zipped.writestr("cifar10-jpeg/README.md", b"")
+    of_zip = sr.CIFAR10(**SIZES).load(0)
+    assert of_zip.digest == of_tree.digest
+    assert not fresh_store.exists()
+    content = archive.read_bytes()
+    at = content.index((tmp_path / "made" / "train" / "cat" / "0003.jpg").read_bytes()) + 200
+    archive.write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
+    with pytest.raises(sr.SamattrError, match=r"0003.jpg is not a readable image.*fetch it again"):
+        sr.CIFAR10(n_train=24, n_query=1, n_tuning=1, n_validation=1).load(0)
 
 
 def test_images_of_different_sizes_are_named(monkeypatch, tmp_path):
