@@ -78,6 +78,18 @@ class Case:
             row[group] = 0
         return torch.stack([plain_run(*self.trained, row).end for row in weights])
 
+    @cached_property
+    def again(self):
+        """Scores of the mean query and of the queries, of the run trained anew, in another order of methods."""
+        fresh = sr.train(self.workload)  # its network built and tried anew
+        queries = self.workload.queries
+        return {
+            method: [
+                sr.attribute(fresh, method, asked, **METHODS[method]).values for asked in (queries.pool(), queries)
+            ]
+            for method in reversed(METHODS)
+        }
+
     def scores(self, method):
         if method not in self._scores:
             self._scores[method] = sr.attribute(self.run, method, **METHODS[method]).values
@@ -139,7 +151,7 @@ def test_scores(case, method):
 
 @pytest.mark.parametrize("method", LINEAR)
 def test_pooled_queries(case, method):
-    pooled = sr.attribute(case.run, method, case.workload.queries.pool(), **METHODS[method]).values
+    pooled, _ = case.again[method]
     assert_close(pooled[:, 0], case.scores(method).mean(1))
 
 
@@ -159,12 +171,8 @@ def test_derivative_of_retraining(case):
 
 
 def test_order_of_methods_and_queries(case):
-    before = {method: case.scores(method) for method in METHODS}
-    fresh = sr.train(case.workload)  # its network built and tried anew
-    for method in reversed(METHODS):
-        for queries in (fresh.splits.validation.pool(), case.workload.queries):
-            found = sr.attribute(fresh, method, queries, **METHODS[method]).values
-        assert torch.equal(found, before[method]), method
+    for method, (_, found) in case.again.items():
+        assert torch.equal(found, case.scores(method)), method
 
 
 @pytest.mark.slow
