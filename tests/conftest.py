@@ -28,6 +28,7 @@ def pytest_configure(config):
         del os.environ["SAMATTR_DATA"]
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
 def pytest_collection_modifyitems(items):
     """In several processes a file's tests stay together, and those of a row of the zoo: they share what they train.
 

@@ -1,6 +1,7 @@
 """The peer benchmark on a tiny problem: every library's numbers are ours, and nothing is timed before they are."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -14,6 +15,14 @@ from samattr_ref.support.errors import SamattrError
 OPTIONAL = {"dattri": "dattri", "kronfluence": "kronfluence", "traker": "trak"}
 """The modules of the peers that the tests do without; captum and torch are always there."""
 TINY = Work("tiny", "digits-mlp", {"n_train": 30, "n_query": 7, "steps": 20})
+
+
+@pytest.fixture(autouse=True)
+def root_logger():
+    """Some of the libraries set its level."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="module")
