@@ -24,7 +24,6 @@ import random
 import re
 import struct
 import sys
-import sysconfig
 import types
 import uuid
 import weakref
@@ -453,6 +452,10 @@ def _library(module: str) -> str | None:
     return "" if top in sys.stdlib_module_names and (not file or file.startswith(standard)) else None
 
 
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""What folders are called that packages are installed into, of an environment, a user or the system."""
+
+
 @functools.cache
 def _release(module: str) -> str | None:
     """What tells the version of the project, a library or another installed package; None for what is neither."""
@@ -460,7 +463,8 @@ def _release(module: str) -> str | None:
         return reach(module).digest
     release = _library(module)
     package = sys.modules.get(module.partition(".")[0])
-    if release is None and (getattr(package, "__file__", None) or "").startswith(sysconfig.get_path("purelib")):
+    file = getattr(package, "__file__", None) or ""
+    if release is None and INSTALLED.intersection(PurePath(file).parts):
         release = str(getattr(package, "__version__", ""))
     return release
 

@@ -136,7 +136,7 @@ def test_a_run_that_does_not_repeat_itself_is_refused(fresh_store, monkeypatch):
         baselines.leave_one_out(run)
 
 
-COMMAND = [sys.executable, "-m", "reports.cli", "truth", "digits-mlp", "--set", "steps=300", "--json"]
+COMMAND = [sys.executable, "-m", "reports.cli", "truth", "digits-mlp", "--set", "steps=150", "--json"]
 
 
 @pytest.mark.slow
