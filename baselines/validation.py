@@ -13,6 +13,7 @@ from baselines import metrics
 from baselines.comparison import N_CHANGES, Comparison, metrics_within
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.measure import measured
+from baselines.quality import quality
 from baselines.truth import Truth, leave_one_out
 from samattr_ref.attribution import attribute, influence_score, parameter_change
 from samattr_ref.catalogue import load_workload
@@ -43,6 +44,7 @@ class Validation:
         n_train: Training points.
         n_query: Queries that the metrics are over; none of them chose an option.
         n_removed: Points that the ground truth removed.
+        trained: What training made of the network, see `baselines.quality.Quality`.
         metrics: By name: `{"mean", "ci95"}` for per-query correlations, a number for the others, None where the method
             does not define one or the workload has no wrong labels.
         intervals: Bootstrap 95 % intervals of the metrics that are numbers.
@@ -61,6 +63,7 @@ class Validation:
     n_train: int
     n_query: int
     n_removed: int
+    trained: dict[str, Any]
     metrics: dict[str, Any]
     intervals: dict[str, list[float] | None]
     diagnostics: dict[str, Any]
@@ -259,6 +262,7 @@ def _result(
         n_train=run.n_train,
         n_query=predicted.shape[1],
         n_removed=len(predicted),
+        trained=asdict(quality(run)),
         metrics=values,
         intervals=intervals,
         diagnostics=diagnostics,

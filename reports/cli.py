@@ -54,7 +54,7 @@ MemoryBytes = Annotated[
     int | None,
     typer.Option(min=1, help="Bytes that the method may hold beside the run and its scores; 512 MiB by default."),
 ]
-ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large or paper.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large, real or paper.")]
 Names = Annotated[
     list[str] | None,
     typer.Argument(help="Tables, figures and experiments, as in table scatter editing; all of the profile by default."),

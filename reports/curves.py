@@ -17,6 +17,7 @@ from baselines.validation import GROUND_TRUTH
 from reports.intervals import brackets, summarise, triple
 from reports.labels import labels, with_how
 from reports.style import PAGE_INCHES, Style, figure_style, styles
+from reports.trained import trained
 
 
 def axis_labels(*names: str) -> dict[str, str]:
@@ -181,8 +182,12 @@ def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "sp
 
 
 def describe(frame: pd.DataFrame) -> str:
-    """How many training points and seeds a frame is over."""
+    """How many training points and seeds a frame is over, and what training made of its networks."""
     sizes = frame.groupby("workload", sort=False)["n_train"].unique()
-    points = ", ".join(f"{name}: n = {'/'.join(map(str, sorted(n)))}" for name, n in sizes.items())
+    networks = trained(frame)
+    points = "; ".join(
+        ", ".join([f"{name}: n = {'/'.join(map(str, sorted(n)))}", *filter(None, [networks.get(name)])])
+        for name, n in sizes.items()
+    )
     seeds = frame["seed"].nunique()
     return f"{points}; {seeds} seed{'s' if seeds > 1 else ''}"

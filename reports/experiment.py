@@ -60,7 +60,8 @@ class Measured:
 
     Attributes:
         experiment: The experiment.
-        frame: All rows; `workload`, `seed` and `n_train` first.
+        frame: All rows; `workload`, `seed` and `n_train` first, then what was measured; `trained_*` last, what
+            training made of the workload's network (`baselines.quality.Quality`).
         seconds: Measuring time, summed over cells.
         environments: Versions and hardware that the cells were measured with.
         failures: One line a cell that is missing.
@@ -144,6 +145,8 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
         frame.insert(0, "workload", cell.case.workload)
         frame.insert(1, "seed", cell.seed)
         frame.insert(2, "n_train", meta["n_train"])
+        for name, value in meta.get("trained", {}).items():  # cells of earlier versions do not say it
+            frame[f"trained_{name}"] = value
         frames.append(frame)
         seconds += meta["seconds"]
         if meta["environment"] not in environments:

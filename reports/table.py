@@ -9,19 +9,22 @@ from baselines.studies.profiles import Results
 from reports.intervals import bracket, triple
 from reports.labels import label_of
 from reports.markdown import render
+from reports.trained import trained
 
 
 def compute(results: Results) -> pd.DataFrame:
     """One row a workload and method: each metric's mean over seeds.
 
     Per-query correlations carry a 95 % interval over seeds and queries (columns `*_low`, `*_high`), the other columns
-    the smallest and largest seed's.
+    the smallest and largest seed's. `network` says what training made of the workload's network.
     """
     rows = []
+    networks = trained(results.networks())
     pairs = dict.fromkeys((result.workload, result.method) for result in results.validations)
     for workload, method in pairs:
         seeds = [r for r in results.validations if (r.workload, r.method) == (workload, method)]
         row: dict[str, object] = {"workload": workload, "method": method, "seeds": len(seeds)}
+        row |= {"n_train": seeds[0].n_train, "network": networks[workload]}
         for metric in table_metrics():
             name = metric.name
             if metric.per_query:
@@ -58,7 +61,11 @@ def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
 def to_markdown(frame: pd.DataFrame) -> str:
     """One Markdown table a workload."""
     tables = {workload: present(frame, workload) for workload in dict.fromkeys(frame["workload"])}
-    return render("accuracy_tables", tables=tables, align=["left", *["right"] * len(table_metrics())]) + "\n"
+    networks = frame.drop_duplicates("workload").set_index("workload")[["n_train", "network"]].to_dict("index")
+    return (
+        render("accuracy_tables", tables=tables, networks=networks, align=["left", *["right"] * len(table_metrics())])
+        + "\n"
+    )
 
 
 def to_latex(frame: pd.DataFrame, caption: str) -> str:

@@ -26,6 +26,12 @@ DIGITS_LOGREG = SamRecipe(rho=0.2, steps=1000, batch_size=50, learning_rate=0.5,
 CANCER_LOGREG = SamRecipe(rho=0.1, steps=600, batch_size=50, learning_rate=0.5, weight_decay=0.01, schedule="cosine")
 DOCSTRINGS_MLP = SamRecipe(steps=600, batch_size=50, learning_rate=0.5, weight_decay=3e-3, schedule="cosine")
 RESNET9 = SamRecipe(rho=0.01, steps=200, batch_size=50, learning_rate=0.1, schedule="cosine")
+WHOLE = SamRecipe(steps=1410, batch_size=256, learning_rate=0.2, momentum=0.9, weight_decay=5e-4, schedule="cosine")
+"""Six passes over 60,000 points."""
+
+REST = {"n_query": 20, "n_tuning": 30, "n_validation": 9950}
+"""All 10,000 points of a test set."""
+
 RESNET18 = SamRecipe(rho=0.01, steps=60, batch_size=50, learning_rate=0.02, schedule="cosine")
 
 
@@ -130,6 +136,37 @@ register_workload(
         n_removed=100,
     ),
     profiles=["paper"],
+)
+register_workload(
+    Workload(
+        "mnist-mlp-full",
+        TorchvisionDigits(n_train=60_000, **REST),
+        MLP((128, 64), "gelu"),
+        WHOLE,
+        n_removed=100,
+        removed="stratified",
+    ),
+    profiles=["real"],
+)
+register_workload(
+    Workload(
+        "mnist-cnn-full",
+        TorchvisionDigits(n_train=60_000, **REST),
+        CNN((16, 32)),
+        WHOLE,
+        n_removed=20,
+        removed="stratified",
+    )
+)
+register_workload(
+    Workload(
+        "fashion-cnn-full",
+        TorchvisionDigits(dataset="FashionMNIST", n_train=60_000, **REST),
+        CNN((16, 32)),
+        WHOLE,
+        n_removed=20,
+        removed="stratified",
+    )
 )
 register_workload(
     Workload(

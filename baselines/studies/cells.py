@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import psutil
 from tqdm import tqdm
 
 from baselines.keys import method_digest, metrics_digest, workload_digest
+from baselines.quality import quality
 from baselines.studies.cases import Case
 from samattr_ref.catalogue import load_workload
 from samattr_ref.registry import methods
@@ -29,6 +30,7 @@ from samattr_ref.support.fingerprint import fingerprint
 from samattr_ref.support.registered import is_own
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.source import reach
+from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 WORKER_BYTES = 3 * 2**30
@@ -133,6 +135,7 @@ def _measure(cell: Cell) -> tuple[Cell, str | None]:
         meta = {
             "seconds": time.perf_counter() - began,
             "n_train": len(workload.splits.train),
+            "trained": asdict(quality(train(workload))),
             "environment": environment(),
             "columns": frame.to_dict(orient="list"),
         }

@@ -42,9 +42,10 @@ class Profile:
         ]
 
 
-SEEDS = {"quick": (0, 1, 2), "desk": (0, 1, 2), "beyond": (0, 1, 2), "large": (0,), "paper": (0, 1, 2)}
+SEEDS = {"quick": (0, 1, 2), "desk": (0, 1, 2), "beyond": (0, 1, 2), "large": (0,), "real": (0,), "paper": (0, 1, 2)}
 """The seeds of each profile. `quick`: minutes. `desk`: every experiment of the paper, within an hour on 2 cores.
-`beyond`: the exact derivative of the run and the paper's open questions. `large`: half an hour. `paper`: a GPU."""
+`beyond`: the exact derivative of the run and the paper's open questions. `large`: half an hour. `real`: trained
+networks on whole data sets, hours. `paper`: a GPU."""
 
 PROFILES = {
     profile: Profile(profile, tuple(name for name, listed in WORKLOADS.items() if profile in listed.profiles), seeds)
@@ -70,6 +71,16 @@ class Results:
     profile: Profile
     validations: list[Validation]
     failures: list[str]
+
+    def networks(self) -> pd.DataFrame:
+        """What training made of each network: `workload`, `seed`, `n_train` and `trained_*`, a row a validation."""
+        return pd.DataFrame(
+            [
+                {"workload": result.workload, "seed": result.seed, "n_train": result.n_train}
+                | {f"trained_{name}": value for name, value in result.trained.items()}
+                for result in self.validations
+            ]
+        )
 
     def tidy(self) -> pd.DataFrame:
         """One row a workload, method, seed and metric: value and its 95 % interval over queries or removed points."""

@@ -65,3 +65,24 @@ def test_the_page_has_a_row_a_measured_claim():
     assert row["Hardware"] == "a processor, 2 cores"
     assert row["Size that was run"] == "w: n = 10; 3 seeds"
     assert row["Figure"] == "[editing](editing.png)"
+
+
+def with_accuracy(frame, value):
+    quality = {"epochs": 6.0, "unseen": 0.0, "accuracy": value, "training_accuracy": 0.9, "fitted": 0.25}
+    return frame.assign(**{f"trained_{name}": found for name, found in quality.items()})
+
+
+def test_a_network_that_nobody_would_use_decides_nothing_about_accuracy():
+    frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
+    far = with_accuracy(frame.assign(workload="far"), 0.35)
+    both = pd.concat([with_accuracy(frame, 0.86), far])
+    found = {}
+    for name, rows in (("both", both), ("far", far)):
+        measured = Measured(get_experiment("editing"), rows, 1.0, [ENVIRONMENT], [], "samattr reproduce editing", 3)
+        found[name] = claims.compute([measured], None).set_index("Claim")
+    verdicts = {name: list(table["Verdict"]) for name, table in found.items()}
+    assert verdicts["far"][0] == "not tested at this accuracy: far 0.35"
+    assert verdicts["both"][0] == "not tested at this accuracy: far 0.35; holds on the others"
+    assert verdicts["both"][1] == "holds, with networks far from the paper's accuracy: far 0.35"  # about runtime
+    size = found["both"]["Size that was run"].iloc[0]
+    assert "w: n = 10, 6.0 epochs, accuracy 0.860 (training 0.900, 25.0 % of the wrong labels fitted)" in size

@@ -1,0 +1,44 @@
+"""How good a network is: what is said of its attribution is worth as much as the network is."""
+
+from dataclasses import asdict, dataclass
+
+from samattr_ref.run import Run
+from samattr_ref.support import store
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What training made of a network.
+
+    Attributes:
+        epochs: How often a training point was in a batch, on average.
+        unseen: Share of the training points that were in none.
+        accuracy: Share of the validation points that it has right.
+        training_accuracy: Share of the training points whose label, as trained on, it gives.
+        fitted: Share of the wrong labels that it gives; None where no label is wrong.
+    """
+
+    epochs: float
+    unseen: float
+    accuracy: float
+    training_accuracy: float
+    fitted: float | None
+
+
+def quality(run: Run) -> Quality:
+    """What training made of a run's network: stored beside the run, and found again."""
+    path = store.folder("runs", run.key)
+    if (stored := store.load(path, "quality")) is not None:
+        return Quality(**stored[0])
+    train, noisy = run.train, run.splits.noisy
+    seen = run.batches[run.batches >= 0].bincount(minlength=run.n_train)
+    given = run.predictions(train).argmax(-1) == train.y
+    found = Quality(
+        epochs=float(seen.double().mean()),
+        unseen=float((seen == 0).double().mean()),
+        accuracy=run.accuracy(run.splits.validation),
+        training_accuracy=float(given.double().mean()),
+        fitted=float(given[noisy].double().mean()) if noisy.any() else None,
+    )
+    store.save(path, "quality", asdict(found))
+    return found
