@@ -29,7 +29,9 @@ def attribute(
         method: A method's name, a user's `package.module:function`, or a function `(run, queries, **options)`.
         queries: The queries; the workload's own by default.
         memory_bytes: What the call may hold beside the run, the queries and the scores; 512 MiB by default, and more
-            where a single query or point takes more. A function that nobody registered gets all queries at once.
+            where a single query or point takes more. A function that nobody registered gets all queries at once. The
+            first calls on a network also try how it can be computed: beside the bound, within 100 vectors of its
+            parameters.
         **options: The method's options.
 
     Returns:

@@ -9,14 +9,8 @@ def peak_bytes(call):
     """What a call returns, and the most bytes of tensors that it held at once of those that it allocated.
 
     Blocks count by the size that they were asked for, and none that was there before counts. The collector is off: what
-    only it would free is held. Of two calls the lesser counts: what the first use of torch's own parts takes is none of
-    the call's.
+    only it would free is held.
     """
-    (_, first), (found, second) = _peak_bytes(call), _peak_bytes(call)
-    return found, min(first, second)
-
-
-def _peak_bytes(call):
     gc.collect()
     gc.disable()
     try:
@@ -24,27 +18,24 @@ def _peak_bytes(call):
             found = call()
     finally:
         gc.enable()
-    held, late, total, peak = {}, set(), 0, 0
+    held, total, peak = {}, 0, 0
     for event in sorted(_events(record), key=lambda event: event.start_time_ns):
         block = event.typed[1]
         if block.alloc_size > 0:
-            if block.ptr in held:  # given back before, by an event that comes later: their clock is coarse
-                total -= held[block.ptr]
-                late.add(block.ptr)
+            assert block.ptr not in held
             held[block.ptr] = block.alloc_size
             total += block.alloc_size
             peak = max(peak, total)
-        elif block.ptr in late:
-            late.remove(block.ptr)
         else:
             total -= held.pop(block.ptr, 0)
     return found, peak
 
 
 def _events(record):
-    waiting = record.profiler.kineto_results.experimental_event_tree()
+    """Every block taken and given back, those of the same moment in their order: the record's clock is coarse."""
+    waiting = record.profiler.kineto_results.experimental_event_tree()[::-1]
     while waiting:
         event = waiting.pop()
-        waiting += event.children
+        waiting += event.children[::-1]
         if event.tag.name == "Allocation":
             yield event
