@@ -145,8 +145,8 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
         frame.insert(0, "workload", cell.case.workload)
         frame.insert(1, "seed", cell.seed)
         frame.insert(2, "n_train", meta["n_train"])
-        for name, value in meta.get("trained", {}).items():  # cells of earlier versions do not say it
-            frame[f"trained_{name}"] = value
+        for fact, value in meta.get("trained", {}).items():  # cells of earlier versions do not say it
+            frame[f"trained_{fact}"] = value
         frames.append(frame)
         seconds += meta["seconds"]
         if meta["environment"] not in environments:

@@ -28,11 +28,12 @@ DOCSTRINGS_MLP = SamRecipe(steps=600, batch_size=50, learning_rate=0.5, weight_d
 RESNET9 = SamRecipe(rho=0.01, steps=200, batch_size=50, learning_rate=0.1, schedule="cosine")
 WHOLE = SamRecipe(steps=1410, batch_size=256, learning_rate=0.2, momentum=0.9, weight_decay=5e-4, schedule="cosine")
 """Six passes over 60,000 points."""
-
-REST = {"n_query": 20, "n_tuning": 30, "n_validation": 9950}
-"""All 10,000 points of a test set."""
-
 RESNET18 = SamRecipe(rho=0.01, steps=60, batch_size=50, learning_rate=0.02, schedule="cosine")
+
+
+def _whole(dataset: str) -> TorchvisionDigits:
+    """All 60,000 training points, and all 10,000 of the test set."""
+    return TorchvisionDigits(dataset=dataset, n_train=60_000, n_query=20, n_tuning=30, n_validation=9950)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ register_workload(
 register_workload(
     Workload(
         "mnist-mlp-full",
-        TorchvisionDigits(n_train=60_000, **REST),
+        _whole("MNIST"),
         MLP((128, 64), "gelu"),
         WHOLE,
         n_removed=100,
@@ -151,7 +152,7 @@ register_workload(
 register_workload(
     Workload(
         "mnist-cnn-full",
-        TorchvisionDigits(n_train=60_000, **REST),
+        _whole("MNIST"),
         CNN((16, 32)),
         WHOLE,
         n_removed=20,
@@ -161,7 +162,7 @@ register_workload(
 register_workload(
     Workload(
         "fashion-cnn-full",
-        TorchvisionDigits(dataset="FashionMNIST", n_train=60_000, **REST),
+        _whole("FashionMNIST"),
         CNN((16, 32)),
         WHOLE,
         n_removed=20,
