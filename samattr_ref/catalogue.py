@@ -146,8 +146,7 @@ register_workload(
         WHOLE,
         n_removed=100,
         removed="stratified",
-    ),
-    profiles=["real"],
+    )
 )
 register_workload(
     Workload(

@@ -82,6 +82,7 @@ CASES = {
         ),
         Case("cifar10-resnet9", {"n_removed": 2}, {"methods": _without("sam-hif-implicit", "sam-hif")}),
     ],
+    "real": [Case("mnist-mlp-full", {}, {"methods": _without("sam-hif-implicit", "sam-hif")})],
     "paper": [
         Case("mnist-mlp", {"n_train": 60000, "steps": 6000, "n_removed": 100}, {"methods": METHODS}),
         Case("cifar10-cnn", {"n_train": 50000, "steps": 10000, "n_removed": 100}, {"methods": METHODS}),

@@ -99,8 +99,13 @@ def measure(
     return fidelity(workload, [method], fractions, subsets, given)
 
 
-def _cases(cases: Sequence[Case], names: Sequence[str], options: Mapping[str, Any] | None) -> list[Case]:
-    arguments = {"fractions": FRACTIONS, "subsets": SUBSETS}
+def _cases(
+    cases: Sequence[Case],
+    names: Sequence[str],
+    options: Mapping[str, Any] | None,
+    fractions: Sequence[float] = FRACTIONS,
+) -> list[Case]:
+    arguments = {"fractions": fractions, "subsets": SUBSETS}
     given = {} if options is None else options_by_method(names, options)
     return [
         Case(case.workload, case.settings, {**arguments, "method": name, **({"options": given[name]} if given else {})})
@@ -109,6 +114,12 @@ def _cases(cases: Sequence[Case], names: Sequence[str], options: Mapping[str, An
     ]
 
 
+KEPT_FRACTIONS = (0.05, 0.5)
+"""The shares of which ground truth is kept for whole data sets, see `baselines.kept`."""
+
+WHOLE = (Case("mnist-mlp-full"),)
+
 CASES = {
-    "beyond": [*_cases(SMALL, list(methods()), None), *_cases(IMAGES, OTHERS, None), *_cases(IMAGES, HESSIAN, LARGE)]
+    "beyond": [*_cases(SMALL, list(methods()), None), *_cases(IMAGES, OTHERS, None), *_cases(IMAGES, HESSIAN, LARGE)],
+    "real": [*_cases(WHOLE, OTHERS, None, KEPT_FRACTIONS), *_cases(WHOLE, HESSIAN, LARGE, KEPT_FRACTIONS)],
 }

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.loo_and_lds import CASES, CNN, LARGE, SUBSETS, measure
+from baselines.studies.loo_and_lds import CASES, CNN, LARGE, SMALL, SUBSETS, measure
 from reports.curves import describe
 from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
@@ -49,11 +49,14 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 def caption(frame: pd.DataFrame) -> str:
     """What is correlated, and the options where none could be chosen."""
     large, cnn = (", ".join(f"{name} {value}" for name, value in settings.items()) for settings in (LARGE, CNN))
+    workloads = set(frame["workload"])
+    small = f" cifar10-cnn here: {cnn}." if "cifar10-cnn" in workloads else ""
+    given = workloads - {case.workload for case in SMALL}
+    series = f" On {', '.join(sorted(given))} the implicit methods take {large}: choosing would take hours."
     return (
         f"Per-query Spearman with exact leave-one-out, and linear datamodelling score (LDS) over {SUBSETS} random "
         f"subsets a share, both means over queries ({describe(frame)}); 95 % t-intervals over seeds. The line at 1 is "
-        f"exact retraining. cifar10-cnn here: {cnn}. On the image workloads the implicit methods take {large}: "
-        "choosing would take hours."
+        f"exact retraining.{small}{series if given else ''}"
     )
 
 
