@@ -122,7 +122,7 @@ def truth(
     result = {
         "workload": chosen.name,
         "seed": chosen.seed,
-        "n_removed": len(found.groups),
+        "n_removed" if fraction is None else "n_subsets": len(found.groups),
         "n_query": found.values.shape[1],
         "path": str(found.path),
         "sha256": found.sha256,

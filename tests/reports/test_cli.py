@@ -59,8 +59,9 @@ def test_truth(samattr):
 def test_truth_is_kept_as_losses(samattr, tmp_path):
     small = ("truth", "digits-logreg", *SMALL, "--set", "n_removed=6", "--keep", str(tmp_path), "--json")
     single = json.loads(samattr(*small)[1])
-    subsets = json.loads(samattr(*small, "--fraction", "0.1", "--count", "3")[1])
-    assert (single["n_removed"], subsets["n_removed"]) == (6, 3)
+    subsets = json.loads(samattr(*small, "--fraction", "0.1", "--count", "3", "--engine", "loop")[1])
+    assert (single["n_removed"], subsets["n_subsets"], subsets["engine"]) == (6, 3, "loop")
+    assert single["engine"] != "loop"  # of its own choice
     names = sorted(path.name.rsplit("-", 1)[0] for path in tmp_path.glob("*.safetensors"))
     assert names == ["digits-logreg-loo-6-uniform", "digits-logreg-subsets-0.1-3-0"]
     status, _, said = samattr(*small, "--fraction", "2")
