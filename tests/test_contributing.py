@@ -50,7 +50,7 @@ def test_the_method_is_the_gradient_product_where_lengths_count(folder):
     run = sr.train(small())
     importlib.import_module("cosine")
     products = sr.attribute(run, "grad-dot").values * run.n_train
-    for method in ("cosine", "cosine.py:cosine", "cosine:cosine"):
+    for method in ("cosine", "cosine.py:cosines", "cosine:cosines"):
         assert (sr.attribute(run, method, power=0.0).values - products).abs().max() < 1e-9 * products.abs().max()
     assert sr.attribute(run, "cosine").values.abs().max() <= 1 + 1e-9
     with pytest.raises(sr.SamattrError, match="option power of cosine cannot be 'much': it takes a number"):
