@@ -1,7 +1,7 @@
 """Ground truth that took hours, kept as losses: scores are checked against it without retraining anything.
 
 A truth's parameters are gigabytes for large networks. What a score is compared with are the losses of the queries, of
-the tuning queries and of the mean validation point after each retraining: a few hundred kilobytes, which stand beside
+the tuning queries and of the mean validation point after each retraining: a few megabytes at most, which stand beside
 this module in `truths/` and come with the project. What is kept belongs to a run up to rounding: the same points,
 network, recipe and seed, and losses of the queries that are the same within `TOLERANCE`; another torch or another
 machine trains to slightly other ones.

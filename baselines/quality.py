@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from samattr_ref.run import Run
 from samattr_ref.support import store
+from samattr_ref.support.seeds import tensor_digest
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,19 @@ class Quality:
 
 
 def quality(run: Run) -> Quality:
-    """What training made of a run's network: stored beside the run, and found again."""
-    path = store.folder("runs", run.key)
-    if (stored := store.load(path, "quality")) is not None:
+    """What training made of a run's network: stored beside the run, by what it is held against, and found again."""
+    train, validation, noisy = run.train, run.splits.validation, run.splits.noisy
+    path, name = store.folder("runs", run.key), f"quality-{tensor_digest(validation.x, validation.y, noisy)[:24]}"
+    if (stored := store.load(path, name)) is not None:
         return Quality(**stored[0])
-    train, noisy = run.train, run.splits.noisy
     seen = run.batches[run.batches >= 0].bincount(minlength=run.n_train)
     given = run.predictions(train).argmax(-1) == train.y
     found = Quality(
         epochs=float(seen.double().mean()),
         unseen=float((seen == 0).double().mean()),
-        accuracy=run.accuracy(run.splits.validation),
+        accuracy=run.accuracy(validation),
         training_accuracy=float(given.double().mean()),
         fitted=float(given[noisy].double().mean()) if noisy.any() else None,
     )
-    store.save(path, "quality", asdict(found))
+    store.save(path, name, asdict(found))
     return found

@@ -148,26 +148,8 @@ register_workload(
         removed="stratified",
     )
 )
-register_workload(
-    Workload(
-        "mnist-cnn-full",
-        _whole("MNIST"),
-        CNN((16, 32)),
-        WHOLE,
-        n_removed=20,
-        removed="stratified",
-    )
-)
-register_workload(
-    Workload(
-        "fashion-cnn-full",
-        _whole("FashionMNIST"),
-        CNN((16, 32)),
-        WHOLE,
-        n_removed=20,
-        removed="stratified",
-    )
-)
+for _name, _dataset in (("mnist-cnn-full", "MNIST"), ("fashion-cnn-full", "FashionMNIST")):
+    register_workload(Workload(_name, _whole(_dataset), CNN((16, 32)), WHOLE, n_removed=20, removed="stratified"))
 register_workload(
     Workload(
         "fashion-logreg",

@@ -158,7 +158,7 @@ from baselines.studies.profiles import Profile
 from reports.job import Job, run
 from reports.page import write
 
-job = Job(Profile("elsewhere", ("few-digits",), (0,)))
+job = Job(Profile("elsewhere", ("few-digits",), (0, 1)))
 write(job, *run(job, 1, compute=True), Path("out"))
 """
 

@@ -26,3 +26,11 @@ def test_points_that_were_never_seen_are_counted_and_without_wrong_labels_none_i
     found = quality(sr.train(small(steps=2, noise=None)))
     assert found.unseen == pytest.approx(1 / 3)
     assert found.fitted is None
+
+
+def test_a_run_that_is_held_against_other_points_has_their_accuracy(fresh_store):
+    few, many = (sr.train(small(n_validation=count)) for count in (9, 150))
+    assert few.key == many.key
+    found = [quality(run).accuracy for run in (few, many)]
+    assert found == [run.accuracy(run.splits.validation) for run in (few, many)]
+    assert found[0] != found[1]

@@ -1,5 +1,7 @@
 """Verdicts from frames whose answer is known."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -84,5 +86,8 @@ def test_a_network_that_nobody_would_use_decides_nothing_about_accuracy():
     assert verdicts["far"][0] == "not tested at this accuracy: far 0.35"
     assert verdicts["both"][0] == "not tested at this accuracy: far 0.35; holds on the others"
     assert verdicts["both"][1] == "holds, with networks far from the paper's accuracy: far 0.35"  # about runtime
+    results = SimpleNamespace(validations=[SimpleNamespace(workload="far", method="none")])
+    measured = Measured(get_experiment("editing"), far, 1.0, [ENVIRONMENT], [], "samattr reproduce editing", 3)
+    assert claims.compute([measured], results)["Verdict"].iloc[-1] == "not tested at this accuracy: far"
     size = found["both"]["Size that was run"].iloc[0]
     assert "w: n = 10, 6.0 epochs, accuracy 0.860 (training 0.900, 25.0 % of the wrong labels fitted)" in size

@@ -55,7 +55,7 @@ ARGUMENTS = {
     "omitted-term": [{"checkpoints": 4, "lengths": (1, 2, 5)}],
     "open-benchmark": [{"methods": ("sam-unrolled", "random"), "fractions": (0.1, 0.5), "subsets": 4}],
     "p-norm": [{"p": p} for p in (2.0, float("inf"))],
-    "real-noise": [{"labels": "worse"}],
+    "real-noise": [{"labels": name} for name in ("aggregate", "worse")],
     "retraining": [{"count": 4}],
     "rho": [{"rho": r} for r in (0.0, 0.5)],
     "sam-against-sgd": [{"optimiser": o} for o in ("SAM", "SGD")],
