@@ -198,7 +198,7 @@ def _walk(run: Run, step: Step, weights: Tensor, steps: range) -> Tensor:
     for t in steps:
         points = run.batch(t).to(state.omega.device)
         x, y = (tensor.index_select(0, points) for tensor in (run.train.x, run.train.y))
-        batch = Batch(run.objective, x, y, weights.index_select(1, points))
+        batch = Batch(run.objective, run.workload.inputs(x, t), y, weights.index_select(1, points))
         state = step(batch, state, run.etas[t], run.draw(t))
     return state.omega
 

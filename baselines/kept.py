@@ -102,7 +102,8 @@ def find(run: Run, kind: str) -> Kept | None:
 
 def _described(run: Run) -> dict[str, str]:
     workload = run.workload
-    return {"model": repr(workload.model), "recipe": repr(workload.recipe), "dtype": workload.dtype}
+    described = {"model": repr(workload.model), "recipe": repr(workload.recipe), "dtype": workload.dtype}
+    return described if workload.augmentation is None else described | {"augmentation": repr(workload.augmentation)}
 
 
 def _recipe_digest(run: Run) -> str:

@@ -148,14 +148,14 @@ class _Trainer:
     """The plain steps of one run, each a call of `sam_step` with gradients by eager autograd."""
 
     def __init__(self, objective: Objective, workload: Workload, batches: Tensor, step_sizes: Tensor) -> None:
-        self.objective, self.rule, self.data = objective, workload.recipe.rule, workload.splits.train
-        self.batches, self.step_sizes, self.seed = batches, step_sizes.tolist(), workload.drawn_by
+        self.objective, self.workload, self.data = objective, workload, workload.splits.train
+        self.rule, self.batches, self.step_sizes = workload.recipe.rule, batches, step_sizes.tolist()
 
     def step(self, t: int, state: State) -> State:
         row = self.batches[t]
         points = row[row >= 0].to(state.omega.device)
-        batch = Batch(self.objective, self.data.x[points], self.data.y[points])
-        draw = self.rule.variant.draw(self.seed, t, state.omega)
+        batch = Batch(self.objective, self.workload.inputs(self.data.x[points], t), self.data.y[points])
+        draw = self.rule.variant.draw(self.workload.drawn_by, t, state.omega)
         return sam_step(batch, state, self.step_sizes[t], self.rule, draw)
 
 

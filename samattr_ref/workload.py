@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from samattr_ref.data import (
+    Augmentation,
     DataSource,
     Examples,
     Features,
@@ -53,6 +54,9 @@ class Workload:
         removed: How they are drawn: `"uniform"`; or `"stratified"`, so that half of them are likely to matter: a
             quarter among the wrong labels, a quarter among the hundredth of the points with the largest gradients at
             ω*, the others among all the rest.
+        augmentation: How the inputs of a step differ from the points of its batch, such as `FlipAndShift()`; None for
+            not at all. Retraining and the exact derivative of the run see what the step saw; every method that
+            approximates takes the points as they stand in the training set.
         training_seed: Seeds the initial parameters and the batches in place of `seed`: the same points trained anew.
     """
 
@@ -65,10 +69,13 @@ class Workload:
     n_removed: int | None = None
     removed: str = "uniform"
     training_seed: int | None = None
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         _check_part("data", self.data, "load", "load(seed) that returns sr.Splits, such as sr.Digits()")
         _check_part("model", self.model, "build", "build(input_shape, n_classes), such as sr.MLP()")
+        if self.augmentation is not None:
+            _check_part("augmentation", self.augmentation, "view", "view(x, seed, step), such as sr.FlipAndShift()")
         if not isinstance(self.recipe, SamRecipe):
             raise SamattrError(f"recipe must be a SamRecipe, such as sr.SamRecipe(), not {type(self.recipe).__name__}")
         if self.dtype not in DTYPES:
@@ -92,6 +99,10 @@ class Workload:
     def drawn_by(self) -> int:
         """The seed of its initial parameters and batches."""
         return self.seed if self.training_seed is None else self.training_seed
+
+    def inputs(self, x: torch.Tensor, step: int) -> torch.Tensor:
+        """What a step sees of the points x [b, ...] of its batch, in its order."""
+        return x if self.augmentation is None else self.augmentation.view(x, self.drawn_by, step)
 
     @property
     def note(self) -> str:
@@ -134,11 +145,13 @@ class Workload:
 
     def key_of(self, network: Fingerprint) -> str:
         """`key`, where its network is built already."""
-        variant = fingerprint(self.recipe.variant)
-        if network.unkeyed or variant.unkeyed:
+        variant, augmentation = fingerprint(self.recipe.variant), fingerprint(self.augmentation)
+        if network.unkeyed or variant.unkeyed or augmentation.unkeyed:
             return f"{UNKEYED}{uuid.uuid4().hex}"
         recipe = {f.name: str(getattr(self.recipe, f.name)) for f in fields(self.recipe)}
         own = {} if precision() == DEFAULT else {"precision": precision()}
+        if self.augmentation is not None:
+            own["augmentation"] = augmentation.digest
         return json_digest(
             {
                 "version": RUN_VERSION,

@@ -28,7 +28,7 @@ def train_plainly(run: Run) -> Tensor:
     step_sizes = run.step_sizes.tolist()
     for t, eta in enumerate(step_sizes):
         batch = run.batch(t)
-        x, y = run.train.x[batch], run.train.y[batch]
+        x, y = run.workload.inputs(run.train.x[batch], t), run.train.y[batch]
 
         def gradient(x: Tensor = x, y: Tensor = y) -> list[Tensor]:
             gradients = list(torch.autograd.grad(cross_entropy(module(x), y), parameters))

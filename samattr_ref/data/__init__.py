@@ -1,5 +1,6 @@
 """Data: labelled examples, label noise, and where a workload's four disjoint sets come from."""
 
+from samattr_ref.data.augmentation import Augmentation, FlipAndShift
 from samattr_ref.data.cifar10n import CIFAR10N
 from samattr_ref.data.digits import Digits
 from samattr_ref.data.examples import Examples, LabelNoise, Splits
@@ -15,12 +16,14 @@ __all__ = [
     "CIFAR10",
     "CIFAR10N",
     "CIFAR100",
+    "Augmentation",
     "BreastCancer",
     "DataSource",
     "Digits",
     "Docstrings",
     "Examples",
     "Features",
+    "FlipAndShift",
     "LabelNoise",
     "MiniImageNet",
     "Sizes",

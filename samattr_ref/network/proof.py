@@ -24,6 +24,7 @@ from samattr_ref.network.objective import Objective
 from samattr_ref.network.trial import Trial, differing, noisy, spread
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.precision import full_precision
 from samattr_ref.support.seeds import stream
 
 ALONE = 64
@@ -39,6 +40,7 @@ PAIR = 2
 """And so many for second derivatives, which are those of the operations."""
 
 
+@full_precision()
 def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size: int | None, omega: Tensor) -> Ways:
     """The fastest ways in which the network may be called, tried before it is trained.
 
@@ -71,6 +73,7 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     return network.ways
 
 
+@full_precision()
 def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | None, omega: Tensor) -> None:
     """Try the ways in which a network was trained once more, at its final parameters ω_T [P].
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samattr_ref.network.flat_parameters import Layout
 from samattr_ref.network.network import Network
+from samattr_ref.support.precision import full_precision
 from samattr_ref.support.seeds import stream
 
 POINTS = 12
@@ -59,6 +60,7 @@ class Trial:
         """Whether what takes ω to ∇ℓ_i(ω) [k, P] is right at every ω."""
         return not self.wrong(rows, self.network.layout.names)
 
+    @full_precision()
     def wrong(self, rows: Callable[[Tensor], Tensor], names: Collection[str]) -> set[str]:
         """Of the named parameters those whose part of ∇ℓ_i(ω) [k, P] is wrong at some ω; all, where there is none."""
         found = set[str]()

@@ -25,6 +25,7 @@ from samattr_ref.network.linearised import Linearised
 from samattr_ref.network.sample_gradients import GhostEngine, known_layers
 from samattr_ref.network.stacked import stacked_gradients
 from samattr_ref.network.trial import Trial, differing
+from samattr_ref.support.precision import full_precision
 from samattr_ref.support.seeds import stream
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class Tried:
 
         return found
 
+    @full_precision()
     def _agree(self, found: Callable[..., list[Tensor]], true: Callable[..., list[Tensor]]) -> bool:
         """Whether vectors [..., P] that depend on ω, points and directions are what they should be at every ω."""
         if self.trial is None:

@@ -1,6 +1,11 @@
-"""The precision of float32 products: float32 itself; TF32 or bfloat16 only where `SAMATTR_PRECISION` asks for it."""
+"""The precision of float32 products: float32 itself; TF32 or bfloat16 only where `SAMATTR_PRECISION` asks for it.
+
+Convolutions on a CUDA device are those that give the same bits every time.
+"""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -20,6 +25,7 @@ def use_precision_once() -> None:
     Whoever sets torch to another one after that has results of that precision, keyed by it.
     """
     use_precision()
+    torch.backends.cudnn.deterministic = True
 
 
 def use_precision() -> None:
@@ -31,6 +37,19 @@ def use_precision() -> None:
     if asked in SWITCHES:
         torch.set_float32_matmul_precision(SWITCHES[asked])
         torch.backends.cudnn.allow_tf32 = asked != DEFAULT
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Within the block, products are float32's own: two ways of computing are compared, not how they are rounded."""
+    matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision(SWITCHES[DEFAULT])
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = convolution
 
 
 def precision() -> str:

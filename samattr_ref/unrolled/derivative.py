@@ -50,7 +50,8 @@ class Step:
     """One step of a run, ready to be differentiated.
 
     Attributes:
-        batch: The points of the batch, int64 [b].
+        points: The points of the batch, int64 [b].
+        batch: Their inputs, as the step saw them, and labels.
         eta: Step size η.
         point: ω, g = ∇L_b(ω), the memory and, where G is made of both, g̃ = ∇L_b(ω + ê).
         perturbed: ω + ê, shape [P].
@@ -59,7 +60,8 @@ class Step:
         at_perturbed: That at ω + ê: H u and c_i ⟨∇ℓ_i(ω + ê), u⟩.
     """
 
-    batch: Tensor
+    points: Tensor
+    batch: Batch
     eta: float
     point: Point
     perturbed: Tensor
@@ -89,7 +91,7 @@ def step_of(run: Run, t: int, state: State) -> Step:
     """Step t of the run from the state before it, ready to be differentiated."""
     rule, omega, draw = run.workload.recipe.rule, state.omega, run.draw(t)
     points = run.batch(t).to(omega.device)
-    batch = Batch(run.objective, run.train.x[points], run.train.y[points])
+    batch = Batch(run.objective, run.workload.inputs(run.train.x[points], t), run.train.y[points])
     at_omega = at_perturbed = run.objective.linearise(omega, batch.x, batch.y)
     g, perturbed, keep = at_omega.gradient, omega, None
     if rule.rho > 0:
@@ -97,7 +99,7 @@ def step_of(run: Run, t: int, state: State) -> Step:
         keep = batch.keep(rule, omega, perturbed)
         at_perturbed = run.objective.linearise(perturbed, batch.x, batch.y, keep)
     point = Point(omega, g, state.memory, at_perturbed.gradient if rule.variant.combines else g, draw)
-    return Step(points, run.etas[t], point, perturbed, keep, at_omega, at_perturbed)
+    return Step(points, batch, run.etas[t], point, perturbed, keep, at_omega, at_perturbed)
 
 
 def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | None = None) -> Adjoint:
@@ -120,7 +122,7 @@ def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | No
     for t, state in reversed_states(run, first, memory_bytes):
         step, omega = step_of(run, t, state), state.omega
         a, c, d, products = _joined([_back(rule, step, a[part], c[part], d[part]) for part in slices])
-        values.index_add_(0, step.batch, products.T, alpha=-1 / len(step.batch))
+        values.index_add_(0, step.points, products.T, alpha=-1 / len(step.points))
     norms = torch.linalg.vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
     return Adjoint(values, omega, a, float((torch.linalg.vector_norm(a, dim=1) / norms).max()))
 
@@ -155,7 +157,7 @@ def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
     slices = list(_columns(run, len(groups)))
     for t, state in states(run, range(first, run.n_steps)):
         step = step_of(run, t, state)
-        dG, dm = _joined([_ahead(run, step, dw[part], dm[part], members[part][:, step.batch]) for part in slices])
+        dG, dm = _joined([_ahead(run, step, dw[part], dm[part], members[part][:, step.points]) for part in slices])
         dv = torch.add(dG, dv, alpha=rule.momentum)
         dw = torch.sub(dw, dv, alpha=step.eta)
     return dw
@@ -164,8 +166,8 @@ def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
 def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tuple[Tensor, Tensor]:
     """The changes dG [m, P] of a step and of the memory after it, from those before and its removed points [m, b]."""
     rule, gradients = run.workload.recipe.rule, run.objective.weighted_gradients
-    x, y = run.train.x[step.batch], run.train.y[step.batch]
-    share = removed / len(step.batch)
+    x, y = step.batch.x, step.batch.y
+    share = removed / len(step.points)
     dg = step.at_omega.along(dw)[0] - gradients(step.point.omega, x, y, share)
     if rule.rho == 0:
         return dg, dm

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import samattr_ref as sr
+from samattr_ref.network.objective import Objective
+from samattr_ref.network.proof import prove, prove_again
 from samattr_ref.support.environment import environment
-from samattr_ref.support.precision import precision, use_precision
+from samattr_ref.support.precision import full_precision, precision, use_precision
 from tests.conftest import small
 
 
@@ -43,6 +45,28 @@ def test_what_is_asked_for_is_set_and_recorded(monkeypatch, name, switch):
     assert small().key() != before
     ask(monkeypatch, "float32")
     assert small().key() == before
+
+
+def test_ways_of_computing_are_compared_in_full_precision(monkeypatch):
+    """Else a network would be refused for the rounding that was asked for."""
+    ask(monkeypatch, "tf32")
+    seen = set()
+
+    class Looking(torch.nn.Linear):
+        def forward(self, x):
+            seen.add((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+            return super().forward(x)
+
+    objective = Objective(Looking(8, 3))
+    x, y = torch.randn(9, 8), torch.arange(9) % 3
+    prove(objective, x, y, 3, None, objective.flatten())
+    prove_again(objective, x, y, None, objective.flatten())
+    assert seen == {("highest", False)}
+    assert (precision(), torch.backends.cudnn.allow_tf32) == ("tf32", True)
+    with pytest.raises(ZeroDivisionError), full_precision():
+        assert precision() == "float32"
+        raise ZeroDivisionError
+    assert precision() == "tf32"
 
 
 def test_an_unknown_precision_is_one_line(monkeypatch):

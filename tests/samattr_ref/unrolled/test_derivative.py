@@ -16,6 +16,7 @@ WORKLOADS = {
     "logreg": lambda **s: small("digits-logreg", **s),
     "mlp": lambda **s: small("digits-mlp", **s),
     "cnn": small_cnn,
+    "augmented": lambda **s: small_cnn(augmentation=sr.FlipAndShift(shift=1), **s),
 }
 
 
@@ -25,7 +26,8 @@ def retrained(run, weights):
     state = first_state(run.checkpoints[0], rule)
     for t in range(run.n_steps):
         points = run.batch(t)
-        batch = Batch(run.objective, run.train.x[points], run.train.y[points], weights[points])
+        x = run.workload.inputs(run.train.x[points], t)
+        batch = Batch(run.objective, x, run.train.y[points], weights[points])
         state = sam_step(batch, state, float(run.step_sizes[t]), rule, run.draw(t))
     return state.omega
 
@@ -59,8 +61,9 @@ def test_scores_are_central_differences_of_retraining(kind, settings, p):
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0, float("inf")])
 @pytest.mark.parametrize("rho", [0.0, 0.1])
-def test_forward_and_reverse_agree(p, rho):
-    run = sr.train(small("digits-mlp", p=p, rho=rho, momentum=0.7))
+@pytest.mark.parametrize("kind", ["mlp", "augmented"])
+def test_forward_and_reverse_agree(kind, p, rho):
+    run = sr.train(WORKLOADS[kind](p=p, rho=rho, momentum=0.7))
     groups = [torch.tensor([k]) for k in range(7)]
     change = sr.parameter_change(run, "sam-unrolled", groups)
     scores = sr.attribute(run, "sam-unrolled").values[:7]
