@@ -5,6 +5,11 @@
 Of the last τ steps alone, with or without an implicit tail for the run before them: there the adjoint dℓ_q/dω_{T−τ} is
 attributed as `sam-hif-implicit` would, as if the run had stood at a fixed point. Of a run that left C checkpoints
 alone, as C segments of constant curvature, see `samattr_ref.unrolled.segmented`.
+
+Random subsets that leave out a share α lie around the run whose points all weigh c = 1 − α, not around w = 1: there the
+derivative says more of them. Where the step's direction does not change with the size of the gradient that perturbs,
+as in SAM, that run is an ordinary one: c(∇L + (λ/c)ω) is its gradient, so that its step size is cη and its L2 term
+λ/c, and dℓ_q/dw_k is 1/c times that of its own weights.
 """
 
 from collections.abc import Sequence
@@ -23,6 +28,7 @@ from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import states_bytes
+from samattr_ref.training import train
 from samattr_ref.unrolled.derivative import bytes_a_direction, forward, reverse
 from samattr_ref.unrolled.segmented import reverse_segments
 
@@ -34,6 +40,7 @@ def sam_unrolled_change(
     last: int | None = None,
     tail_damping: float | None = None,
     checkpoints: int | None = None,
+    weight: float = 1.0,
 ) -> Tensor:
     """Δ of removing each group of training points, to first order, [n_groups, P]; by forward mode.
 
@@ -42,7 +49,7 @@ def sam_unrolled_change(
     """
     if tail_damping is not None or checkpoints is not None:
         raise SamattrError("sam-unrolled predicts parameter changes without tail_damping and checkpoints alone")
-    return forward(run, groups, _first(run, last))
+    return forward(_weighted(run, weight), groups, _first(run, last)) / weight
 
 
 @method(
@@ -66,6 +73,7 @@ def sam_unrolled(
     last: int | None = None,
     tail_damping: float | None = None,
     checkpoints: int | None = None,
+    weight: float = 1.0,
 ) -> Scores:
     """Scores [n_train, n_query], linear in the query; by reverse mode.
 
@@ -75,15 +83,20 @@ def sam_unrolled(
         last: τ, how many of the last steps are differentiated; None for all.
         tail_damping: Damping δ >= 0 of the implicit tail for the steps before these; None for no tail.
         checkpoints: C, the whole run as C segments of constant curvature; None for every step as it was.
+        weight: c in (0, 1], the weight of every point where the derivative is taken: 1 for the effect of single points,
+            1 − α for that of random subsets of share α. Other than 1 takes one more training, of the run at that weight.
 
     Raises:
-        SamattrError: if τ is larger than the number of steps, or the tail is not solved.
+        SamattrError: if τ is larger than the number of steps, the tail is not solved, or the weight is out of range or
+            not 1 for a variant of SAM.
     """
+    run = _weighted(run, weight)
     directions = run.query_gradients(queries)
     if checkpoints is not None:
         if last is not None or tail_damping is not None:
             raise SamattrError("sam-unrolled takes either checkpoints or last and tail_damping")
-        return Scores(reverse_segments(run, directions, checkpoints, "gauss-newton"), {"checkpoints": checkpoints})
+        values = reverse_segments(run, directions, checkpoints, "gauss-newton")
+        return Scores(values / weight, {"checkpoints": checkpoints})
     first = _first(run, last)
     found = reverse(run, directions, first, states_bytes())
     values = found.values
@@ -93,7 +106,20 @@ def sam_unrolled(
         tail = implicit_products(replace(run, parameters=found.omega), found.adjoint.T.contiguous(), FORM, options)
         values = values + tail.values
         diagnostics["tail"] = tail.diagnostics
-    return Scores(values, diagnostics)
+    return Scores(values / weight, diagnostics)
+
+
+def _weighted(run: Run, weight: float) -> Run:
+    """The run whose points all weigh `weight` < 1, with weights of its own that are 1 there."""
+    if weight == 1:
+        return run
+    workload, recipe = run.workload, run.workload.recipe
+    if not 0 < weight < 1 or not recipe.variant.is_sam:
+        raise SamattrError(f"weight must be in (0, 1], and 1 for a variant of SAM, not {weight}")
+    scaled = replace(
+        recipe, learning_rate=weight * recipe.learning_rate, weight_decay=recipe.weight_decay / weight
+    )
+    return train(replace(workload, recipe=scaled))
 
 
 def _first(run: Run, last: int | None) -> int:

@@ -177,3 +177,25 @@ def test_bad_options_are_one_line(options, message):
         sr.attribute(sr.train(small()), "sam-unrolled", **options)
     with pytest.raises(sr.SamattrError, match="without tail_damping and checkpoints"):
         sr.parameter_change(sr.train(small()), "sam-unrolled", [[0]], tail_damping=0.1)
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_where_all_points_weigh_less_it_is_the_derivative_of_retraining_there(kind, momentum):
+    run = sr.train(WORKLOADS[kind](steps=12, learning_rate=0.1, momentum=momentum, weight_decay=0.02))
+    weight, epsilon, k = 0.6, 1e-4, 17
+    everywhere = torch.full((run.n_train,), weight).to(run.parameters)
+    up, down = everywhere.clone(), everywhere.clone()
+    up[k], down[k] = weight + epsilon, weight - epsilon
+    change = (retrained(run, down) - retrained(run, up)) / (2 * epsilon)
+    gradients = run.query_gradients(run.workload.queries, retrained(run, everywhere))
+    scores = sr.attribute(run, "sam-unrolled", weight=weight).values[k]
+    assert (scores - gradients @ change).norm() < 1e-5 * (gradients @ change).norm()
+    assert (sr.parameter_change(run, "sam-unrolled", [[k]], weight=weight)[0] - change).norm() < 1e-5 * change.norm()
+
+
+@pytest.mark.parametrize(("weight", "settings"), [(0.0, {}), (1.5, {}), (0.5, {"variant": "gsam"})])
+def test_a_weight_that_has_no_run_is_one_line(weight, settings):
+    run = sr.train(small(**settings))
+    with pytest.raises(sr.SamattrError, match=r"weight must be in \(0, 1\], and 1 for a variant of SAM"):
+        sr.attribute(run, "sam-unrolled", weight=weight)
