@@ -127,6 +127,16 @@ register_workload(
     ),
     profiles=["paper"],
 )
+register_workload(
+    Workload(
+        "mnist-mlp-16",
+        TorchvisionDigits(n_train=6000, n_query=500, n_validation=9470, noise=None),
+        MLP((16, 16), "relu"),
+        SamRecipe(steps=94, batch_size=64, learning_rate=0.1, momentum=0.9, schedule="cosine"),
+        dtype="float64",
+        n_removed=200,
+    )
+)
 register_workload(Workload("mnist-cnn", TorchvisionDigits(n_train=1000), CNN(), SamRecipe(steps=300), n_removed=100))
 register_workload(
     Workload(

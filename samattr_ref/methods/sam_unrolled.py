@@ -83,8 +83,8 @@ def sam_unrolled(
         last: τ, how many of the last steps are differentiated; None for all.
         tail_damping: Damping δ >= 0 of the implicit tail for the steps before these; None for no tail.
         checkpoints: C, the whole run as C segments of constant curvature; None for every step as it was.
-        weight: c in (0, 1], the weight of every point where the derivative is taken: 1 for the effect of single points,
-            1 − α for that of random subsets of share α. Other than 1 takes one more training, of the run at that weight.
+        weight: c in (0, 1], the weight of every point where the derivative is taken: 1 for the effect of single
+            points, 1 − α for that of random subsets of share α. Other than 1 takes one more training, at that weight.
 
     Raises:
         SamattrError: if τ is larger than the number of steps, the tail is not solved, or the weight is out of range or
@@ -116,9 +116,7 @@ def _weighted(run: Run, weight: float) -> Run:
     workload, recipe = run.workload, run.workload.recipe
     if not 0 < weight < 1 or not recipe.variant.is_sam:
         raise SamattrError(f"weight must be in (0, 1], and 1 for a variant of SAM, not {weight}")
-    scaled = replace(
-        recipe, learning_rate=weight * recipe.learning_rate, weight_decay=recipe.weight_decay / weight
-    )
+    scaled = replace(recipe, learning_rate=weight * recipe.learning_rate, weight_decay=recipe.weight_decay / weight)
     return train(replace(workload, recipe=scaled))
 
 

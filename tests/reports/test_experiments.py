@@ -45,14 +45,17 @@ ARGUMENTS = {
     "cost": [{"options": {}}],
     "damping": [{"damping": d} for d in (0.0, 0.1)],
     "editing": [{"fractions": (0.1, 0.3), "parts": 2}],
+    "expected-effect": [{"runs": 3, "methods": ("sam-unrolled", "loss"), "truths": True}],
     "fidelity": [{"method": name, "fractions": (0.1,), "subsets": 4} for name in ("sam-unrolled", "sam-gif", "random")],
     "fixed-point": [{"steps": s} for s in (10, 20)],
     "full-size": [{"methods": {"sam-gif": {"checkpoints": 5}, "sam-hif": {}, "random": {}}}],
     "harmful": [{"methods": ("loo", "sam-if")}],
+    "larger-removals": [{"fraction": f} for f in (0.1, 0.5)],
     "neumann": [{"order": j} for j in (1, 30)],
     "noise-floor": [{"runs": 3}],
     "noise-rates": [{"rate": r} for r in (0.1, 0.3)],
     "omitted-term": [{"checkpoints": 4, "lengths": (1, 2, 5)}],
+    "one-epoch": [{"network": n} for n in ("SAM, ReLU", "SGD, GELU")],
     "open-benchmark": [{"methods": ("sam-unrolled", "random"), "fractions": (0.1, 0.5), "subsets": 4}],
     "p-norm": [{"p": p} for p in (2.0, float("inf"))],
     "real-noise": [{"labels": name} for name in ("aggregate", "worse")],
@@ -101,7 +104,7 @@ def cells_of(name, tiny):
     if name == "real-noise":
         cases = [Case("cifar10n-cnn", TINY | {"channels": (8, 16)}, arguments) for arguments in ARGUMENTS[name]]
     else:
-        workload = f"{tiny}mlp" if name == "attributable" else tiny
+        workload = f"{tiny}mlp" if name in ("attributable", "one-epoch") else tiny
         cases = [Case(workload, {}, arguments) for arguments in ARGUMENTS.get(name, [{}])]
     return get_experiment(name).cells(cases, (0, 1))
 

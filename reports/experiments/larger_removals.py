@@ -1,0 +1,56 @@
+"""Random subsets of up to most of the points: where the derivative of the run says most of them."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from baselines.studies.at_weight import CASES, THERE, measure
+from baselines.studies.loo_and_lds import SUBSETS
+from reports.curves import BAND, describe, draw_curves, tabulate_curves
+from reports.experiment import Experiment
+
+METRICS = {"lds": "LDS"}
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """LDS over the share of the points that is removed."""
+    return draw_curves(frame, "fraction", "share α of the points removed", METRICS, "log")
+
+
+def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
+    """LDS at each share."""
+    return tabulate_curves(frame, "fraction", "α", "lds")
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """Where the derivative is taken, and what it costs."""
+    ours = frame[frame["method"] == "sam-unrolled"].groupby("how")["trainings"].median()
+    return (
+        f"Linear datamodelling score over {SUBSETS} random subsets of share α, mean over queries, of the exact "
+        "derivative of the run as it was, of that of the run whose points all weigh 1 − α, about which the subsets "
+        f"lie, and of the mean of the two ({describe(frame)}); {BAND}. Median cost for all points and queries: "
+        f"{ours['']:.1f} plain trainings at w = 1, {ours[THERE]:.1f} at w = 1 − α, its training included."
+    )
+
+
+def answer(frame: pd.DataFrame) -> str:
+    """What the other place gains where most points are removed."""
+    ours = frame[(frame["method"] == "sam-unrolled") & frame["how"].isin(["", THERE])]
+    parts = []
+    for workload, part in ours.groupby("workload", sort=False):
+        most = part["fraction"].max()
+        means = part[part["fraction"] == most].groupby("how")["lds"].mean()
+        parts.append(f"{means['']:.3f} to {means[THERE]:.3f} on {workload} ({most:.0%} removed)")
+    return f"Taken where all points weigh 1 − α, the exact derivative's LDS goes from {', '.join(parts)}."
+
+
+EXPERIMENT = Experiment(
+    name="larger-removals",
+    title="Larger removals",
+    measure=measure,
+    cases=CASES,
+    draw=draw,
+    caption=caption,
+    tabulate=tabulate,
+    answer=answer,
+    timed=True,
+)
