@@ -16,6 +16,7 @@ from samattr_ref.network.objective import Objective
 from samattr_ref.network.trial import Trial, noisy
 from samattr_ref.registry import METHODS
 from samattr_ref.sam.variants import VARIANTS
+from samattr_ref.support.device import device
 
 
 def pytest_configure(config):
@@ -82,6 +83,9 @@ def needs_data(name):
     folder = os.environ.get("SAMATTR_DATA")
     here = folder is not None and (Path(folder) / name).exists()
     return pytest.mark.skipif(not here, reason=f"{name} is not in SAMATTR_DATA, and tests download nothing")
+
+
+needs_cpu = pytest.mark.skipif(device() != "cpu", reason="what is measured or said is so on a CPU")
 
 
 def tried(module, x, y, weight_decay=0.0, call="bound"):

@@ -18,6 +18,7 @@ from reports import cli
 from reports.experiment import experiments
 from samattr_ref.sam.variants import VARIANTS
 from samattr_ref.support.options import UNSUPPORTED
+from tests.conftest import needs_cpu
 from tests.samattr_ref.zoo import ZOO, workload_of
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,7 @@ def test_the_table_of_networks_is_found():
     assert len(NETWORKS) > 60
 
 
+@needs_cpu  # a CUDA device has other kernels
 @pytest.mark.parametrize(("status", "name"), NETWORKS)
 def test_networks_are_what_the_table_says(status, name, fresh_store):
     """What a row of the zoo is tested to be, right or refused, is tested there."""

@@ -35,7 +35,7 @@ def measure(workload: Workload, steps: int) -> pd.DataFrame:
     """Every form without damping, on a run of so many steps."""
     run = train(workload.override(steps=steps))
     truth = leave_one_out(run)
-    true, changes = truth.values.numpy(), truth.changes.numpy()
+    true, changes = truth.values.cpu().numpy(), truth.changes.cpu().numpy()
     norm = float(torch.linalg.vector_norm(run.gradient(run.parameters)))
     rows: list[dict[str, Any]] = []
     for name, how in FORMS:
@@ -45,9 +45,10 @@ def measure(workload: Workload, steps: int) -> pd.DataFrame:
         except SamattrError as error:
             rows.append(row | {"status": str(error)})
             continue
-        row["slope"] = metrics.slope(scores.numpy(), true)
-        row["error"] = metrics.relative_error(change.numpy(), changes)
-        row["spearman"] = float(metrics.spearman_per_query(scores.numpy(), true).mean())
+        predicted = scores.cpu().numpy()
+        row["slope"] = metrics.slope(predicted, true)
+        row["error"] = metrics.relative_error(change.cpu().numpy(), changes)
+        row["spearman"] = float(metrics.spearman_per_query(predicted, true).mean())
         rows.append(row | reach)
     kind = "full batch" if workload.recipe.batch_size is None else "minibatches"
     return pd.DataFrame(rows).assign(steps=steps, kind=kind)

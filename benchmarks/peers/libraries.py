@@ -69,14 +69,15 @@ def dattri(problem: Problem, batch: int) -> Calculation:
         return cross_entropy(functional_call(module, parameters, (x[None],)), y[None])
 
     task = AttributionTask(loss_func=loss, model=module, checkpoints=module.state_dict())
-    attributor = TracInAttributor(task, weight_list=torch.ones(1), normalized_grad=False)
+    device = str(problem.omega.device)
+    attributor = TracInAttributor(task, weight_list=torch.ones(1), normalized_grad=False, device=device)
     attributor.projector_kwargs = None  # None as an argument leaves the projection on
     train, queries = _loaders(problem, batch)
 
     def calculate() -> Tensor:
         with redirect_stderr(io.StringIO()):  # a progress bar for every batch, which nothing switches off
             scores: Tensor = attributor.attribute(train, queries)
-        return scores
+        return scores.to(problem.omega.device)
 
     return calculate
 
@@ -119,7 +120,7 @@ def kronfluence(problem: Problem, batch: int) -> Calculation:
             overwrite_output_dir=True,
         )
         scores: Tensor = analyzer.load_pairwise_scores("dots")["all_modules"]
-        return scores.T
+        return scores.T.to(problem.omega.device)
 
     return calculate
 

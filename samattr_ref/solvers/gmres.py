@@ -132,9 +132,13 @@ def _cycle(product: Product, r: Tensor, goal: Tensor, limit: int) -> tuple[Tenso
 
 
 def _least_squares(H: Tensor, size: Tensor) -> Tensor:
-    """The least y that minimises ‖size e₁ − H y‖ for each H [j, k+1, k], as [j, k, 1]; H may lack full rank."""
+    """The least y that minimises ‖size e₁ − H y‖ for each H [j, k+1, k], as [j, k, 1]; H may lack full rank.
+
+    By singular values: torch's own choice, `gelsy`, read memory that nobody had written (PyTorch issue 187411), so that
+    y was another each time, and wrong where H lacks full rank.
+    """
     right = torch.zeros_like(H[:, :, :1])
     right[:, 0, 0] = size
     finite = torch.isfinite(H).all((1, 2), keepdim=True)
-    y: Tensor = torch.linalg.lstsq(torch.where(finite, H, 0.0).cpu(), right.cpu()).solution
+    y: Tensor = torch.linalg.lstsq(torch.where(finite, H, 0.0).cpu(), right.cpu(), driver="gelsd").solution
     return y

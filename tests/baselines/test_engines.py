@@ -21,7 +21,7 @@ def plain_retraining(run, group):
     objective, _ = run.workload.build()
     parameters = [parameter.requires_grad_() for parameter in objective.module.parameters()]
     recipe = run.workload.recipe
-    present = torch.ones(run.n_train, dtype=run.parameters.dtype)
+    present = torch.ones(run.n_train).to(run.parameters)
     present[group] = 0
     velocity = [torch.zeros_like(parameter) for parameter in parameters]
 

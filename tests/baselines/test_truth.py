@@ -60,7 +60,7 @@ def test_half_of_the_removed_points_may_be_drawn_where_points_matter():
     removed = torch.tensor(removed_points(run))
     assert len(removed.unique()) == 20
     norms = run.objective.sample_gradients(run.parameters, run.train.x, run.train.y).norm(dim=1)
-    largest = norms.topk(2).indices
+    largest = norms.topk(2).indices.cpu()
     wrong = run.splits.noisy[removed]
     assert wrong.sum() >= 5
     assert set(largest[~run.splits.noisy[largest]].tolist()) <= set(removed.tolist())

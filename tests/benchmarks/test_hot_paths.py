@@ -25,7 +25,7 @@ def test_every_path_in_float32_is_close_to_float64(name, run):
     double = in_float64(run)
     single, exact = (hot_path(name, each, mean_query(name, each), 3)() for each in (run, double))
     assert (single.dtype, exact.dtype) == (torch.float32, torch.float64)
-    assert 0 < metrics.relative_error(single.double().numpy(), exact.numpy()) < 1e-3
+    assert 0 < metrics.relative_error(single.double().cpu().numpy(), exact.cpu().numpy()) < 1e-3
 
 
 @pytest.mark.parametrize("name", paths())

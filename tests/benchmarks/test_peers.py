@@ -10,6 +10,7 @@ import pytest
 from benchmarks.peers import __main__ as program
 from benchmarks.peers.libraries import PEERS
 from benchmarks.peers.work import WORKS, Work, relative_difference
+from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 
 OPTIONAL = {"dattri": "dattri", "kronfluence": "kronfluence", "traker": "trak"}
@@ -32,10 +33,11 @@ def problem():
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
-    """Rows and table in a folder of their own, the tiny problem among the works."""
+    """Rows and table in a folder of their own, the tiny problem among the works; no GPU is named in them."""
     monkeypatch.setitem(WORKS, "tiny", TINY)
     monkeypatch.setattr(program, "ROWS", tmp_path / "rows.json")
     monkeypatch.setattr(program, "TABLE", tmp_path / "table.md")
+    monkeypatch.setattr(program, "environment", lambda: environment() | {"gpu": None})
     return tmp_path
 
 

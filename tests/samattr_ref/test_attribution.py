@@ -11,6 +11,7 @@ import torch
 
 import samattr_ref as sr
 from samattr_ref import registry
+from samattr_ref.support.device import device
 from samattr_ref.support.options import Option
 from tests.conftest import small
 
@@ -91,14 +92,14 @@ def test_what_is_not_there_is_named(call, said):
         ([3, 4], "must be Examples \\(inputs with labels\\), not list"),
         (
             sr.Examples(torch.zeros(3, 1, 8, 8), [0, 1, 2]),
-            "float32 on cpu, .* reads torch.float64 on cpu: give queries.to",
+            f"float32 on cpu, .* reads torch.float64 on {device()}.*: give queries.to",
         ),
         (sr.Examples(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), [0, 1, 2]), "uint8 on cpu"),
         (
             sr.Examples(torch.zeros(3, 64, dtype=torch.float64), [0, 1, 2]),
             r"shape \[64\], the network of .* \[1, 8, 8\]",
         ),
-        (sr.Examples(torch.zeros(3, 1, 8, 8, dtype=torch.float64), [0, 1, 10]), "outside the 10 classes"),
+        (sr.Examples(torch.zeros(3, 1, 8, 8), [0, 1, 10]).to(device(), torch.float64), "outside the 10 classes"),
     ],
 )
 def test_queries_that_the_network_cannot_read_are_one_line(queries, said):

@@ -22,7 +22,7 @@ def batch_gradient(run, omega, batch):
 def plain_sum(run, perturbed, query_at_step):
     """Σ_t η_t/|b_t| ⟨∇ℓ_k at step t, ∇ℓ_q⟩, one point and step at a time."""
     queries = run.workload.queries
-    scores = torch.zeros(run.n_train, len(queries), dtype=torch.float64)
+    scores = torch.zeros(run.n_train, len(queries)).to(run.parameters)
     recipe = run.workload.recipe
     for t in range(run.n_steps):
         omega, batch = run.checkpoints[t], run.batch(t)
@@ -74,10 +74,10 @@ def test_as_many_segments_as_steps_are_the_steps():
 
 def test_segments_keep_the_whole_weight():
     run = sr.train(small(schedule="linear"))
-    total = torch.zeros(run.n_train, dtype=torch.float64)
+    total = torch.zeros(run.n_train).to(run.parameters)
     for segment in segments(run, 7, run.step_sizes):
         total[segment.points] += segment.weights
-    expected = torch.zeros(run.n_train, dtype=torch.float64)
+    expected = torch.zeros(run.n_train).to(run.parameters)
     for t in range(run.n_steps):
         expected[run.batch(t)] += run.step_sizes[t] / len(run.batch(t))
     torch.testing.assert_close(total, expected)

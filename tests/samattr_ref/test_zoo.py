@@ -172,7 +172,10 @@ def test_derivative_of_retraining(case):
 
 def test_order_of_methods_and_queries(case):
     for method, (_, found) in case.again.items():
-        assert torch.equal(found, case.scores(method)), method
+        if case.animal.reordered and found.is_cuda:
+            assert_close(found, case.scores(method))
+        else:
+            assert torch.equal(found, case.scores(method)), method
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import samattr_ref as sr
 from samattr_ref.network.models import Residual
+from samattr_ref.support.device import device
 
 N_TRAIN = 40
 SIZES = (N_TRAIN, 5, 3, 3)
@@ -85,6 +86,7 @@ class Animal:
         refused: What the one line says that refuses it, as a regular expression; None: it must be right.
         kinks: Whether finite differences of whole runs meet kinks.
         model: The model recipe, where it is none that makes a module.
+        reordered: Whether its backward pass adds up in another order each time on a CUDA device, where it has no other.
     """
 
     make: Callable[[], nn.Module]
@@ -92,6 +94,7 @@ class Animal:
     refused: str | None = None
     kinks: bool = False
     model: Any = None
+    reordered: bool = False
 
 
 RECIPE = {"rho": 0.1, "steps": 8, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01}
@@ -668,7 +671,9 @@ IMAGE_NETWORKS = {
         ),
         COLOURS,
     ),
-    "upsampled": Animal(lambda: cnn(nn.Conv2d(1, 2, 3), nn.Upsample(scale_factor=2, mode="bilinear"), pool=4), IMAGES),
+    "upsampled": Animal(
+        lambda: cnn(nn.Conv2d(1, 2, 3), nn.Upsample(scale_factor=2, mode="bilinear"), pool=4), IMAGES, reordered=True
+    ),
     "pixel-shuffle": Animal(lambda: cnn(nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2), pool=6, features=4), IMAGES),
     **{
         f"pool-{name}": Animal(
@@ -799,6 +804,9 @@ SEQUENCES = {
     "gru-cell": Animal(lambda: Recurrent(nn.GRUCell(1, 2)), TOKENS),
 }
 
+ROUNDED = None if device() == "cpu" else "not the derivative of its loss"
+"""On a CUDA device torch's weight norm rounds its norms to float32, whatever the dtype."""
+
 PROGRAMS = {
     "checkpoint": Animal(
         lambda: Net(
@@ -823,10 +831,10 @@ PROGRAMS = {
         )
     ),
     "energy": Animal(Energy),
-    "weight-norm": Animal(lambda: with_first(mlp(nn.Tanh()), parametrizations.weight_norm)),
-    "weight-norm-old": Animal(lambda: with_first(mlp(nn.Tanh()), nn.utils.weight_norm)),
+    "weight-norm": Animal(lambda: with_first(mlp(nn.Tanh()), parametrizations.weight_norm), refused=ROUNDED),
+    "weight-norm-old": Animal(lambda: with_first(mlp(nn.Tanh()), nn.utils.weight_norm), refused=ROUNDED),
     "weight-norm-convolution": Animal(
-        lambda: with_first(cnn(nn.Conv2d(1, 2, 3, padding=1)), parametrizations.weight_norm), IMAGES
+        lambda: with_first(cnn(nn.Conv2d(1, 2, 3, padding=1)), parametrizations.weight_norm), IMAGES, ROUNDED
     ),
     "orthogonal": Animal(
         lambda: with_first(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)), parametrizations.orthogonal)
@@ -1047,7 +1055,9 @@ REFUSED = {
         lambda: between(lambda h: torch.tanh(h) if len(h) > 7 else torch.sin(h)), refused=MIXES
     ),
     "divided-by-the-batch-size": Animal(lambda: between(lambda h: h / len(h)), refused=MIXES),
-    "position-in-the-batch": Animal(lambda: between(lambda h: h + torch.arange(len(h))[:, None]), refused=MIXES),
+    "position-in-the-batch": Animal(
+        lambda: between(lambda h: h + torch.arange(len(h), device=h.device)[:, None]), refused=MIXES
+    ),
     "attention-over-the-batch": Animal(lambda: Attention(nn.MultiheadAttention(2, 2)), TOKENS, MIXES),
     # memory from call to call
     "counter": Animal(lambda: Counting(counted), refused=STATE),
@@ -1136,7 +1146,7 @@ REFUSED = {
     "forward-of-two-arguments": Animal(lambda: nn.Bilinear(4, 4, 3), refused="argument"),
     "layer-in-a-list-only": Animal(
         lambda: Net(lambda net, x: net.out(net.hidden[0](x)), hidden=[nn.Linear(4, 4)], out=nn.Linear(4, 3)),
-        refused="dtype|Float",
+        refused="dtype|Float|same device",
     ),
     "drawn-by-the-system": Animal(drawn_by_the_system, refused=f"build|{RANDOM}"),
     "drawn-without-seed": Animal(drawn_without_seed, refused=f"build|{RANDOM}"),

@@ -17,5 +17,5 @@ def test_another_training_seed_is_the_same_points_trained_anew():
     assert not torch.equal(one.checkpoints[0], other.checkpoints[0])
     assert not torch.equal(one.batches, other.batches)
     assert workload.override(training_seed=0).key() == workload.key()
-    effects = [baselines.leave_one_out(run).values.numpy() for run in (one, other)]
+    effects = [baselines.leave_one_out(run).values.cpu().numpy() for run in (one, other)]
     assert np.corrcoef(effects[0].ravel(), effects[1].ravel())[0, 1] > 0.5

@@ -30,7 +30,7 @@ def test_detection(truth):
     assert auc["if"] > 0.7
     assert frame.loc[frame["method"] == "if", "precision"].isna().all()
     row = frame[frame["method"] == "loo"].iloc[0]
-    flagged, noisy = truth.influence < 0, truth.run.splits.noisy
+    flagged, noisy = truth.influence.cpu() < 0, truth.run.splits.noisy
     assert row["precision"] == pytest.approx(float((flagged & noisy).sum() / flagged.sum()))
     assert row["recall"] == pytest.approx(float((flagged & noisy).sum() / noisy.sum()))
     with pytest.raises(sr.SamattrError, match="need a ground truth"):
@@ -42,5 +42,5 @@ def test_held_out_probabilities_come_from_the_run_without_the_fold(truth):
     order = torch.randperm(run.n_train, generator=stream(run.workload.seed, "folds", 5))
     fold = order.tensor_split(5)[2]
     omega = retraining_truth(run, [fold]).parameters[0]
-    expected = run.predictions(run.train.take(fold), omega).numpy()
+    expected = run.predictions(run.train.take(fold), omega).cpu().numpy()
     np.testing.assert_allclose(held_out_probabilities(run, 5)[fold], expected, rtol=1e-8)

@@ -17,7 +17,7 @@ def run():
 
 
 def test_weighted_gradients_few_or_many_are_the_same(run):
-    weights = torch.randn(7, run.n_train, dtype=torch.float64)
+    weights = torch.randn(7, run.n_train, dtype=torch.float64).to(run.parameters)
     x, y = run.train.x, run.train.y
     many = run.objective.weighted_gradients(run.parameters, x, y, weights)
     few = torch.cat([run.objective.weighted_gradients(run.parameters, x, y, row[None]) for row in weights])
@@ -27,7 +27,7 @@ def test_weighted_gradients_few_or_many_are_the_same(run):
 
 def test_trajectory_changes_are_sums_over_the_run(run):
     group = torch.tensor([3, 8, 20])
-    tracin, gif = torch.zeros(2, len(run.parameters), dtype=torch.float64)
+    tracin, gif = torch.zeros(2, len(run.parameters)).to(run.parameters)
     recipe = run.workload.recipe
     for t in range(run.n_steps):
         omega, batch = run.checkpoints[t], run.batch(t)
@@ -49,21 +49,22 @@ def test_a_run_without_points_has_the_fixed_point_of_the_weighted_loss(run):
     assert rest.n_train == 27
     assert positions[gone].tolist() == [-1, -1, -1]
     assert torch.equal(rest.train.x[positions[next_]], run.train.x[next_])
-    weights = torch.ones(run.n_train, dtype=torch.float64)
+    weights, objective = torch.ones(run.n_train).to(run.parameters), run.objective
     weights[gone] = 0
 
     def loss(omega):
-        return run.objective.loss(omega, run.train.x, run.train.y, weights)
+        return objective.loss(omega, run.train.x, run.train.y, weights)
 
     recipe, omega = run.workload.recipe, run.parameters
     g = grad(loss)(omega)
     at = omega + perturbation(g, recipe.rho, recipe.p)
     unit = g / g.norm()
-    E = recipe.rho / g.norm() * (torch.eye(len(g), dtype=g.dtype) - torch.outer(unit, unit))
+    identity = torch.eye(len(g)).to(g)
+    E = recipe.rho / g.norm() * (identity - torch.outer(unit, unit))
     H, H0 = hessian(loss)(at), hessian(loss)(omega)
     damping = 0.02
-    A = H + H @ E @ H0 + damping * torch.eye(len(g), dtype=g.dtype)
-    r = run.objective.sample_gradients(at, run.train.x[next_ : next_ + 1], run.train.y[next_ : next_ + 1])[0]
+    A = H + H @ E @ H0 + damping * identity
+    r = objective.sample_gradients(at, run.train.x[next_ : next_ + 1], run.train.y[next_ : next_ + 1])[0]
     expected = torch.linalg.solve(A, r) / run.n_train
     found = sr.parameter_change(rest, "sam-hif", [positions[next_][None]], damping=damping * 30 / 27)[0]
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-12)

@@ -14,9 +14,9 @@ def test_stages_lead_from_sparse_gif_to_the_truth():
     frame = stages(workload, 4).set_index("stage")
     assert tuple(frame.index) == STAGES
     run = sr.train(workload)
-    true = baselines.leave_one_out(run).values.numpy()
+    true = baselines.leave_one_out(run).values.cpu().numpy()
     sparse, exact = (
-        sr.attribute(run, name, **options).values.numpy()
+        sr.attribute(run, name, **options).values.cpu().numpy()
         for name, options in (("sam-gif", {"checkpoints": 4}), ("sam-unrolled", {}))
     )
     assert frame.loc["checkpoint sparsity", "before"] == pytest.approx(relative_error(sparse, true))

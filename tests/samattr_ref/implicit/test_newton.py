@@ -17,7 +17,7 @@ def without_point(run, k=None):
     """A_{−k} and its right-hand side from exact Hessians of the other points, ê and E those of the run; or A itself."""
     recipe, omega, n = run.workload.recipe, run.parameters, run.n_train
     x, y = run.train.x, run.train.y
-    weights = torch.ones(n, dtype=torch.float64)
+    weights = torch.ones(n).to(omega)
     if k is not None:
         weights[k] = 0
     g = run.gradient(omega)
@@ -27,7 +27,7 @@ def without_point(run, k=None):
         return torch.autograd.functional.hessian(lambda w: run.objective.loss(w, x, y, weights), at)
 
     H, H0 = hessian(perturbed), hessian(omega)
-    E = perturbation_derivative(g, torch.eye(len(g), dtype=torch.float64), recipe.rho, recipe.p)
+    E = perturbation_derivative(g, torch.eye(len(g)).to(g), recipe.rho, recipe.p)
     if k is None:
         return H + H @ E @ H0
     gradient, gradient0 = (
@@ -81,7 +81,8 @@ def test_it_is_offered_where_exact_retraining_says_that_it_gains(settings, gains
     truth = baselines.leave_one_out(run)
     newton = NewtonStep(run, FORM, ImplicitOptions()).change([int(k) for k in truth.removed])
     plain = sr.parameter_change(run, "sam-hif-implicit", truth.groups)
-    errors = [metrics.relative_error(change.numpy(), truth.changes.numpy()) for change in (newton, plain)]
+    true = truth.changes.cpu().numpy()
+    errors = [metrics.relative_error(change.cpu().numpy(), true) for change in (newton, plain)]
     assert (errors[0] < errors[1]) is gains
     if gains:
         scores = sr.attribute(run, "sam-hif-implicit", newton=True)
@@ -112,8 +113,8 @@ def test_at_a_fixed_point_it_closes_the_gap_of_finite_removal():
         change = sr.parameter_change(run, "sam-hif-implicit", truth.groups, newton=newton)
         scores = sr.attribute(run, "sam-hif-implicit", newton=newton).values[truth.removed]
         outcome[newton] = (
-            metrics.slope(scores.numpy(), truth.values.numpy()),
-            metrics.relative_error(change.numpy(), truth.changes.numpy()),
+            metrics.slope(scores.cpu().numpy(), truth.values.cpu().numpy()),
+            metrics.relative_error(change.cpu().numpy(), truth.changes.cpu().numpy()),
         )
     assert abs(outcome[True][0] - 1) < 0.02
     assert abs(outcome[True][0] - 1) < 0.5 * abs(outcome[False][0] - 1)

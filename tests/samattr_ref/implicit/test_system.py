@@ -27,12 +27,12 @@ FORMS = ["if", "sam-if", "sam-hif", "sam-hif-implicit"]
 
 def regression(run, W):
     """Closed forms at weights W [c, d+1] on inputs with a 1 appended: gradients [n, c(d+1)] and Hessian without λI."""
-    x = run.train.x.flatten(1).numpy()
+    x = run.train.x.flatten(1).cpu().numpy()
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     z = x @ W.T
     pi = np.exp(z - z.max(1, keepdims=True))
     pi /= pi.sum(1, keepdims=True)
-    delta = pi - np.eye(W.shape[0])[run.train.y.numpy()]
+    delta = pi - np.eye(W.shape[0])[run.train.y.cpu().numpy()]
     gradients = np.einsum("nc,nd->ncd", delta, x).reshape(len(x), -1)
     S = np.einsum("nc,ck->nck", pi, np.eye(W.shape[0])) - np.einsum("nc,nk->nck", pi, pi)
     H = np.einsum("nck,nd,ne->cdke", S, x, x).reshape(gradients.shape[1], -1) / len(x)
@@ -50,7 +50,7 @@ def order_of(run):
 def closed_form(run, form):
     """Δ of removing each single point, [n, P], every formula spelled out."""
     recipe, n, order = run.workload.recipe, run.n_train, order_of(run)
-    omega = run.parameters.numpy()[order]
+    omega = run.parameters.cpu().numpy()[order]
     P, lam, rho, p = len(omega), recipe.weight_decay, recipe.rho, recipe.p
     shape = (run.splits.n_classes, -1)
     gradients0, H0 = regression(run, omega.reshape(shape))
@@ -75,7 +75,7 @@ def closed_form(run, form):
     }[form]
     change = np.empty((n, P))
     change[:, order] = (np.linalg.solve(A, right) / n).T
-    return torch.as_tensor(change)
+    return torch.as_tensor(change).to(run.parameters)
 
 
 @pytest.fixture(scope="module", params=[2.0, 3.0, math.inf])
@@ -177,7 +177,7 @@ def hessian(run, omega, x, y):
 def test_a_mean_over_batches_agrees_with_its_sum_written_out(form):
     run = sr.train(small(rho=0.2, steps=30))
     recipe, n = run.workload.recipe, run.n_train
-    A, right = torch.zeros(650, 650, dtype=torch.float64), torch.zeros(650, n, dtype=torch.float64)
+    A, right = (torch.zeros(650, columns).to(run.parameters) for columns in (650, n))
     for t in range(28, 30):
         batch = run.batch(t)
         x, y = run.train.x[batch], run.train.y[batch]
@@ -185,7 +185,7 @@ def test_a_mean_over_batches_agrees_with_its_sum_written_out(form):
         e = perturbation(g, recipe.rho) if form != "if" else torch.zeros_like(g)
         at = run.parameters + e
         H0, H = (hessian(run, w, x, y) for w in (run.parameters, at))
-        E = perturbation_derivative(g, torch.eye(650, dtype=torch.float64), recipe.rho)
+        E = perturbation_derivative(g, torch.eye(650).to(g), recipe.rho)
         gradients0, gradients = (run.objective.sample_gradients(w, x, y).T for w in (run.parameters, at))
         A += (H + H @ E @ H0 if "hif" in form else H) / 2
         right[:, batch] += (

@@ -25,7 +25,7 @@ def case(make=small_cnn):
 @pytest.mark.parametrize("make", [small, small_cnn])
 def test_loss_and_gradients_agree_with_plain_autograd(make):
     objective, omega, x, y = case(make)
-    weights = torch.rand(len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = torch.rand(len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(omega)
 
     def plain(w):
         losses = cross_entropy(
@@ -51,7 +51,7 @@ def test_sample_gradients_and_their_products(make):
     expected = torch.stack(rows)
     torch.testing.assert_close(objective.sample_gradients(omega, x, y), expected)
     for m in (1, objective_module.FORWARD_COLUMNS, 9):  # forward mode and per-sample gradients
-        v = torch.randn(len(omega), m, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        v = torch.randn(len(omega), m, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(omega)
         torch.testing.assert_close(objective.gradient_products(omega, x, y, v), expected @ v, rtol=1e-10, atol=1e-10)
 
 
@@ -69,7 +69,7 @@ def test_curvature_agrees_with_curvlinops(make, operator, product):
     for parameter, value in zip(module.parameters(), objective.unflatten(omega).values(), strict=True):
         parameter.data = value.clone()
     oracle = operator(module, nn.CrossEntropyLoss(), list(module.parameters()), [(x, y)])
-    v = torch.randn(len(omega), 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    v = torch.randn(len(omega), 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(omega)
     expected = oracle @ v + objective.weight_decay * v
     torch.testing.assert_close(product(objective, omega, x, y, v), expected, rtol=1e-8, atol=1e-10)
 

@@ -100,7 +100,7 @@ class Single(nn.Module):
         self.linear = nn.Linear(64, 10)
 
     def forward(self, x):
-        return self.linear(torch.tanh(x.flatten(1).float() @ torch.eye(64, dtype=torch.float32)))
+        return self.linear(torch.tanh(x.flatten(1).float() @ torch.eye(64, dtype=torch.float32, device=x.device)))
 
 
 class SingleDetached(Single):

@@ -151,7 +151,7 @@ def test_esam_draws_by_seed_and_keeps_the_points_it_hurts_most():
     assert variant.keep(increase).tolist() == [0, 0, 2.5, 2.5, 0]
     run = sr.train(small(variant=variant))
     points = run.batch(0)
-    weights = torch.ones(len(points), dtype=torch.float64)
+    weights = torch.ones(len(points)).to(run.parameters)
     batch = Batch(run.objective, run.train.x[points], run.train.y[points], weights)
     omega = run.checkpoints[0]
     assert float(batch.keep(Rule(0.2, variant=variant), omega, omega + 0.1).sum()) == pytest.approx(len(points))
@@ -205,11 +205,11 @@ def test_the_implicit_system_is_the_jacobian_of_the_full_batch_step(name):
         memory = g if rule.variant.remembers else omega[:0]
         return gradient(omega + rule.perturb(omega, g, memory, NOTHING))
 
-    ones = torch.ones(n, dtype=torch.float64)
+    ones = torch.ones(n).to(run.parameters)
     A, through_weights = torch.autograd.functional.jacobian(direction, (run.parameters, ones))
     system = ImplicitSystem(run, FORM, ImplicitOptions())
     torch.testing.assert_close(system.dense(), A, rtol=1e-7, atol=1e-10)
-    v = torch.randn(len(A), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    v = torch.randn(len(A), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(A)
     fresh = ImplicitSystem(sr.train(run.workload), FORM, ImplicitOptions())
     torch.testing.assert_close(fresh.product(v), A @ v, rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(fresh.transpose_product(v), A.T @ v, rtol=1e-7, atol=1e-9)

@@ -10,7 +10,7 @@ from samattr_ref.registry import factored_query
 from samattr_ref.support import memory as chunking
 from samattr_ref.support.errors import MemoryLimitError
 from samattr_ref.support.memory import block_length, chunk_length, in_chunks, memory_bound
-from tests.conftest import small
+from tests.conftest import needs_cpu, small
 from tests.samattr_ref.allocated import peak_bytes
 
 
@@ -162,6 +162,7 @@ def many():
     return run_of(12_000, 6000)
 
 
+@needs_cpu  # on a GPU libraries hold memory of their own
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sr.methods())
 def test_every_method_keeps_a_bound(name, few, many):
@@ -177,6 +178,7 @@ def test_every_method_keeps_a_bound(name, few, many):
     assert float((bounded - whole).abs().max()) < 1e-5 * float(whole.abs().max())
 
 
+@needs_cpu  # on a GPU libraries hold memory of their own
 @pytest.mark.slow
 def test_the_first_use_of_a_network_takes_no_more_than_it_says_beside_the_bound():
     run, options = run_of(40, 40), {**sr.methods()["sam-hif"].benchmark, "damping": 10.0}

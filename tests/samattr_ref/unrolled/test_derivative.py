@@ -34,7 +34,7 @@ def retrained(run, weights):
 
 def central_difference(run, point, epsilon):
     """−dω_T/dw_k from two real retrainings with the weight of point k at 1 ± ε."""
-    up, down = (torch.ones(run.n_train, dtype=torch.float64) for _ in range(2))
+    up, down = (torch.ones(run.n_train).to(run.parameters) for _ in range(2))
     up[point], down[point] = 1 + epsilon, 1 - epsilon
     return (retrained(run, down) - retrained(run, up)) / (2 * epsilon)
 

@@ -39,10 +39,10 @@ def test_products_and_the_matrix_give_the_same(monkeypatch):
 def test_from_the_same_checkpoints_it_ranks_better_than_gif():
     run = sr.train(sr.load_workload("digits-mlp").override(n_train=100, hidden=(12,), steps=200, n_removed=40), 10)
     truth = baselines.leave_one_out(run)
-    true = truth.values.numpy()
+    true = truth.values.cpu().numpy()
     found = {
         name: metrics.spearman_per_query(
-            sr.attribute(run, name, checkpoints=10).values[truth.removed].numpy(), true
+            sr.attribute(run, name, checkpoints=10).values[truth.removed].cpu().numpy(), true
         ).mean()
         for name in ("sam-gif", "sam-unrolled")
     }
