@@ -21,6 +21,7 @@ from baselines.truth import (
     subsets_name,
 )
 from baselines.validation import validate as run_validation
+from reports.committed import redraw
 from reports.job import Job, folder, run, seeds_of
 from reports.page import check_folder, write
 from samattr_ref.catalogue import load_workload
@@ -171,10 +172,21 @@ def report(
     workload: OneWorkload = None,
     settings: Settings = None,
     seeds: Seeds = None,
+    kept: Annotated[
+        Path | None, typer.Option("--from", help="A page's folder, such as reports/reference/beyond: its own rows.")
+    ] = None,
     out: Out = DEFAULT_OUT,
     as_json: JsonFlag = False,
 ) -> None:
-    """Draw tables and figures again from what is on disk."""
+    """Draw tables and figures again, from what is on disk or from the rows of a page."""
+    if kept is not None:
+        if workload or settings or seeds:
+            raise SamattrError("--from draws a page as it was made: leave out --workload, --set and --seeds")
+        path = out / kept.resolve().name
+        check_folder(path)
+        drawn = redraw(kept, path, names or ())
+        _print({"path": str(path), "drawn": drawn}, as_json)
+        return
     _report(_job(names, profile, workload, settings, seeds), None, out, as_json, compute=False)
 
 

@@ -74,7 +74,7 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
                 sections[name] = _HEADLINE[name](results, out)
             tables.append(table.to_markdown(table.compute(results)))
         for part in found:
-            sections[part.experiment.name], text = _write_experiment(part, out)
+            sections[part.experiment.name], text = write_experiment(part, out)
             tables.append(text)
         if not job.varied:
             _write_page(job, sections, _origin(job, results, measured), out)
@@ -194,8 +194,12 @@ def _write_claims(measured: Sequence[Measured], results: Results | None, out: Pa
     return render("claims", frame=frame, tolerance=claims.EDIT_TOLERANCE)
 
 
-def _write_experiment(part: Measured, out: Path) -> tuple[str, str]:
-    """Its section of the page, and its table."""
+def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
+    """Write an experiment's figure, rows and table.
+
+    Returns:
+        Its section of the page, and its table.
+    """
     experiment, frame = part.experiment, part.frame
     name = experiment.name
     save_figure(experiment.draw(frame), frame.drop(columns="image", errors="ignore"), out, name)
