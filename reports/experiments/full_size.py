@@ -1,4 +1,4 @@
-"""Influence Scores of every point of full-size training sets: do the methods get there, in what time and memory?"""
+"""Influence Scores of every point of large training sets: do the methods get there, in what time and memory?"""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ def caption(frame: pd.DataFrame) -> str:
 
 EXPERIMENT = Experiment(
     name="full-size",
-    title="Full-size training sets",
+    title="Large training sets",
     measure=full_size,
     cases=CASES,
     draw=draw,

@@ -41,9 +41,10 @@ def test_a_page_of_validations_has_its_figures_drawn_again(tmp_path):
 
 
 def test_a_page_without_kept_sections_keeps_its_text(tmp_path):
-    kept = PAGE.parent / "large"
-    assert redraw(kept, tmp_path) == ["full-size"]
-    assert (tmp_path / "report.md").read_text() == (kept / "report.md").read_text()
+    kept = shutil.copytree(PAGE.parent / "large", tmp_path / "large")
+    (kept / "sections.json").unlink()
+    assert redraw(kept, tmp_path / "out") == ["full-size"]
+    assert (tmp_path / "out" / "report.md").read_text() == (kept / "report.md").read_text()
 
 
 def test_the_program_draws_it(tmp_path):
