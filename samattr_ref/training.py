@@ -31,6 +31,9 @@ log = logging.getLogger("samattr")
 SAVE_SECONDS = 30.0
 """How often a long training run writes down where it is."""
 
+COMPARED = 8
+"""The views of so many points are compared."""
+
 KEEP_ALL_BYTES = 512 * 2**20
 """Up to this size a run keeps every state; a larger one keeps square-root spaced states and recomputes the others."""
 
@@ -66,6 +69,7 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
         meta: dict[str, Any]
         if stored is None:
             _check_build(workload, network, initial)
+            _check_augmentation(workload)
             tensors, seconds = _train(workload, objective, initial, keep, path)
             meta = {"workload": _describe(workload), "environment": environment(), "seconds": seconds}
             meta["ways"] = asdict(objective.network.ways)
@@ -95,6 +99,18 @@ def _check_build(workload: Workload, network: Fingerprint, initial: Tensor) -> N
         raise SamattrError(
             f"the model of {workload.name} builds another network the second time: draw from torch's, NumPy's or "
             "Python's global generator, which are seeded for it, and keep no state between builds"
+        )
+
+
+def _check_augmentation(workload: Workload) -> None:
+    """Refuse views that differ from call to call, are of another shape, or mix the points of a batch."""
+    x = workload.splits.train.x[:COMPARED]
+    other = torch.cat([x[1:2], x[1:]])  # another first point
+    first, again, changed = (workload.inputs(inputs.clone(), 0) for inputs in (x, x, other))
+    if first.shape != x.shape or not torch.equal(first, again) or not torch.equal(first[1:], changed[1:]):
+        raise SamattrError(
+            f"the augmentation of {workload.name} must give each point of a batch a view of its shape that depends on "
+            "that point, the seed, the step and its place alone: draw from a generator seeded by them, mix no points"
         )
 
 

@@ -75,7 +75,7 @@ class Option:
 
 
 _CLIPPING = "gradients are not clipped"
-_AUGMENTATION = "augmentation by the seed alone is supported, by `Workload(augmentation=)`"
+_AUGMENTATION = "augmentation must be a function of seed and step: `Workload(augmentation=)`"
 _AVERAGE = "what is attributed is the last state of the run, not an average of states"
 
 UNSUPPORTED = {

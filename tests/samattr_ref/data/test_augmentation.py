@@ -89,6 +89,38 @@ class Nothing:
     """No augmentation."""
 
 
+@dataclass(frozen=True)
+class Own:
+    """A user's augmentation."""
+
+    kind: str
+
+    def view(self, x, seed, step):
+        match self.kind:
+            case "drawn":
+                return x + torch.randn_like(x)
+            case "mixed":
+                return (x + x.flip(0)) / 2
+            case "cut":
+                return x[:, :, 1:, 1:]
+        return x.flip(-1) if (seed + step) % 2 else x
+
+
+@pytest.mark.parametrize("kind", ["drawn", "mixed", "cut"])
+def test_views_that_no_retraining_could_follow_are_refused(kind):
+    with pytest.raises(sr.SamattrError, match="must give each point of a batch a view of its shape") as raised:
+        sr.train(small_cnn(augmentation=Own(kind)))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_users_own_augmentation_is_followed():
+    run = sr.train(small_cnn(augmentation=Own("mirrored"), n_removed=3))
+    truth = leave_one_out(run)
+    scores = sr.attribute(run, "sam-unrolled").values[truth.removed]
+    assert truth.replay_error < 1e-12
+    assert torch.corrcoef(torch.stack([scores.flatten(), truth.values.flatten()]))[0, 1] > 0.95
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -87,7 +87,7 @@ def test_the_constructor_stays_the_same_in_everything_else(cls):
         ({"max_grad_norm": 1.0}, "there is no setting of SamRecipe 'max_grad_norm': gradients are not clipped"),
         (
             {"transform": None},
-            "there is no setting of SamRecipe 'transform': augmentation by the seed alone is supported",
+            "there is no setting of SamRecipe 'transform': augmentation must be a function of seed and step",
         ),
         ({"label_smoothing": 0.1}, "there is no setting of SamRecipe 'label_smoothing': the loss is cross-entropy"),
         ({"ema": 0.999}, "there is no setting of SamRecipe 'ema': what is attributed is the last state of the run"),
