@@ -189,7 +189,9 @@ def _noise(frame: pd.DataFrame) -> Finding:
     holds: dict[tuple[str, str], bool] = {}
     for workload, part in at.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["found"]).set_index("method")
-        ours[str(workload)] = [f"{label_of(n)} {bracket(means.loc[n, triple('found')], 2)}" for n in names]
+        ours[str(workload)] = [
+            f"{label_of(n)} {bracket(means.loc[n, triple('found')], 2)}" for n in names if n in means.index
+        ]
         holds |= {(str(workload), label_of(n)): bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
     return Finding(ours, holds)
 

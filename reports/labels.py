@@ -4,10 +4,16 @@ import pandas as pd
 
 from baselines.studies.detection import CONFIDENT_LEARNING, SELF_INFLUENCE
 from baselines.studies.edit_accuracy import NO_EDIT
+from baselines.studies.least_valuable import WRONG
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.registry import METHODS
 
-BESIDE = {GROUND_TRUTH: "exact LOO", NO_EDIT: "no edit", CONFIDENT_LEARNING: "confident learning"}
+BESIDE = {
+    GROUND_TRUTH: "exact LOO",
+    NO_EDIT: "no edit",
+    CONFIDENT_LEARNING: "confident learning",
+    WRONG: "wrong labels",
+}
 """What is no method, where its label is not its name."""
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from baselines.studies.detection import CONFIDENT_LEARNING
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
+from baselines.studies.least_valuable import WRONG
 from baselines.validation import GROUND_TRUTH
 from reports.labels import label_of, with_how
 from samattr_ref.registry import methods
@@ -40,6 +41,7 @@ _STYLES = {
     "training": ("0.45", "h", "-"),
     "retraining": ("black", "8", "-"),
     NO_EDIT: ("0.55", "", "--"),
+    WRONG: ("black", "", "--"),
     CONFIDENT_LEARNING: ("#7a7a00", "p", "-"),
     "sam-unrolled": ("#00525e", "d", "-"),
     "sam-hif-implicit": (_PALETTE[2], "P", "-"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from baselines.comparison import Comparison, metrics_within
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
+from baselines.studies.chosen import LARGE
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH, on_removed, validate
 from samattr_ref.attribution import attribute, influence_score
@@ -26,18 +27,25 @@ from samattr_ref.workload import Workload
 UNTUNED = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2}
 """Options where a network is too large to choose them: a solve for every candidate and query would take hours."""
 
+WHOLE = 20_000
+"""Training points from which on a single solve takes long."""
+
 
 def chosen_options(method: str, workload: Workload) -> dict[str, Any]:
     """The options that a method runs with on a workload and on its variants.
 
     Up to `DENSE_LIMIT` parameters, those that the full validation of the workload chose on held-out queries (found on
-    disk where it was done before); for larger networks `UNTUNED`.
+    disk where it was done before); for larger networks `UNTUNED`. From `WHOLE` training points on, those that the
+    method's registration gives for training sets of full size, and `LARGE`, the same series for all implicit methods.
     """
-    grid = get_method(method).tune
+    chosen = get_method(method)
+    if len(workload.splits.train) >= WHOLE:
+        return {**(chosen.full_size or {}), **chosen.having(LARGE)}
+    grid = chosen.tune
     if not grid:
         return {}
     if len(workload.build()[1]) > DENSE_LIMIT:
-        return get_method(method).having(UNTUNED)
+        return chosen.having(UNTUNED)
     options = validate(method, workload).diagnostics["options"]
     return {name: options[name] for name in grid}
 

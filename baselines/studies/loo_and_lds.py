@@ -10,7 +10,7 @@ from baselines.comparison import Comparison, metrics_within
 from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import Case
-from baselines.studies.chosen import not_of_family, of_family, options_by_method
+from baselines.studies.chosen import LARGE, not_of_family, of_family, options_by_method
 from baselines.studies.plain import plain_seconds
 from baselines.truth import leave_one_out, subset_retraining
 from baselines.validation import warm_up
@@ -22,8 +22,6 @@ from samattr_ref.workload import Workload
 
 FRACTIONS = (0.01, 0.1)
 SUBSETS = 50
-LARGE = {"curvature": "gauss-newton", "damping": 0.1, "solver": "neumann", "order": 10}
-"""Options of the implicit methods where a network is too large to choose them: a short series, the same for all."""
 HESSIAN = of_family(Family.IMPLICIT)
 CNN = {"n_train": 1000, "n_query": 20, "channels": (8, 16), "steps": 200, "schedule": "cosine", "n_removed": 100}
 SMALL = (Case("digits-logreg"), Case("digits-mlp"))
@@ -114,7 +112,7 @@ def _cases(
     ]
 
 
-KEPT_FRACTIONS = (0.05, 0.5)
+KEPT_FRACTIONS = (0.01, 0.05, 0.1, 0.5)
 """The shares of which ground truth is kept for whole data sets, see `baselines.kept`."""
 
 WHOLE = (Case("mnist-mlp-full"),)

@@ -54,5 +54,6 @@ CASES = {
         *DESK,
         Case("cifar10-cnn", {"n_train": 200, "channels": (4, 8), "steps": 200, "n_validation": 1000}),
     ],
+    "real": [Case("mnist-mlp-full")],
     "paper": PAPER,
 }

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from baselines.studies.agreement import sweep
-from baselines.studies.cases import DESK, PAPER, over
+from baselines.studies.cases import DESK, PAPER, Case, over
 from baselines.studies.edit import edit, group_of
 from baselines.truth import retraining_truth
 from samattr_ref.training import train
@@ -26,4 +26,8 @@ def measure(workload: Workload, checkpoints: int | None) -> pd.DataFrame:
     return frame.assign(checkpoints=count, accuracy=frame["method"].map(accuracy), unedited=unedited)
 
 
-CASES = {"desk": over(DESK, "checkpoints", COUNTS), "paper": over(PAPER, "checkpoints", COUNTS)}
+CASES = {
+    "desk": over(DESK, "checkpoints", COUNTS),
+    "real": over([Case("mnist-mlp-full")], "checkpoints", COUNTS[:-1]),
+    "paper": over(PAPER, "checkpoints", COUNTS),
+}

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.studies.chosen import LARGE
 from baselines.studies.cost_in_trainings import BOUNDED, CASES, DAMPED, MANY, measure
-from baselines.studies.loo_and_lds import LARGE
 from reports.curves import describe
 from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment

@@ -50,7 +50,8 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Accuracy, its difference from retraining, cosine and size of the edit, seconds and memory."""
-    numbers = ["accuracy", "difference", "cosine", "size", "seconds", "memory_bytes"]
+    times = {"seconds": "Seconds"} | ({"all_seconds": "Seconds, all groups"} if "all_seconds" in frame else {})
+    numbers = ["accuracy", "difference", "cosine", "size", *times, "memory_bytes"]
     means = summarise(frame, ["workload", "kind", "fraction", "method", "how"], numbers)
     shown = pd.DataFrame(
         {
@@ -60,13 +61,18 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
         }
     )
     headings = {"accuracy": "Accuracy", "difference": "− retrained", "cosine": "Cosine", "size": "Size, × true"}
-    shown = shown.assign(**brackets(means, headings), **brackets(means, {"seconds": "Seconds"}, digits=2))
+    shown = shown.assign(**brackets(means, headings), **brackets(means, times, digits=2))
     shown["Peak MiB"] = [f"{value / 2**20:.0f}" for value in means["memory_bytes"]]
     return shown
 
 
 def caption(frame: pd.DataFrame) -> str:
     """What a point's value is, what no edit is for, and what each column measures."""
+    many = ""
+    if "edits" in frame:
+        groups = frame.groupby("workload", sort=False)["edits"].max()
+        counts = "; ".join(f"{name}: {count:.0f}" for name, count in groups.items())
+        many = f" All groups: of all edits of a network, asked for at once ({counts})."
     return (
         f"Groups removed by editing ω* against exact retraining ({describe(frame)}; means, bands and brackets are 95 "
         "% t-intervals over seeds). Value of a point: exact leave-one-out effect on the validation set where every "
@@ -74,7 +80,7 @@ def caption(frame: pd.DataFrame) -> str:
         "to retraining than it has shown nothing. Cosine and size are of the edit against the true change of the "
         "parameters. “In parts” edits a third of the group at a time and linearises anew; trajectory methods give "
         "the same either way. Seconds and memory are of one edit of one group, nothing computed before (retrained: "
-        "one retraining)."
+        "one retraining)." + many
     )
 
 

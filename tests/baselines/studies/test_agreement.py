@@ -6,7 +6,9 @@ import pytest
 
 import baselines
 import samattr_ref as sr
+from baselines.studies import agreement as studied
 from baselines.studies.agreement import agreement, chosen_options, sweep
+from baselines.studies.chosen import LARGE
 from baselines.truth import leave_one_out
 from tests.conftest import small
 
@@ -41,6 +43,15 @@ def test_large_networks_take_fixed_options():
     options = chosen_options("sam-hif", small("digits-mlp").override(hidden=(64,)))
     assert options == {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 1e-2}
     assert chosen_options("grad-dot", WORKLOAD) == {}
+
+
+def test_on_whole_training_sets_every_implicit_method_takes_the_same_series(monkeypatch):
+    monkeypatch.setattr(studied, "WHOLE", 50)
+    assert chosen_options("sam-hif", WORKLOAD) == LARGE
+    fast = chosen_options("sam-hif-fast", WORKLOAD)
+    assert fast == {name: LARGE[name] for name in ("curvature", "damping", "order")}
+    assert chosen_options("sam-gif", WORKLOAD) == {"checkpoints": 10}
+    assert chosen_options("sam-unrolled", WORKLOAD) == {}
 
 
 @pytest.mark.slow

@@ -25,3 +25,6 @@ def test_edits_hold_every_editor_against_retraining():
     assert unedited["cosine"].isna().all()
     assert (frame.loc[frame["method"] == "if", "cosine"] > 0.8).all()
     assert (frame.loc[frame["status"] == "ok", "seconds"] >= 0).all()
+    assert (frame["edits"] == 4).all()
+    assert (retrained["all_seconds"] / retrained["seconds"]).tolist() == pytest.approx([4] * 4)
+    assert (frame.loc[frame["status"] == "ok", "all_seconds"] >= 0).all()
