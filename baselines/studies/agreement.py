@@ -35,12 +35,12 @@ def chosen_options(method: str, workload: Workload) -> dict[str, Any]:
     """The options that a method runs with on a workload and on its variants.
 
     Up to `DENSE_LIMIT` parameters, those that the full validation of the workload chose on held-out queries (found on
-    disk where it was done before); for larger networks `UNTUNED`. From `WHOLE` training points on, those that the
-    method's registration gives for training sets of full size, and `LARGE`, the same series for all implicit methods.
+    disk where it was done before); for larger networks `UNTUNED`. From `WHOLE` training points on, `LARGE`, the
+    same series for all implicit methods, and for others what their registrations give for training sets of full size.
     """
     chosen = get_method(method)
     if len(workload.splits.train) >= WHOLE:
-        return {**(chosen.full_size or {}), **chosen.having(LARGE)}
+        return chosen.having(LARGE) or dict(chosen.full_size or {})
     grid = chosen.tune
     if not grid:
         return {}
