@@ -52,7 +52,12 @@ def own_sets(run: Run) -> dict[str, Examples]:
     return {"queries": splits.queries, "tuning": splits.tuning, "validation": splits.validation.pool()}
 
 
-def keep(run: Run, kind: str, kept: Kept, folder: Path = FOLDER) -> Path:
+def kept_path(run: Run, kind: str, folder: Path) -> Path:
+    """The tensors of what is kept of a truth of a run; beside them stands a JSON file."""
+    return folder / f"{run.workload.name}-{kind}-{_recipe_digest(run)[:12]}.safetensors"
+
+
+def keep(run: Run, kind: str, kept: Kept, folder: Path) -> None:
     """Write what is kept of a truth of a run, a pair of a JSON and a safetensors file.
 
     Args:
@@ -61,29 +66,30 @@ def keep(run: Run, kind: str, kept: Kept, folder: Path = FOLDER) -> Path:
         kept: The losses.
         folder: Where to.
 
-    Returns:
-        The path of the tensors.
-
     Raises:
         StoreError: if the folder cannot be written.
     """
     sizes = torch.tensor([len(group) for group in kept.groups])
     tensors = {"removed": torch.cat(kept.groups).to(torch.int32), "group_sizes": sizes, **kept.losses}
     meta = {"workload": run.workload.name, "replay_error": kept.replay_error, "record": kept.record}
-    name = f"{run.workload.name}-{kind}-{_recipe_digest(run)[:12]}"
-    store.save(folder, name, {**meta, "recipe": _recipe_digest(run), "trained": _described(run)}, tensors)
-    return folder / f"{name}.safetensors"
+    meta |= {"recipe": _recipe_digest(run), "trained": _described(run)}
+    store.save(folder, kept_path(run, kind, folder).stem, meta, tensors)
 
 
-def find(run: Run, kind: str) -> Kept | None:
+def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
     """What is kept of a truth of a run; None if there is nothing, or what there is belongs to another run.
+
+    Args:
+        run: The run.
+        kind: Which truth it is.
+        folder: Where it is kept; by default what comes with the project.
 
     Raises:
         StoreError: for damaged files.
     """
-    digest = _recipe_digest(run)
-    stored = store.load(FOLDER, f"{run.workload.name}-{kind}-{digest[:12]}")
-    if stored is None or stored[0]["recipe"] != digest:
+    folder = folder or FOLDER
+    stored = store.load(folder, kept_path(run, kind, folder).stem)
+    if stored is None or stored[0]["recipe"] != _recipe_digest(run):
         return None
     meta, tensors = stored
     losses = {name: tensors[name] for name in own_sets(run)}

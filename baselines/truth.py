@@ -3,8 +3,9 @@
 What is stored is each retraining's final parameters, so that the effect on any query can be read off later.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from baselines.engines import Engine, Plan, first_steps, plan_retraining, retrain
-from baselines.kept import FOLDER, Kept, find, keep, own_sets
+from baselines.kept import FOLDER, Kept, find, own_sets
 from baselines.measure import measured
 from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples
@@ -23,8 +24,10 @@ from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError, UnstableError
 from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
-from samattr_ref.support.seeds import json_digest, stream, values_digest
+from samattr_ref.support.seeds import json_digest, stream, tensor_digest, values_digest
 from samattr_ref.support.source import reach
+
+log = logging.getLogger("samattr")
 
 TRUTH_VERSION = 2
 """Raised where the same groups would retrain to other numbers by what the source does not show, such as rounding."""
@@ -132,9 +135,9 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
         engine: How to retrain, see `baselines.engines`, where nothing is stored yet; None for the fastest, and for a
             truth that comes with the project in place of hours of retraining, see `baselines.kept`.
     """
-    groups = _single_points(run)
-    if engine is None and not _finished(_folder(run, groups), len(groups)):
-        kept = _kept_truth(run, single_points_name(run))
+    groups = single_points(run)
+    if engine is None and not is_made(run, groups):
+        kept = _kept_truth(run, single_points_name(run), groups)
         if kept is not None:
             return kept
     return retraining_truth(run, groups, engine)
@@ -142,16 +145,17 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
 
 def find_leave_one_out(run: Run) -> Truth | None:
     """The finished leave-one-out truth of a run, from the store; None if it is not there or not finished."""
-    groups = _single_points(run)
-    return retraining_truth(run, groups) if _finished(_folder(run, groups), len(groups)) else None
+    groups = single_points(run)
+    return retraining_truth(run, groups) if is_made(run, groups) else None
 
 
-def _finished(path: Path, n_groups: int) -> bool:
-    """Whether all retrainings of a truth are on disk."""
+def is_made(run: Run, groups: list[Tensor]) -> bool:
+    """Whether all retrainings without these groups are in the store."""
+    path = _folder(run, groups)
     plan = store.load(path, "plan")
     if plan is None:
         return False
-    n_chunks = len(list(chunks(n_groups + 1, plan[0]["chunk"])))
+    n_chunks = len(list(chunks(len(groups) + 1, plan[0]["chunk"])))
     return all((path / f"{_chunk_name(i)}.json").exists() for i in range(n_chunks))
 
 
@@ -168,16 +172,25 @@ def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0, engi
     Raises:
         SamattrError: if the fraction removes no point or every one, or the count is not positive.
     """
+    groups = random_subsets(run, fraction, count, seed)
+    if engine is None and not is_made(run, groups):
+        kept = _kept_truth(run, subsets_name(fraction, count, seed), groups)
+        if kept is not None:
+            return kept
+    return retraining_truth(run, groups, engine)
+
+
+def random_subsets(run: Run, fraction: float, count: int, seed: int = 0) -> list[Tensor]:
+    """The groups that `subset_retraining` leaves out, ascending each.
+
+    Raises:
+        SamattrError: if the fraction removes no point or every one, or the count is not positive.
+    """
     size = round(fraction * run.n_train)
     if not (0 < size < run.n_train and count >= 1):
         raise SamattrError(f"{count} subsets of {size} of {run.n_train} points cannot be left out")
     generators = [stream(seed, "subsets", size, i) for i in range(count)]
-    groups = [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators]
-    if engine is None and not _finished(_folder(run, groups), len(groups)):
-        kept = _kept_truth(run, subsets_name(fraction, count, seed))
-        if kept is not None:
-            return kept
-    return retraining_truth(run, groups, engine)
+    return [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators]
 
 
 def removed_points(run: Run) -> list[int]:
@@ -255,17 +268,11 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
     return Truth(run, checked, parameters[1:][torch.tensor(order).argsort()], error, path, record)
 
 
-def keep_truth(truth: Truth, kind: str, folder: Path = FOLDER) -> Path:
-    """Write the losses of a truth, so that it is found again without its parameters, see `baselines.kept`.
-
-    Args:
-        truth: The truth.
-        kind: `single_points_name` or `subsets_name`, whichever it is.
-        folder: Where to.
-    """
+def kept_losses(truth: Truth) -> dict[str, Tensor]:
+    """The losses that are kept of a truth, see `baselines.kept.Kept`."""
     run = truth.run
     splits, omegas = run.splits, [run.parameters, *truth.parameters]
-    losses = {
+    return {
         "queries": torch.stack([run.query_losses(splits.queries, omega) for omega in omegas]),
         "tuning": torch.stack([run.query_losses(splits.tuning, omega) for omega in omegas]),
         # effects are differences far smaller than the mean: of float32 losses they would be rounding
@@ -273,7 +280,6 @@ def keep_truth(truth: Truth, kind: str, folder: Path = FOLDER) -> Path:
             [run.query_losses(splits.validation, omega).double().mean()[None] for omega in omegas]
         ),
     }
-    return keep(run, kind, Kept(truth.groups, losses, truth.replay_error, truth.record), folder)
 
 
 def single_points_name(run: Run) -> str:
@@ -287,12 +293,21 @@ def subsets_name(fraction: float, count: int, seed: int = 0) -> str:
     return f"subsets-{fraction:g}-{count}-{seed}"
 
 
-def _kept_truth(run: Run, kind: str) -> Truth | None:
-    """The truth that is kept of a run; None where there is none."""
+def _kept_truth(run: Run, kind: str, groups: Sequence[Tensor]) -> Truth | None:
+    """The truth that is kept of a run; None where there is none, or not all of it."""
     kept = find(run, kind)
     if kept is None:
         return None
-    nothing = run.parameters.new_empty(len(kept.groups), 0)
+    places = {tensor_digest(group): i for i, group in enumerate(kept.groups)}
+    order = [places.get(tensor_digest(group)) for group in groups]
+    there = [place for place in order if place is not None]
+    if len(there) < len(order):
+        name = run.workload.name
+        log.warning("%d of %d groups of the ground truth of %s are kept: retraining", len(there), len(order), name)
+        return None
+    rows = torch.tensor([0, *(place + 1 for place in there)])
+    kept = replace(kept, groups=list(groups), losses={name: losses[rows] for name, losses in kept.losses.items()})
+    nothing = run.parameters.new_empty(len(groups), 0)
     return Truth(run, kept.groups, nothing, kept.replay_error, FOLDER, kept.record, kept)
 
 
@@ -307,7 +322,8 @@ def save_values(truth: Truth) -> None:
     store.save(truth.path, "values", meta | truth.record, tensors)
 
 
-def _single_points(run: Run) -> list[Tensor]:
+def single_points(run: Run) -> list[Tensor]:
+    """The workload's removed points, a group each."""
     return [torch.tensor([k]) for k in removed_points(run)]
 
 

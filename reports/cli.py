@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from baselines.engines import Engine
+from baselines.keeping import keep_in_parts
 from baselines.studies.profiles import get_profile
 from baselines.truth import (
-    keep_truth,
     leave_one_out,
+    random_subsets,
     save_values,
+    single_points,
     single_points_name,
     subset_retraining,
     subsets_name,
@@ -111,15 +113,20 @@ def truth(
     """Make exact leave-one-out ground truth, or that of random subsets, or go on with it where it stopped."""
     chosen = _workload(workload, seed, rho, p, settings)
     run = train(chosen)
+    if keep is not None:
+        if fraction is None:
+            groups, kind = single_points(run), single_points_name(run)
+        else:
+            groups, kind = random_subsets(run, fraction, count, chosen.seed), subsets_name(fraction, count, chosen.seed)
+        path, retrained = keep_in_parts(run, kind, groups, keep, engine)
+        _print({"workload": chosen.name, "path": str(path), "n_groups": len(groups), "retrained": retrained}, as_json)
+        return
     if fraction is None:
-        found, kind = leave_one_out(run, engine), single_points_name(run)
+        found = leave_one_out(run, engine)
     else:
         found = subset_retraining(run, fraction, count, chosen.seed, engine)
-        kind = subsets_name(fraction, count, chosen.seed)
     if found.kept is None:
         save_values(found)
-        if keep is not None:
-            keep_truth(found, kind, keep)
     result = {
         "workload": chosen.name,
         "seed": chosen.seed,

@@ -8,7 +8,8 @@ import torch
 import baselines
 import samattr_ref as sr
 from baselines import kept, truth
-from baselines.truth import keep_truth, single_points_name, subset_retraining, subsets_name
+from baselines.keeping import keep_in_parts
+from baselines.truth import single_points_name, subset_retraining, subsets_name
 from tests.conftest import small
 
 
@@ -18,12 +19,18 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def keep_truth(truth, kind, folder):
+    path, retrained = keep_in_parts(truth.run, kind, truth.groups, folder)
+    assert retrained == len(truth.groups)
+    return path
+
+
 @pytest.fixture
 def never(monkeypatch):
     """Once this is called, no truth is stored, and whoever retrains fails."""
 
     def forbid():
-        monkeypatch.setattr(truth, "_finished", lambda *_: False)
+        monkeypatch.setattr(truth, "is_made", lambda *_: False)
         monkeypatch.setattr(truth, "retraining_truth", lambda *_: pytest.fail("retrained"))
 
     return forbid

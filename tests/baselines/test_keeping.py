@@ -1,0 +1,92 @@
+"""Ground truth that is kept part by part, on one machine and then on another."""
+
+import logging
+
+import pytest
+import torch
+
+import baselines
+import samattr_ref as sr
+from baselines import keeping, kept
+from baselines.keeping import joined, keep_in_parts
+from baselines.truth import random_subsets, single_points, single_points_name, subset_retraining, subsets_name
+from samattr_ref.support import store
+from tests.conftest import small
+
+WORKLOAD = small(n_removed=12)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+def elsewhere(tmp_path, monkeypatch):
+    """Another machine: nothing is in its store."""
+    monkeypatch.setenv("SAMATTR_STORE", str(tmp_path / "elsewhere"))
+    return sr.train(WORKLOAD)
+
+
+def test_what_is_interrupted_is_gone_on_with_on_another_machine(folder, fresh_store, tmp_path, monkeypatch, caplog):
+    run = sr.train(WORKLOAD)
+    groups, kind = single_points(run), single_points_name(run)
+    retrain, calls = keeping.retraining_truth, []
+
+    def interrupted(run, part, engine):
+        calls.append(len(part))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return retrain(run, part, engine)
+
+    monkeypatch.setattr(keeping, "retraining_truth", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        keep_in_parts(run, kind, groups, folder)
+    assert calls == [5, 5]
+    run = elsewhere(tmp_path, monkeypatch)
+    with caplog.at_level(logging.WARNING, "samattr"):
+        full = baselines.leave_one_out(run)
+    assert full.kept is None
+    assert "5 of 12 groups" in caplog.text
+    store_of_full = store.folder("truth", "x").parent
+    for path in store_of_full.rglob("plan.json"):
+        path.unlink()
+    path, retrained = keep_in_parts(run, kind, groups, folder)
+    assert retrained == 7
+    assert calls[2:] == [5, 2]
+    assert path.exists()
+    found = baselines.leave_one_out(run)
+    assert found.kept is not None
+    assert [group.tolist() for group in found.groups] == [group.tolist() for group in full.groups]
+    for queries in (run.splits.queries, run.splits.tuning, run.splits.validation.pool()):
+        torch.testing.assert_close(found.effects(queries), full.effects(queries), rtol=0, atol=1e-12)
+    assert keep_in_parts(run, kind, groups, folder) == (path, 0)
+
+
+def test_a_truth_that_is_made_already_is_kept_as_it_is(folder, fresh_store, monkeypatch):
+    run = sr.train(WORKLOAD)
+    full = subset_retraining(run, 0.1, 12, seed=1)
+    parts = []
+    retrain = keeping.retraining_truth
+    monkeypatch.setattr(
+        keeping, "retraining_truth", lambda run, part, engine: parts.append(len(part)) or retrain(run, part, engine)
+    )
+    keep_in_parts(run, subsets_name(0.1, 12, 1), random_subsets(run, 0.1, 12, 1), folder)
+    assert parts == [12]
+    monkeypatch.setattr("baselines.truth.is_made", lambda *_: False)
+    found = subset_retraining(run, 0.1, 12, seed=1)
+    torch.testing.assert_close(found.values, full.values, rtol=0, atol=1e-12)
+    assert found.record == full.record
+
+
+def test_parts_of_other_machines_keep_their_effects_and_add_their_seconds():
+    def part(base, effects, seconds):
+        losses = {"queries": torch.tensor([[base], *([base + effect] for effect in effects)])}
+        groups = [torch.tensor([i]) for i in range(len(effects))]
+        return kept.Kept(groups, losses, seconds / 10, {"seconds": seconds, "peak_memory_bytes": 100 * seconds})
+
+    both = joined(part(1.0, [0.5, -0.25], 3), part(1.5, [0.125], 2))
+    assert both.losses["queries"][:, 0].tolist() == [1.0, 1.5, 0.75, 1.125]
+    assert len(both.groups) == 3
+    assert both.record == {"seconds": 5, "peak_memory_bytes": 300}
+    assert both.replay_error == pytest.approx(0.3)
