@@ -57,13 +57,15 @@ def test_truth(samattr):
 
 
 def test_truth_is_kept_as_losses(samattr, tmp_path):
-    small = ("truth", "digits-logreg", *SMALL, "--set", "n_removed=6", "--keep", str(tmp_path), "--json")
+    small = ("truth", "digits-logreg", *SMALL, "--set", "n_removed=5", "--keep", str(tmp_path), "--json")
     single = json.loads(samattr(*small)[1])
     subsets = json.loads(samattr(*small, "--fraction", "0.1", "--count", "3", "--engine", "loop")[1])
-    assert (single["n_removed"], subsets["n_subsets"], subsets["engine"]) == (6, 3, "loop")
-    assert single["engine"] != "loop"  # of its own choice
+    assert (single["n_groups"], single["retrained"], subsets["n_groups"], subsets["retrained"]) == (5, 5, 3, 3)
+    engines = [json.loads(Path(made["path"]).with_suffix(".json").read_text())["record"] for made in (single, subsets)]
+    assert engines[0]["engine"] != "loop" == engines[1]["engine"]  # the first of its own choice
+    assert json.loads(samattr(*small)[1])["retrained"] == 0
     names = sorted(path.name.rsplit("-", 1)[0] for path in tmp_path.glob("*.safetensors"))
-    assert names == ["digits-logreg-loo-6-uniform", "digits-logreg-subsets-0.1-3-0"]
+    assert names == ["digits-logreg-loo-5-uniform", "digits-logreg-subsets-0.1-3-0"]
     status, _, said = samattr(*small, "--fraction", "2")
     assert status == 1 and "cannot be left out" in said and said.count("\n") == 1
 
