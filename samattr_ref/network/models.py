@@ -121,10 +121,12 @@ class ResNet9:
         width: Channels after the first convolution; later ones have twice, four and eight times as many.
         logit_scale: What the logits are multiplied with, > 0: small ones keep the loss flat, so that a run is longer
             followed by its derivative (Ilyas & Engstrom 2025 take 0.04 with large steps).
+        early_pooling: Whether images are halved after the first convolution already: a third of the work.
     """
 
     width: int = 64
     logit_scale: float = 1.0
+    early_pooling: bool = False
 
     def __post_init__(self) -> None:
         _check_widths("width", (self.width,))
@@ -134,15 +136,18 @@ class ResNet9:
     @property
     def note(self) -> str:
         """What was changed."""
-        return "DAWNBench's ResNet-9 with GroupNorm for batch norm, mean for max pooling and GELU for ReLU"
+        pooled = ", halved after the first convolution" if self.early_pooling else ""
+        return f"DAWNBench's ResNet-9 with GroupNorm for batch norm, mean for max pooling and GELU for ReLU{pooled}"
 
     def build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        """The network for images [b, c, h, w] of at least 8x8 pixels."""
-        channels, _, _ = _image_shape(input_shape, least=8)
+        """The network for images [b, c, h, w] of at least 8x8 pixels, 16x16 with early pooling."""
+        channels, _, _ = _image_shape(input_shape, least=16 if self.early_pooling else 8)
         one, two, four, eight = (self.width * factor for factor in (1, 2, 4, 8))
         scale = [] if self.logit_scale == 1 else [Scale(self.logit_scale)]
+        early = [nn.AvgPool2d(2)] if self.early_pooling else []
         return nn.Sequential(
             _convolution(channels, one),
+            *early,
             _convolution(one, two),
             nn.AvgPool2d(2),
             Residual(two),

@@ -20,9 +20,10 @@ def case(recipe, shape, n_classes=4):
     [
         (sr.ResNet9(width=2), (1, 28, 28)),
         (sr.ResNet9(width=2), (3, 32, 32)),
+        (sr.ResNet9(width=2, early_pooling=True), (3, 32, 32)),
         pytest.param(sr.ResNet18(), (3, 8, 8), marks=pytest.mark.slow),
     ],
-    ids=["resnet9-28", "resnet9-32", "resnet18"],
+    ids=["resnet9-28", "resnet9-32", "resnet9-pooled-32", "resnet18"],
 )
 def test_transforms_go_through_the_residual_networks(recipe, shape):
     objective, omega, x, y = case(recipe, shape)
@@ -42,6 +43,18 @@ def test_resnet9_has_the_usual_size():
     convolutions = 27 * 64 + 9 * 64 * 128 + 2 * 9 * 128**2 + 9 * 128 * 256 + 9 * 256 * 512 + 2 * 9 * 512**2
     norms = 2 * (64 + 128 + 2 * 128 + 256 + 512 + 2 * 512)
     assert case(sr.ResNet9(), (3, 32, 32), 10)[0].n_parameters == convolutions + norms + 512 * 10 + 10
+
+
+def test_early_pooling_halves_the_images_of_the_same_parameters():
+    pooled, plain = (sr.ResNet9(2, early_pooling=early).build((3, 32, 32), 5) for early in (True, False))
+    pooled.load_state_dict(
+        {f"{int(k.split('.')[0]) + (k[0] != '0')}.{k.split('.', 1)[1]}": v for k, v in plain.state_dict().items()}
+    )
+    x = torch.randn(2, 3, 32, 32)
+    after = nn.Sequential(plain[0], nn.AvgPool2d(2), *plain[1:])
+    torch.testing.assert_close(pooled(x), after(x))
+    with pytest.raises(sr.SamattrError, match="at least 16x16, not"):
+        sr.ResNet9(early_pooling=True).build((3, 8, 8), 2)
 
 
 def test_resnet18_is_torchvisions_with_group_norm():
