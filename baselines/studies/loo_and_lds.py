@@ -117,7 +117,13 @@ KEPT_FRACTIONS = (0.01, 0.05, 0.1, 0.5)
 
 WHOLE = (Case("mnist-mlp-full"),)
 
+RIVALS = ("trak", "ekfac")
+"""Methods of other libraries, which the project does not install."""
+
 CASES = {
     "beyond": [*_cases(SMALL, list(methods()), None), *_cases(IMAGES, OTHERS, None), *_cases(IMAGES, HESSIAN, LARGE)],
-    "real": [*_cases(WHOLE, OTHERS, None, KEPT_FRACTIONS), *_cases(WHOLE, HESSIAN, LARGE, KEPT_FRACTIONS)],
+    "real": [
+        *_cases(WHOLE, [*OTHERS, *RIVALS], None, KEPT_FRACTIONS),
+        *_cases(WHOLE, HESSIAN, LARGE, KEPT_FRACTIONS),
+    ],
 }

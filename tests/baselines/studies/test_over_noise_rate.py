@@ -15,3 +15,6 @@ def test_exact_effects_and_self_influence_are_ways_where_every_point_can_be_left
     some = measure(small(n_train=40, n_validation=30, n_removed=4), 0.2)
     assert set(some["method"]) == set(whole.loc[whole["how"] == "", "method"]) - {"loo"}
     assert set(some["how"]) == {""}
+    named = measure(small(n_train=40, n_validation=30, n_removed=4), 0.2, ["grad-dot"])
+    assert set(named["method"]) == {"grad-dot"}
+    assert named["auc"].iloc[0] == some.loc[some["method"] == "grad-dot", "auc"].iloc[0]
