@@ -45,13 +45,13 @@ HEADINGS = {
     "loss_clean": "Loss, right label",
 }
 
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR10 = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CLASSES = {"cifar10-": _CIFAR10, "cifar10n-": _CIFAR10}
-"""What classes are called where a number says nothing, by the beginning of a workload's name."""
+"""What classes are called where a number says nothing, in short, by the beginning of a workload's name."""
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """The images of lowest and of highest score by each workload's first method, of the first seed, with their labels."""
+    """The images of lowest and of highest score by each workload's first method, of the first seed."""
     shown = frame[frame["image"].notna() & (frame["seed"] == frame["seed"].min())]
     workloads = list(dict.fromkeys(shown["workload"]))
     rows = -(-SHOWN // COLUMNS)
@@ -133,9 +133,9 @@ def caption(frame: pd.DataFrame) -> str:
         "in brackets the right one where it is another. Wrong: the label is wrong. Rare: the label is right, and fewer "
         f"than {FEW} of the {NEIGHBOURS} nearest training inputs have it as their right label. Hard: right and not "
         f"rare, but the same run without the point's fold ({FOLDS} folds) predicts another class. Table: the share of "
-        f"each kind, and the accuracy and mean loss (nats) of the network itself, by the label given and by the right "
-        f"one, over all points and over the {_per_cent(SHARE)} of them with the lowest and with the highest scores; in a row "
-        f"of their own, those of the lowest whose label is right ({describe(frame)}; 95 % t-intervals)."
+        "each kind, and the accuracy and mean loss (nats) of the network itself, by the label given and by the right "
+        f"one, over all points and over the {_per_cent(SHARE)} of them with the lowest and with the highest scores; in "
+        f"a row of their own, those of the lowest whose label is right ({describe(frame)}; 95 % t-intervals)."
     )
 
 
