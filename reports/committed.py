@@ -42,11 +42,7 @@ def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
     for name in names:
         if name not in origin["experiments"]:
             raise unknown_name(f"experiment of {kept}", name, origin["experiments"])
-    measured = [
-        _measured(kept, name, origin)
-        for name in experiments()
-        if name in (names or origin["experiments"]) and name not in WITH_IMAGES
-    ]
+    measured = [_measured(kept, name, origin) for name in experiments() if name in (names or origin["experiments"])]
     if kept.resolve() != out.resolve():
         shutil.copytree(kept, out, dirs_exist_ok=True)
     drawn = [] if names else _headline(out)
@@ -71,10 +67,6 @@ def _measured(kept: Path, name: str, origin: dict[str, Any]) -> Measured:
         part["command"],
         part["cells"],
     )
-
-
-WITH_IMAGES = ("harmful",)
-"""Experiments whose figures show what rows do not hold: they stay as they are."""
 
 
 def _rows(path: Path) -> pd.DataFrame:

@@ -202,7 +202,7 @@ def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
     """
     experiment, frame = part.experiment, part.frame
     name = experiment.name
-    save_figure(experiment.draw(frame), frame.drop(columns="image", errors="ignore"), out, name)
+    save_figure(experiment.draw(frame), frame, out, name)
     shown = experiment.tabulate(frame)
     align = ["right" if shown[column].astype(str).str.match("[-–0-9]").all() else "left" for column in shown]
     text = markdown_table(shown, align)

@@ -18,14 +18,14 @@ def cells(path):
     return [[cell.strip() for cell in line.split("|")] for line in path.read_text().splitlines() if "---" not in line]
 
 
-@pytest.mark.parametrize("name", ["cost", "retraining"])
-def test_an_experiment_drawn_again_has_its_rows_and_numbers(name, tmp_path, fresh_store):
-    assert redraw(PAGE, tmp_path, [name]) == [name]
-    assert (tmp_path / f"{name}.csv").read_text() == (PAGE / f"{name}.csv").read_text()
-    assert cells(tmp_path / f"{name}.md") == cells(PAGE / f"{name}.md")
+@pytest.mark.parametrize(("name", "page"), [("cost", PAGE), ("retraining", PAGE), ("harmful", PAGE.parent / "desk")])
+def test_an_experiment_drawn_again_has_its_rows_and_numbers(name, page, tmp_path, fresh_store):
+    assert redraw(page, tmp_path, [name]) == [name]
+    assert (tmp_path / f"{name}.csv").read_text() == (page / f"{name}.csv").read_text()
+    assert cells(tmp_path / f"{name}.md") == cells(page / f"{name}.md")
     assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     for other in ("sections.json", "provenance.json"):
-        before, after = (json.loads((folder / other).read_text()) for folder in (PAGE, tmp_path))
+        before, after = (json.loads((folder / other).read_text()) for folder in (page, tmp_path))
         assert set(after) == set(before)
     assert after["experiments"] == before["experiments"]
     assert after["command"] == before["command"]
