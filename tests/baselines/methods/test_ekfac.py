@@ -1,0 +1,249 @@
+"""EK-FAC against its formula, written out in float64, and against exact curvature where it is exact."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, unfold
+
+import samattr_ref as sr
+from tests.conftest import small, small_cnn
+from tests.samattr_ref.zoo import COLOURS, IMAGES, VECTORS, Network
+
+pytest.importorskip("kronfluence")
+
+DAMPING = 0.05
+
+
+def tiny(data, make, **recipe):
+    return sr.Workload(
+        "tiny", data, Network(make), sr.SamRecipe(**{"steps": 8, "batch_size": 10} | recipe), dtype="float64"
+    )
+
+
+def normed():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, bias=False),
+        nn.GroupNorm(2, 4),
+        nn.GELU(),
+        nn.AvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
+
+
+RUNS = {
+    "logreg": lambda: small(n_train=30),
+    "mlp": lambda: small("digits-mlp", n_train=30, hidden=(6,)),
+    "cnn": lambda: small_cnn(n_train=20),
+    "decayed": lambda: small("digits-mlp", n_train=30, hidden=(6,), weight_decay=0.1),
+    "normed": lambda: tiny(COLOURS, normed),
+}
+
+
+class Plain:
+    """EK-FAC of a run's network: one point, class and layer at a time."""
+
+    def __init__(self, run):
+        self.run = run
+        self.module = run.objective.module
+        with torch.no_grad():
+            for name, value in run.objective.unflatten(run.parameters).items():
+                self.module.get_parameter(name).copy_(value)
+        self.layers = [layer for layer in self.module.modules() if type(layer) in (nn.Linear, nn.Conv2d)]
+
+    def passes(self, x, y):
+        """Inputs with a 1 [positions, d_in] and loss gradients by outputs [positions, d_out] of each layer."""
+        seen = {}
+        hooks = [layer.register_forward_hook(lambda own, i, o: seen.update({own: (i[0], o)})) for layer in self.layers]
+        loss = cross_entropy(self.module(x[None]), y[None])
+        for hook in hooks:
+            hook.remove()
+        rows = []
+        for layer in self.layers:
+            (a, z), by_output = seen[layer], torch.autograd.grad(loss, seen[layer][1], retain_graph=True)[0]
+            if type(layer) is nn.Conv2d:
+                a = unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)[0].T
+                by_output = by_output[0].flatten(1).T
+            if layer.bias is not None:
+                a = torch.cat([a, torch.ones(len(a), 1).to(a)], dim=1)
+            rows.append((a.detach(), by_output))
+        return rows
+
+    def gradients(self, examples):
+        return [[g.T @ a for a, g in self.passes(x, y)] for x, y in zip(examples.x, examples.y, strict=True)]
+
+    def scores(self, queries, damping):
+        run, n = self.run, self.run.n_train
+        chances = run.predictions(run.train)
+        classes = torch.arange(chances.shape[1]).to(run.train.y)
+        fisher = [[self.passes(x, y) for y in classes] for x in run.train.x]
+        asked, trained = self.gradients(queries), self.gradients(run.train)
+        total = torch.zeros(n, len(asked)).to(run.parameters)
+        for i in range(len(self.layers)):
+            A = sum(of[0][i][0].T @ of[0][i][0] for of in fisher)
+            S = sum(
+                p * of[y][i][1].T @ of[y][i][1]
+                for ps, of in zip(chances, fisher, strict=True)
+                for y, p in enumerate(ps)
+            )
+            U_A, U_S = torch.linalg.eigh(A).eigenvectors, torch.linalg.eigh(S).eigenvectors
+            Lambda = 0
+            for ps, of in zip(chances, fisher, strict=True):
+                for y, p in enumerate(ps):
+                    a, g = of[y][i]
+                    Lambda = Lambda + p * (U_S.T @ g.T @ a @ U_A) ** 2 / n
+            for k in range(n):
+                solved = U_S @ ((U_S.T @ trained[k][i] @ U_A) / (Lambda + damping)) @ U_A.T
+                total[k] += torch.stack([(of[i] * solved).sum() for of in asked]) / n
+        return total
+
+
+def close(found, expected, tolerance=1e-8):
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_scores_are_those_of_the_formula(name):
+    run = sr.train(RUNS[name]())
+    found = sr.attribute(run, "ekfac", damping=DAMPING, draws=None)
+    close(found.values, Plain(run).scores(run.workload.queries, DAMPING + run.objective.weight_decay))
+    assert found.diagnostics["left_out"] == (8 if name == "normed" else 0)
+
+
+def test_where_all_predictions_are_the_same_it_is_the_exact_influence_function():
+    """At ω = 0 the curvature of logistic regression is a Kronecker product."""
+    run = sr.train(small(n_train=50, weight_decay=0.02))
+    run = replace(run, parameters=torch.zeros_like(run.parameters))
+    exact = sr.attribute(run, "if", damping=DAMPING, solver="dense").values
+    close(sr.attribute(run, "ekfac", damping=DAMPING, draws=None).values, exact)
+
+
+def test_it_ranks_as_the_influence_function_does():
+    run = sr.train(sr.load_workload("digits-logreg").override(n_train=200, n_query=20, steps=300))
+    found, exact = (sr.attribute(run, name, damping=0.0).values for name in ("ekfac", "if"))
+    ranks = [scores.argsort(0).argsort(0).double() for scores in (found, exact)]
+    assert torch.corrcoef(torch.stack([part.flatten() for part in ranks]))[0, 1] > 0.5
+
+
+def test_drawn_labels_come_near_the_expectation():
+    run = sr.train(small(n_train=30))
+    exact = sr.attribute(run, "ekfac", draws=None).values
+
+    def away(draws):
+        return float((sr.attribute(run, "ekfac", draws=draws).values - exact).norm() / exact.norm())
+
+    assert away(400) < 0.1 < away(1)
+
+
+def test_a_seed_says_which_labels_are_drawn():
+    run = sr.train(small("digits-mlp", n_train=30))
+    first = sr.attribute(run, "ekfac").values
+    assert torch.equal(first, sr.attribute(run, "ekfac").values)  # by factors that were kept
+    assert torch.equal(first, sr.attribute(run.fresh(), "ekfac").values)
+    assert not torch.equal(first, sr.attribute(run, "ekfac", seed=1).values)
+
+
+def test_batches_change_nothing_but_rounding():
+    run = sr.train(small("digits-mlp", n_train=30))
+    whole = sr.attribute(run, "ekfac").values
+    close(sr.attribute(run.fresh(), "ekfac", memory_bytes=500_000).values, whole, 1e-9)
+
+
+def test_pooled_queries_are_their_mean():
+    run = sr.train(small("digits-mlp", n_train=30))
+    queries = run.workload.queries
+    pooled = sr.attribute(run, "ekfac", queries.pool()).values
+    close(pooled, sr.attribute(run, "ekfac", queries).values.mean(1, keepdim=True), 1e-9)
+
+
+def test_float32_is_near_float64():
+    run = sr.train(small("digits-mlp", n_train=30))
+    expected = sr.attribute(run, "ekfac", damping=DAMPING).values
+    plain = sr.train(replace(run.workload, dtype="float32"))
+    plain = replace(plain, parameters=run.parameters.float())
+    found = sr.attribute(plain, "ekfac", damping=DAMPING).values
+    assert found.dtype == torch.float32
+    close(found.double(), expected, 1e-2)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(self.first(torch.tanh(self.first(x))))
+
+
+class Shifted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.shift = nn.Linear(4, 3), nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return self.layer(x) + self.shift
+
+
+def half_frozen():
+    layer = nn.Linear(4, 3)
+    layer.bias.requires_grad_(False)
+    return layer
+
+
+def padded(**settings):
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, **settings), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(24, 3))
+
+
+REFUSED = {
+    "called twice": (VECTORS, Twice, "first"),
+    "a parameter of its own": (VECTORS, Shifted, "'shift' of a Shifted is neither"),
+    "half frozen": (VECTORS, half_frozen, "'weight' of a Linear is neither"),
+    "groups": (COLOURS, lambda: padded(groups=3), "the layer '0'"),
+    "padding": (COLOURS, lambda: padded(padding_mode="reflect"), "the layer '0'"),
+    "one dimension": (
+        IMAGES,
+        lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(68, 3)),
+        "'1.weight' of a Conv1d is neither",
+    ),
+    "norms alone": (VECTORS, lambda: nn.LayerNorm(4), "has none"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_library_does_not_cover_is_refused(name):
+    data, make, said = REFUSED[name]
+    if name == "norms alone":
+        data = replace(VECTORS, n_classes=4)
+    run = sr.train(tiny(data, make))
+    with pytest.raises(sr.SamattrError, match=said) as caught:
+        sr.attribute(run, "ekfac")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_single_layer_and_a_frozen_one_are_right():
+    def features():
+        network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+        network[0].requires_grad_(False)
+        return network
+
+    for make in (lambda: nn.Linear(4, 3), features):
+        run = sr.train(tiny(VECTORS, make))
+        plain = Plain(run)
+        plain.layers = plain.layers[-1:]
+        found = sr.attribute(run, "ekfac", damping=DAMPING, draws=None).values
+        close(found, plain.scores(run.workload.queries, DAMPING + run.objective.weight_decay))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"damping": -0.1}, "damping must be"),
+        ({"damping": float("nan")}, "damping must be"),
+        ({"draws": 0}, "at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, said):
+    with pytest.raises(sr.SamattrError, match=said):
+        sr.attribute(sr.train(small(n_train=30)), "ekfac", **options)
