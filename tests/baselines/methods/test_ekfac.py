@@ -16,21 +16,14 @@ pytest.importorskip("kronfluence")
 DAMPING = 0.05
 
 
-def tiny(data, make, **recipe):
-    return sr.Workload(
-        "tiny", data, Network(make), sr.SamRecipe(**{"steps": 8, "batch_size": 10} | recipe), dtype="float64"
-    )
+def tiny(data, make):
+    recipe = sr.SamRecipe(steps=8, batch_size=10, weight_decay=0.01)
+    return sr.Workload("tiny", data, Network(make), recipe, dtype="float64")
 
 
 def normed():
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1, bias=False),
-        nn.GroupNorm(2, 4),
-        nn.GELU(),
-        nn.AvgPool2d(4),
-        nn.Flatten(),
-        nn.Linear(16, 3),
-    )
+    convolution, head = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.Linear(16, 3)
+    return nn.Sequential(convolution, nn.GroupNorm(2, 4), nn.GELU(), nn.AvgPool2d(4), nn.Flatten(), head)
 
 
 RUNS = {
@@ -62,7 +55,8 @@ class Plain:
             hook.remove()
         rows = []
         for layer in self.layers:
-            (a, z), by_output = seen[layer], torch.autograd.grad(loss, seen[layer][1], retain_graph=True)[0]
+            a, z = seen[layer]
+            by_output = torch.autograd.grad(loss, z, retain_graph=True)[0]
             if type(layer) is nn.Conv2d:
                 a = unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)[0].T
                 by_output = by_output[0].flatten(1).T
@@ -78,22 +72,19 @@ class Plain:
         run, n = self.run, self.run.n_train
         chances = run.predictions(run.train)
         classes = torch.arange(chances.shape[1]).to(run.train.y)
-        fisher = [[self.passes(x, y) for y in classes] for x in run.train.x]
+        drawn = [  # each label with its probability
+            (p, self.passes(x, y))
+            for x, own in zip(run.train.x, chances, strict=True)
+            for y, p in zip(classes, own, strict=True)
+        ]
         asked, trained = self.gradients(queries), self.gradients(run.train)
         total = torch.zeros(n, len(asked)).to(run.parameters)
         for i in range(len(self.layers)):
-            A = sum(of[0][i][0].T @ of[0][i][0] for of in fisher)
-            S = sum(
-                p * of[y][i][1].T @ of[y][i][1]
-                for ps, of in zip(chances, fisher, strict=True)
-                for y, p in enumerate(ps)
-            )
+            A = sum(p * layers[i][0].T @ layers[i][0] for p, layers in drawn)
+            S = sum(p * layers[i][1].T @ layers[i][1] for p, layers in drawn)
             U_A, U_S = torch.linalg.eigh(A).eigenvectors, torch.linalg.eigh(S).eigenvectors
-            Lambda = 0
-            for ps, of in zip(chances, fisher, strict=True):
-                for y, p in enumerate(ps):
-                    a, g = of[y][i]
-                    Lambda = Lambda + p * (U_S.T @ g.T @ a @ U_A) ** 2 / n
+            rotated = ((p, U_S.T @ layers[i][1].T @ layers[i][0] @ U_A) for p, layers in drawn)
+            Lambda = sum(p * rows**2 for p, rows in rotated) / n
             for k in range(n):
                 solved = U_S @ ((U_S.T @ trained[k][i] @ U_A) / (Lambda + damping)) @ U_A.T
                 total[k] += torch.stack([(of[i] * solved).sum() for of in asked]) / n
