@@ -1,6 +1,6 @@
-"""Methods of other libraries: called in silence and without a trace, on a copy of the network that they may change."""
+"""Methods of other libraries: called in silence and without a trace, on a network of their own that they may change."""
 
-import copy
+import gc
 import io
 import logging
 import tempfile
@@ -24,7 +24,7 @@ def apart(run: Run, name: str) -> Iterator[Path]:
     """Within the block, what a library writes goes into a folder that is removed, and what it says is not heard.
 
     Global generators start from a stream of the run's own. Afterwards they are put back, and so is the root log, which
-    libraries set up for themselves.
+    libraries set up for themselves. Where one collects garbage again and again, it collects its own alone.
 
     Args:
         run: The run that is attributed.
@@ -34,7 +34,7 @@ def apart(run: Run, name: str) -> Iterator[Path]:
         The folder.
     """
     root, unheard = logging.getLogger(), io.StringIO()
-    level, handlers, disabled = root.level, list(root.handlers), root.manager.disable
+    level, handlers, disabled, frozen = root.level, list(root.handlers), root.manager.disable, gc.get_freeze_count()
     with (
         seeded(run.workload.seed, name),
         tempfile.TemporaryDirectory(prefix="samattr-") as folder,
@@ -44,9 +44,13 @@ def apart(run: Run, name: str) -> Iterator[Path]:
     ):
         warnings.simplefilter("ignore")
         logging.disable()
+        if not frozen:
+            gc.freeze()  # going through all that is imported takes half a second each time
         try:
             yield Path(folder)
         finally:
+            if not frozen:
+                gc.unfreeze()
             logging.disable(disabled)
             root.setLevel(level)
             root.handlers[:] = handlers
@@ -68,8 +72,8 @@ def followed(library: str) -> Iterator[None]:
 
 
 def network_at(run: Run, omega: Tensor) -> nn.Module:
-    """A copy of the network with ω [P] in its parameters."""
-    module = copy.deepcopy(run.objective.module)
+    """The run's network, built once more, with ω [P] in its parameters."""
+    module = run.workload.build()[0].module
     parts = run.objective.unflatten(omega)
     with torch.no_grad():
         for name, parameter in module.named_parameters():

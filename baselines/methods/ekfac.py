@@ -66,7 +66,7 @@ def ekfac(run: Run, queries: Examples, *, damping: float = 0.01, draws: int | No
     Args:
         run: The run.
         queries: The queries.
-        damping: δ >= 0; the recipe's λ comes to it.
+        damping: δ >= 0; the recipe's λ comes to it, and one of the two must be larger than 0.
         draws: Labels that are drawn for each training point; None takes the expectation over all classes, by a pass
             for each of them.
         seed: Seed of the drawn labels, beside the workload's own.
@@ -77,6 +77,8 @@ def ekfac(run: Run, queries: Examples, *, damping: float = 0.01, draws: int | No
     """
     if not (math.isfinite(damping) and damping >= 0):
         raise SamattrError(f"damping must be a finite number >= 0, not {damping}")
+    if damping + run.objective.weight_decay == 0:
+        raise SamattrError("damping must be larger than 0 where there is no weight decay: F has no inverse")
     if draws is not None and draws < 1:
         raise SamattrError(f"draws must be at least 1, or None, not {draws}")
     layers, left_out = _covered(run)
@@ -107,7 +109,7 @@ def _covered(run: Run) -> tuple[list[str], int]:
         if not isinstance(owner, NORMS):
             raise SamattrError(
                 f"ekfac covers nn.Linear and nn.Conv2d layers that are trained whole, and leaves out norms: '{name}' "
-                f"of a {type(owner).__name__} is neither"
+                f"({type(owner).__name__}) is in neither"
             )
     if not layers:
         raise SamattrError("ekfac covers nn.Linear and nn.Conv2d layers, and the network has none that is trained")
@@ -211,7 +213,8 @@ class _Peer:
     def products(self, queries: Examples, damping: float) -> Tensor:
         """⟨∇ℓ_q, (F + damping I)⁻¹ ∇ℓ_k⟩, [n_train, n_query]."""
         found = self._scores("own", queries, self.run.train, damping, aggregate_query_gradients=queries.pooled)
-        return found["all_modules"].T / (len(queries.x) if queries.pooled else 1)
+        values = found["all_modules"].T
+        return values / len(queries.x) if queries.pooled else values
 
     def _scores(
         self, factors: str, queries: Examples, train: Examples, damping: float, **settings: bool

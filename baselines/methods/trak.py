@@ -121,7 +121,7 @@ def _try_out(run: Run, peer: Any) -> None:
         margins = peer.gradient_computer.compute_per_sample_grad((few.x, few.y))
         slopes = peer.gradient_computer.compute_loss_grad((few.x, few.y))
     names = run.objective.layout.names
-    found = torch.cat([margins[name].flatten(1) for name in names], dim=1) * -slopes
+    found = torch.cat([margins[name].reshape(len(few), -1) for name in names], dim=1) * -slopes
     true = run.objective.sample_gradients(run.parameters, few.x, few.y)
     if wrong := differing(run.objective.layout, found, true):
         name = min(wrong, key=names.index)
@@ -140,7 +140,7 @@ def _values(run: Run, peer: Any, queries: Examples, checkpoints: int) -> Tensor:
             peer.featurize((run.train.x[part], run.train.y[part]), num_samples=part.stop - part.start)
     try:
         peer.finalize_features()
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise SamattrError(ALIKE) from error
     for i, network in networks.items():
         _check_inverse(peer, i)
@@ -157,8 +157,8 @@ def _check_inverse(peer: Any, network: int) -> None:
         SamattrError: if they are not orthogonal to Φ as they should be.
     """
     peer.saver.load_current_store(network)
-    gradients, features = (torch.from_numpy(np.array(peer.saver.current_store[kind])) for kind in ("grads", "features"))
-    product = features.T.double() @ gradients.double()  # the identity, times a factor of the library's
+    gradients, features = (torch.as_tensor(peer.saver.current_store[kind]) for kind in ("grads", "features"))
+    product = features.T @ gradients  # the identity, times a factor of the library's
     product /= product.diagonal().mean()
     if not bool((product - torch.eye(len(product))).abs().max() <= TOLERANCE):
         raise SamattrError(ALIKE)

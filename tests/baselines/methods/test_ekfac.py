@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, unfold
+from torch.nn.functional import cross_entropy, pad, unfold
 
 import samattr_ref as sr
 from tests.conftest import small, small_cnn
@@ -40,16 +40,22 @@ class Plain:
 
     def __init__(self, run):
         self.run = run
-        self.module = run.objective.module
+        self.module = run.workload.build()[0].module
         with torch.no_grad():
             for name, value in run.objective.unflatten(run.parameters).items():
                 self.module.get_parameter(name).copy_(value)
-        self.layers = [layer for layer in self.module.modules() if type(layer) in (nn.Linear, nn.Conv2d)]
+        layers = [layer for layer in self.module.modules() if type(layer) in (nn.Linear, nn.Conv2d)]
+        self.layers = [layer for layer in layers if layer.weight.requires_grad]
 
     def passes(self, x, y):
         """Inputs with a 1 [positions, d_in] and loss gradients by outputs [positions, d_out] of each layer."""
         seen = {}
-        hooks = [layer.register_forward_hook(lambda own, i, o: seen.update({own: (i[0], o)})) for layer in self.layers]
+
+        def see(layer, inputs, output):
+            seen[layer] = inputs[0].detach().clone(), output
+            return output.clone()  # which may be changed in place
+
+        hooks = [layer.register_forward_hook(see) for layer in self.layers]
         loss = cross_entropy(self.module(x[None]), y[None])
         for hook in hooks:
             hook.remove()
@@ -58,11 +64,14 @@ class Plain:
             a, z = seen[layer]
             by_output = torch.autograd.grad(loss, z, retain_graph=True)[0]
             if type(layer) is nn.Conv2d:
-                a = unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride)[0].T
+                padding = layer._reversed_padding_repeated_twice if isinstance(layer.padding, str) else ()
+                a = pad(a, padding) if padding else a
+                own = 0 if isinstance(layer.padding, str) else layer.padding
+                a = unfold(a, layer.kernel_size, layer.dilation, own, layer.stride)[0].T
                 by_output = by_output[0].flatten(1).T
             if layer.bias is not None:
                 a = torch.cat([a, torch.ones(len(a), 1).to(a)], dim=1)
-            rows.append((a.detach(), by_output))
+            rows.append((a, by_output))
         return rows
 
     def gradients(self, examples):
@@ -189,14 +198,14 @@ def padded(**settings):
 
 REFUSED = {
     "called twice": (VECTORS, Twice, "first"),
-    "a parameter of its own": (VECTORS, Shifted, "'shift' of a Shifted is neither"),
-    "half frozen": (VECTORS, half_frozen, "'weight' of a Linear is neither"),
+    "a parameter of its own": (VECTORS, Shifted, "'shift' \\(Shifted\\) is in neither"),
+    "half frozen": (VECTORS, half_frozen, "'weight' \\(Linear\\) is in neither"),
     "groups": (COLOURS, lambda: padded(groups=3), "the layer '0'"),
     "padding": (COLOURS, lambda: padded(padding_mode="reflect"), "the layer '0'"),
     "one dimension": (
         IMAGES,
         lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(68, 3)),
-        "'1.weight' of a Conv1d is neither",
+        "'1.weight' \\(Conv1d\\) is in neither",
     ),
     "norms alone": (VECTORS, lambda: nn.LayerNorm(4), "has none"),
 }
@@ -221,10 +230,8 @@ def test_a_single_layer_and_a_frozen_one_are_right():
 
     for make in (lambda: nn.Linear(4, 3), features):
         run = sr.train(tiny(VECTORS, make))
-        plain = Plain(run)
-        plain.layers = plain.layers[-1:]
         found = sr.attribute(run, "ekfac", damping=DAMPING, draws=None).values
-        close(found, plain.scores(run.workload.queries, DAMPING + run.objective.weight_decay))
+        close(found, Plain(run).scores(run.workload.queries, DAMPING + run.objective.weight_decay))
 
 
 @pytest.mark.parametrize(
@@ -238,3 +245,8 @@ def test_a_single_layer_and_a_frozen_one_are_right():
 def test_options_out_of_range_are_refused(options, said):
     with pytest.raises(sr.SamattrError, match=said):
         sr.attribute(sr.train(small(n_train=30)), "ekfac", **options)
+
+
+def test_curvature_that_nothing_is_added_to_is_refused():
+    with pytest.raises(sr.SamattrError, match="damping must be larger than 0"):
+        sr.attribute(sr.train(small(n_train=30, weight_decay=0.0)), "ekfac", damping=0.0)

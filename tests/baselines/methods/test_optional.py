@@ -106,4 +106,4 @@ def test_a_call_leaves_nothing_behind_and_says_nothing(there, tmp_path, monkeypa
 def test_they_are_validated_as_any_other(there):
     result = baselines.validate(there, small(n_train=40, n_tuning=10))
     assert result.metrics["spearman_per_query"]["mean"] > 0
-    assert result.diagnostics["tried"] >= 1
+    assert result.diagnostics["tuning"]["tried"] >= 1
