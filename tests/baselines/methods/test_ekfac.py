@@ -49,10 +49,10 @@ class Plain:
 
     def passes(self, x, y):
         """Inputs with a 1 [positions, d_in] and loss gradients by outputs [positions, d_out] of each layer."""
-        seen = {}
+        seen = {layer: [] for layer in self.layers}
 
         def see(layer, inputs, output):
-            seen[layer] = inputs[0].detach().clone(), output
+            seen[layer].append((inputs[0].detach().clone(), output))
             return output.clone()  # which may be changed in place
 
         hooks = [layer.register_forward_hook(see) for layer in self.layers]
@@ -60,19 +60,21 @@ class Plain:
         for hook in hooks:
             hook.remove()
         rows = []
-        for layer in self.layers:
-            a, z = seen[layer]
-            by_output = torch.autograd.grad(loss, z, retain_graph=True)[0]
-            if type(layer) is nn.Conv2d:
-                padding = layer._reversed_padding_repeated_twice if isinstance(layer.padding, str) else ()
-                a = pad(a, padding) if padding else a
-                own = 0 if isinstance(layer.padding, str) else layer.padding
-                a = unfold(a, layer.kernel_size, layer.dilation, own, layer.stride)[0].T
-                by_output = by_output[0].flatten(1).T
-            if layer.bias is not None:
-                a = torch.cat([a, torch.ones(len(a), 1).to(a)], dim=1)
-            rows.append((a, by_output))
+        for layer, calls in seen.items():
+            outputs = [z for _, z in calls]
+            by_output = torch.autograd.grad(loss, outputs, retain_graph=True, allow_unused=True, materialize_grads=True)
+            pairs = [self.rows(layer, a, g) for (a, _), g in zip(calls, by_output, strict=True)]
+            rows.append(tuple(map(torch.cat, zip(*pairs, strict=True))))
         return rows
+
+    def rows(self, layer, a, g):
+        if type(layer) is nn.Conv2d:
+            by_name = isinstance(layer.padding, str)
+            a = pad(a, layer._reversed_padding_repeated_twice) if by_name else a
+            a = unfold(a, layer.kernel_size, layer.dilation, 0 if by_name else layer.padding, layer.stride)[0].T
+            g = g[0].flatten(1).T
+        a, g = a.reshape(-1, a.shape[-1]), g.reshape(-1, g.shape[-1])
+        return a if layer.bias is None else torch.cat([a, torch.ones(len(a), 1).to(a)], dim=1), g
 
     def gradients(self, examples):
         return [[g.T @ a for a, g in self.passes(x, y)] for x, y in zip(examples.x, examples.y, strict=True)]
