@@ -89,12 +89,13 @@ def workloads(as_json: JsonFlag = False) -> None:
 @app.command()
 def methods(as_json: JsonFlag = False) -> None:
     """List the attribution methods."""
-    known = all_methods()
+    known = all_methods(optional=True)
     if as_json:
         print(json.dumps(list(known)))
         return
     for name, method in known.items():
-        print(f"{name:18} {method.summary} ({method.source})")
+        needs = f"; needs {method.library.package}: {method.library.install}" if method.library else ""
+        print(f"{name:18} {method.summary} ({method.source}){needs}")
 
 
 @app.command()

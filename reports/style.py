@@ -50,8 +50,10 @@ _STYLES = {
     "sam-hif-fast": (_PALETTE[1], "D", "--"),
     "sam-gif": (_PALETTE[4], "^", "-"),
     "if": (_PALETTE[9], "v", "--"),
+    "ekfac": ("#2a6f5e", "3", "--"),
     "tracin": (_PALETTE[5], "<", "-"),
     "tracin-cp": (_PALETTE[6], ">", "--"),
+    "trak": ("#a0522d", "4", "--"),
     "grad-dot": ("#4b1d6b", "X", ":"),
     "gradient-norm": ("#8a5a83", "1", ":"),
     "loss": ("#5a6a8a", "2", ":"),
@@ -77,7 +79,7 @@ def style_of(method: str, how: str = "") -> Style:
     if method in _STYLES:
         colour, marker, line = _STYLES[method]
     else:
-        others = [name for name in methods() if name not in _STYLES]
+        others = [name for name in methods(optional=True) if name not in _STYLES]
         place = others.index(method) if method in others else zlib.crc32(method.encode())
         colour, marker = _OTHER_COLOURS[place % len(_OTHER_COLOURS)], _OTHER_MARKERS[place % len(_OTHER_MARKERS)]
         line = "-."

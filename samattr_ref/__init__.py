@@ -30,7 +30,7 @@ from samattr_ref.data import (
 from samattr_ref.growth import Growth, Way
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.recipe import SamRecipe
-from samattr_ref.registry import Family, method, methods
+from samattr_ref.registry import Family, Library, method, methods
 from samattr_ref.run import Run
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
 from samattr_ref.sam.step import sam_step
@@ -64,6 +64,7 @@ __all__ = [
     "Growth",
     "Gsam",
     "LabelNoise",
+    "Library",
     "LogisticRegression",
     "MiniImageNet",
     "ResNet9",

@@ -4,6 +4,7 @@ What tables, figures, benchmarks and generic tests need to know of a method stan
 else: a method is its own file.
 """
 
+import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -40,6 +41,26 @@ class Family(StrEnum):
 
 
 @dataclass(frozen=True)
+class Library:
+    """A library that a method calls and that the project does not install.
+
+    Attributes:
+        module: What is imported, such as `trak`.
+        package: What is installed, such as `traker`.
+        install: The command that installs it.
+    """
+
+    module: str
+    package: str
+    install: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether it is there; nothing of it is imported."""
+        return importlib.util.find_spec(self.module) is not None
+
+
+@dataclass(frozen=True)
 class Method:
     """A registered attribution method.
 
@@ -68,6 +89,8 @@ class Method:
         full_size: Options for training sets of full size, where no option can be chosen; None where it takes too long
             there.
         compared: Whether the paper's curves compare it by default, which takes its scores hundreds of times.
+        library: A library that it needs and that the project does not install. Such a method is optional: it is taken
+            where it is named, and never because all methods are, so that tables are the same with and without it.
     """
 
     name: str
@@ -87,19 +110,25 @@ class Method:
     benchmark: Mapping[str, Any] = field(default_factory=dict)
     full_size: Mapping[str, Any] | None = None
     compared: bool = True
+    library: Library | None = None
 
     def __post_init__(self) -> None:
         if not self.label:
             object.__setattr__(self, "label", self.name)
         for options in (self.benchmark, self.full_size or {}, *(way.options for way in self.ways.values())):
-            self.check(options)
+            self._check_options(options)
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Refuse options that it does not have, and values of another kind than an option takes.
+        """Refuse to be called where its library is missing, with options that it does not have, or with other values.
 
         Raises:
-            SamattrError: naming the nearest option, or what it takes.
+            SamattrError: saying what to install, naming the nearest option, or what it takes.
         """
+        if self.library is not None and not self.library.installed:
+            raise SamattrError(f"{self.name} needs {self.library.package}, which is missing: {self.library.install}")
+        self._check_options(options)
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
         for name, value in options.items():
             if name not in self.options:
                 raise unknown_name(f"option of {self.name}", name, self.options)
@@ -150,6 +179,7 @@ def method(
     benchmark: Mapping[str, Any] | None = None,
     full_size: Mapping[str, Any] | None = None,
     compared: bool = True,
+    library: Library | None = None,
 ) -> Callable[[F], F]:
     """Register a function `(run, queries, **options)` as an attribution method.
 
@@ -170,6 +200,7 @@ def method(
         benchmark: Options that benchmarks and generic tests give it, see `Method`.
         full_size: Options for training sets of full size, see `Method`.
         compared: Whether the paper's curves compare it, see `Method`.
+        library: A library that it needs and that the project does not install, see `Method`.
 
     Raises:
         SamattrError: for a family that there is not, or options that the method does not have.
@@ -196,6 +227,7 @@ def method(
             benchmark=benchmark or {},
             full_size=full_size,
             compared=compared,
+            library=library,
         )
         METHODS.add(name, registered, function.__module__)
         return function
@@ -203,13 +235,20 @@ def method(
     return register
 
 
-def methods() -> dict[str, Method]:
+def methods(*, optional: bool = False) -> dict[str, Method]:
     """All methods by name, those of installed packages among them, in the order of tables: by rank, then by name.
+
+    Args:
+        optional: Whether those are among them that need a library which the project does not install, whether it is
+            there or not. They are found by their names, and no table has them that does not name them.
 
     >>> list(methods())[:3]
     ['sam-unrolled', 'sam-hif-implicit', 'sam-if']
+    >>> "ekfac" in methods(), "ekfac" in methods(optional=True)
+    (False, True)
     """
-    return {known.name: known for known in sorted(METHODS.values(), key=lambda known: (known.rank, known.name))}
+    order = sorted(METHODS.values(), key=lambda known: (known.rank, known.name))
+    return {known.name: known for known in order if optional or known.library is None}
 
 
 def get_method(name: str) -> Method:

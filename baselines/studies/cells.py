@@ -157,7 +157,9 @@ def _code(measure: Callable[..., Any], workload: Workload, arguments: Mapping[st
         found = reach(f"{measure.__module__}:{measure.__name__}")
         named |= found.strings
         every = not found.imports.isdisjoint(ALL_METHODS)
-    chosen = [method_digest(method) for name, method in methods().items() if every or name in named]
+    known = methods(optional=True)
+    taken = [method for name, method in known.items() if name in named or (every and method.library is None)]
+    chosen = [method_digest(method) for method in taken]
     chosen += [fingerprint(variant).digest for name, variant in VARIANTS.items() if name in named or not ours]
     parts = fingerprint([workload.data, workload.model])
     code = found.digest if ours else fingerprint(measure).digest

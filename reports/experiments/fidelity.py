@@ -19,7 +19,7 @@ MARKERS = "os^DvP"
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and LDS a method, a panel a workload."""
     scores = scores_of(frame)
-    rows = [style_of(name) for name in methods() if name in set(frame["method"])]
+    rows = [style_of(name) for name in methods(optional=True) if name in set(frame["method"])]
     dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(scores), var_name="series")
     marks = {
         name: Mark(label, marker, size=3.5) for (name, label), marker in zip(scores.items(), MARKERS, strict=False)
@@ -41,7 +41,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {"spearman": "Spearman, LOO", "pearson": "Pearson, LOO"}
     columns |= {name: label for name, label in scores_of(frame).items() if name != "spearman"}
     means = summarise(frame, ["workload", "method"], list(columns))
-    places = {name: place for place, name in enumerate((*dict.fromkeys(means["workload"]), *methods()))}
+    places = {name: place for place, name in enumerate((*dict.fromkeys(means["workload"]), *methods(optional=True)))}
     means = means.sort_values(["workload", "method"], key=lambda names: names.map(places))
     shown = pd.DataFrame({"Workload": means["workload"], "Method": labels(means)})
     return shown.assign(**brackets(means, columns)).reset_index(drop=True)

@@ -40,7 +40,7 @@ def samattr(monkeypatch, capsys):
 
 
 def test_lists(samattr):
-    assert json.loads(samattr("methods", "--json")[1]) == list(sr.methods())
+    assert json.loads(samattr("methods", "--json")[1]) == list(sr.methods(optional=True))
     assert json.loads(samattr("workloads", "--json")[1]) == sr.workloads()
     assert "digits-mlp" in samattr("workloads")[1]
     assert "Theorem 4.6" in samattr("methods")[1]
