@@ -150,13 +150,16 @@ class _Peer:
         from kronfluence.analyzer import Analyzer, prepare_model
         from kronfluence.task import Task
 
-        self.run, self.layers = run, layers
-        tracked = [f"0.{name}".removesuffix(".") for name in layers]  # in a container: a network may be a single layer
+        self.run = run
+        self.layers = {name: f"0.{name}".removesuffix(".") for name in layers}
+        """What the library calls each layer: the network stands in a container, since it may be a single layer."""
+        tracked = list(self.layers.values())
 
         class WeightedLoss(Task):  # type: ignore[misc]  # which comes without types
             def compute_train_loss(self, batch: Any, model: nn.Module, sample: bool = False) -> Tensor:
                 x, y, factors = batch  # where labels are sampled, they stand in the data already
-                return (factors * cross_entropy(model(x), y, reduction="none")).sum()
+                losses: Tensor = factors * cross_entropy(model(x), y, reduction="none")
+                return losses.sum()
 
             def compute_measurement(self, batch: Any, model: nn.Module) -> Tensor:
                 return self.compute_train_loss(batch, model)
@@ -183,7 +186,8 @@ class _Peer:
         with followed("kronfluence"):
             self.analyzer.fit_all_factors("none", self._points(few), factor_args=self._factor_args("identity"))
             found = self._scores("none", few, few, 0.0, compute_per_module_scores=True)
-        for name, products in zip(self.layers, found.values(), strict=True):
+        for name, tracked in self.layers.items():
+            products = found[tracked]
             spans = [span for part, span in layout.spans.items() if part.rpartition(".")[0] == name]
             own = torch.cat([rows[:, span] for span in spans], dim=1)
             true = (own @ own.T).to(products)
@@ -213,8 +217,7 @@ class _Peer:
     def products(self, queries: Examples, damping: float) -> Tensor:
         """⟨∇ℓ_q, (F + damping I)⁻¹ ∇ℓ_k⟩, [n_train, n_query]."""
         found = self._scores("own", queries, self.run.train, damping, aggregate_query_gradients=queries.pooled)
-        values = found["all_modules"].T
-        return values / len(queries.x) if queries.pooled else values
+        return found["all_modules"].T / (len(queries.x) if queries.pooled else 1)
 
     def _scores(
         self, factors: str, queries: Examples, train: Examples, damping: float, **settings: bool

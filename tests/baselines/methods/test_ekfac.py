@@ -26,12 +26,20 @@ def normed():
     return nn.Sequential(convolution, nn.GroupNorm(2, 4), nn.GELU(), nn.AvgPool2d(4), nn.Flatten(), head)
 
 
+def deep():
+    """More layers than ten: by name, the last is before the third."""
+    for _ in range(5):
+        yield from (nn.Linear(4, 4), nn.Tanh())
+    yield nn.Linear(4, 3)
+
+
 RUNS = {
     "logreg": lambda: small(n_train=30),
     "mlp": lambda: small("digits-mlp", n_train=30, hidden=(6,)),
     "cnn": lambda: small_cnn(n_train=20),
     "decayed": lambda: small("digits-mlp", n_train=30, hidden=(6,), weight_decay=0.1),
     "normed": lambda: tiny(COLOURS, normed),
+    "long": lambda: tiny(VECTORS, lambda: nn.Sequential(*deep())),
 }
 
 
