@@ -38,6 +38,7 @@ CASES = {
     "desk": over(DESK, "rate", RATES),
     "real": [
         Case("mnist-mlp-full", {}, {"rate": 0.1}),
+        Case("mnist-mlp-full", {}, {"rate": 0.1, "methods": of_family(Family.DERIVATIVE)}),
         Case("mnist-mlp-full", {}, {"rate": 0.1, "methods": RIVALS}),  # it fails alone where a library is missing
     ],
 }
