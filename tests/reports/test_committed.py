@@ -32,6 +32,7 @@ def test_an_experiment_drawn_again_has_its_rows_and_numbers(name, page, tmp_path
     assert not fresh_store.exists()
 
 
+@pytest.mark.slow
 def test_a_page_of_validations_has_its_figures_drawn_again(tmp_path):
     kept = PAGE.parent / "quick"
     drawn = redraw(kept, tmp_path / "quick")

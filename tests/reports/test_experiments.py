@@ -186,6 +186,7 @@ def test_cells_are_found_again_and_only_the_missing_are_measured(tiny, monkeypat
         make(other, jobs=1)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_rows(tiny, fresh_store):
     cells = cells_of("damping", tiny)
     assert make(cells, jobs=2) == {}
@@ -248,6 +249,7 @@ def test_a_job_takes_another_workload_settings_and_seeds(tiny):
         seeds_of("0,x", (0,))
 
 
+@pytest.mark.slow
 def test_a_job_is_made_drawn_and_written(tiny, tmp_path):
     job = Job(Profile("desk", (), (0, 1)), ("sam-against-sgd",), tiny)
     results, measured = run(job, 1, compute=True)

@@ -48,6 +48,7 @@ def test_every_image_has_its_labels_and_the_colour_of_its_kind(frame):
     plt.close(figure)
 
 
+@pytest.mark.slow
 def test_the_gallery_the_table_and_the_answer_are_made_of_the_rows_of_a_kept_page(frame, tmp_path):
     save_figure(draw(frame), frame, tmp_path, "harmful")
     kept = _rows(tmp_path / "harmful.csv")
