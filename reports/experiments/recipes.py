@@ -14,7 +14,7 @@ HEADINGS = {
     "accuracy": "Accuracy",
     "spearman": "Spearman, effects",
     "cosine": "Cosine of Δ",
-    "ratio": "Predicted over exact |Δ|",
+    "ratio": "Predicted over exact ‖Δ‖",
 }
 
 
