@@ -29,8 +29,8 @@ RESNET9 = SamRecipe(rho=0.01, steps=200, batch_size=50, learning_rate=0.1, sched
 WHOLE = SamRecipe(
     steps=2820, batch_size=256, learning_rate=0.1, momentum=0.9, weight_decay=5e-4, schedule="linear", warmup=1410
 )
-"""Twelve passes over 60,000 points. The warm-up to half of the run keeps it attributable: at the same accuracy without it,
-the derivative says far less of what removing a twentieth of the points does (experiment `recipes`)."""
+"""Twelve passes over 60,000 points. The warm-up to half of the run keeps it attributable: without it, at the same
+accuracy, the derivative says far less of what removing a twentieth of the points does (experiment `recipes`)."""
 WHOLE_CNN = replace(WHOLE, learning_rate=0.2)
 RESNET18 = SamRecipe(rho=0.01, steps=60, batch_size=50, learning_rate=0.02, schedule="cosine")
 
