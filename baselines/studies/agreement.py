@@ -10,7 +10,7 @@ import numpy as np
 
 from baselines.comparison import Comparison, metrics_within
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
-from baselines.studies.chosen import LARGE
+from baselines.studies.cases import LARGE
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH, on_removed, validate
 from samattr_ref.attribution import attribute, influence_score

@@ -28,6 +28,9 @@ PAPER = (
 )
 """CIFAR-10 whole, exact leave-one-out of some points: for a GPU."""
 
+LARGE = {"curvature": "gauss-newton", "damping": 0.1, "solver": "neumann", "order": 10}
+"""Options of the implicit methods where a network is too large to choose them: a short series, the same for all."""
+
 
 def over(cases: Sequence[Case], name: str, values: Sequence[Any]) -> list[Case]:
     """The cases with each of the values as an argument of `measure`."""

@@ -6,9 +6,6 @@ from typing import Any
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.registry import Family, get_method, methods
 
-LARGE = {"curvature": "gauss-newton", "damping": 0.1, "solver": "neumann", "order": 10}
-"""Options of the implicit methods where a network is too large to choose them: a short series, the same for all."""
-
 
 def compared() -> list[str]:
     """What the paper's curves compare: exact effects, and every method but those whose registration says otherwise."""

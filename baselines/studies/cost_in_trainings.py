@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 
 from baselines.measure import seconds
-from baselines.studies.cases import Case
-from baselines.studies.chosen import LARGE, not_of_family, of_family, options_by_method
+from baselines.studies.cases import LARGE, Case
+from baselines.studies.chosen import not_of_family, of_family, options_by_method
 from baselines.studies.loo_and_lds import CNN, HESSIAN
 from baselines.studies.plain import train_plainly
 from baselines.validation import warm_up

@@ -9,8 +9,8 @@ from baselines import metrics
 from baselines.comparison import Comparison, metrics_within
 from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
-from baselines.studies.cases import Case
-from baselines.studies.chosen import LARGE, not_of_family, of_family, options_by_method
+from baselines.studies.cases import LARGE, Case
+from baselines.studies.chosen import not_of_family, of_family, options_by_method
 from baselines.studies.plain import plain_seconds
 from baselines.truth import leave_one_out, subset_retraining
 from baselines.validation import warm_up

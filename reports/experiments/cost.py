@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.chosen import LARGE
+from baselines.studies.cases import LARGE
 from baselines.studies.cost_in_trainings import BOUNDED, CASES, DAMPED, MANY, measure
 from reports.curves import describe
 from reports.dots import Mark, draw_dots

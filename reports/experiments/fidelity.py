@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.chosen import LARGE
+from baselines.studies.cases import LARGE
 from baselines.studies.loo_and_lds import CASES, CNN, SMALL, SUBSETS, measure
 from reports.curves import describe
 from reports.dots import Mark, draw_dots

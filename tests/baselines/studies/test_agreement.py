@@ -8,7 +8,7 @@ import baselines
 import samattr_ref as sr
 from baselines.studies import agreement as studied
 from baselines.studies.agreement import agreement, chosen_options, sweep
-from baselines.studies.chosen import LARGE
+from baselines.studies.cases import LARGE
 from baselines.truth import leave_one_out
 from tests.conftest import small
 
