@@ -11,6 +11,7 @@ from baselines.engines import Engine
 from baselines.kept import Kept, find, keep, kept_path
 from baselines.truth import is_made, kept_losses, retraining_truth
 from samattr_ref.run import Run
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import tensor_digest
@@ -38,9 +39,12 @@ def keep_in_parts(
         The path of the tensors, and how many groups were retrained here.
 
     Raises:
-        SamattrError: for a retraining that diverges, damaged files, or a folder that cannot be written.
+        SamattrError: for a retraining that diverges, damaged files, a folder that cannot be written, or one that holds
+            this truth of a run that ended elsewhere: it is not written over.
     """
-    kept = find(run, kind, folder)
+    kept, path = find(run, kind, folder), kept_path(run, kind, folder)
+    if kept is None and path.exists():
+        raise SamattrError(f"{path} holds the truth of a run that ended elsewhere: keep this one in another folder")
     done = set() if kept is None else {tensor_digest(group) for group in kept.groups}
     missing = [group for group in groups if tensor_digest(group) not in done]
     size = len(missing) if missing and is_made(run, missing) else max(LEAST, math.ceil(len(groups) / PARTS))
@@ -49,7 +53,7 @@ def keep_in_parts(
         own = Kept(truth.groups, kept_losses(truth), truth.replay_error, truth.record)
         kept = own if kept is None else joined(kept, own)
         keep(run, kind, kept, folder)
-    return kept_path(run, kind, folder), len(missing)
+    return path, len(missing)
 
 
 def joined(first: Kept, second: Kept) -> Kept:

@@ -227,7 +227,7 @@ class _KeptStates:
     """The states that a run keeps, in tensors that are made at once.
 
     Made one by one between the temporaries of the steps, they would leave holes in the heap that nothing fits into: a
-    CNN of 9,098 parameters took 10 GiB over 2,820 steps, now 1.
+    process that trained a CNN on MNIST grew by 4 MiB a step.
     """
 
     def __init__(self, count: int, like: State) -> None:

@@ -1,13 +1,14 @@
 """Editing the model: random, most and least valuable groups removed by an edit in place of retraining."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.edit_accuracy import CASES, RETRAINED, measure
 from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
-from reports.intervals import brackets, summarise
+from reports.intervals import bracket, brackets, summarise
 from reports.labels import labels
 from reports.style import PAGE_INCHES, figure_style, styles
 
@@ -62,7 +63,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     )
     headings = {"accuracy": "Accuracy", "difference": "− retrained", "cosine": "Cosine", "size": "Size, × true"}
     shown = shown.assign(**brackets(means, headings), **brackets(means, times, digits=2))
-    shown["Peak MiB"] = [f"{value / 2**20:.0f}" for value in means["memory_bytes"]]
+    shown["Peak MiB"] = [bracket((value / 2**20, np.nan, np.nan), 0) for value in means["memory_bytes"]]
     return shown
 
 

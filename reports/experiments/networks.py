@@ -57,7 +57,7 @@ def caption(frame: pd.DataFrame) -> str:
         f"The networks that this page attributes ({describe(frame)}). Curves: the first run, at states that it keeps. "
         "Accuracy: on the validation points, the mean over runs of different seeds (points, start and batches), in "
         "brackets the least and the greatest. Training: accuracy on the labels that it was trained on. Seconds: of one "
-        "training on the machine that the page names."
+        "training, beside whatever else the machine did."
     )
 
 

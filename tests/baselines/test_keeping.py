@@ -79,6 +79,18 @@ def test_a_truth_that_is_made_already_is_kept_as_it_is(folder, fresh_store, monk
     assert found.record == full.record
 
 
+def test_the_truth_of_a_run_that_ended_elsewhere_is_not_written_over(folder, fresh_store, monkeypatch):
+    run = sr.train(WORKLOAD)
+    groups, kind = single_points(run), single_points_name(run)
+    path, _ = keep_in_parts(run, kind, groups, folder)
+    before = path.read_bytes()
+    moved = 1.1 * run.query_losses(run.splits.queries)
+    monkeypatch.setattr(sr.Run, "query_losses", lambda *_: moved)
+    with pytest.raises(sr.SamattrError, match="ended elsewhere: keep this one in another folder"):
+        keep_in_parts(run, kind, groups, folder)
+    assert path.read_bytes() == before
+
+
 def test_parts_of_other_machines_keep_their_effects_and_add_their_seconds():
     def part(base, effects, seconds):
         losses = {"queries": torch.tensor([[base], *([base + effect] for effect in effects)])}
