@@ -174,9 +174,5 @@ def trajectory_change(run: Run, groups: Sequence[Tensor], parts: Iterable[tuple[
     change = torch.zeros(len(groups), len(run.parameters)).to(run.parameters)
     for segment, omega in parts:
         share = members[:, segment.points] * segment.weights
-        taking_part = share.any(0)
-        points = segment.points[taking_part]
-        if len(points):
-            x, y = run.train.x, run.train.y
-            change += run.objective.weighted_gradients(omega, x, y, share[:, taking_part], points)
+        change += run.objective.weighted_gradients(omega, run.train.x, run.train.y, share, segment.points)
     return change

@@ -192,6 +192,7 @@ def found(elsewhere):
     return json.loads(done.stdout), done.stderr.splitlines()
 
 
+@pytest.mark.slow
 def test_the_method_is_in_lists_figures_benchmarks_and_studies(found):
     where, _ = found
     order = where["methods"]

@@ -170,9 +170,12 @@ class Objective:
     ) -> Tensor:
         """Σ_i a_gi ∇ℓ_i(ω) for rows of weights a [m, b], of the samples `points` [b] where given: [m, P].
 
-        Few rows take one backward pass each; many take per-sample gradients and a matrix product, in chunks.
+        Samples that no row gives a weight are left out. Few rows take one backward pass each; many take per-sample
+        gradients in factors, in chunks.
         """
-        count = len(x) if points is None else len(points)
+        present = weights.any(0).nonzero()[:, 0]
+        points = present if points is None else points[present]
+        weights, count = weights[:, present], len(present)
         if len(weights) <= FORWARD_COLUMNS:
 
             def few(rows: slice) -> Tensor:
@@ -187,14 +190,14 @@ class Objective:
 
             return self._summed(few, omega.new_zeros(len(weights), len(omega)), x, count)
 
-        def dense(rows: slice) -> Tensor:
-            return self.sample_gradients(omega, *_taken(x, y, rows, points))
+        def many(rows: slice) -> Tensor:
+            return self.factored_gradients(omega, *_taken(x, y, rows, points)).weighted(weights[:, rows])
 
         each = self.tried.engine.bytes_a_sample(self.activation_bytes(x), 1, omega.element_size())
         change = omega.new_zeros(len(weights), len(omega))
         size = chunk_length(each + 2 * self.n_parameters * omega.element_size())
-        for part, found in in_chunks(dense, count, size):
-            change.addmm_(weights[:, part], found)
+        for _, found in in_chunks(many, count, size):
+            change += found
         return change
 
     def query_bytes(self, x: Tensor, y: Tensor) -> int:

@@ -47,6 +47,9 @@ class LayerGradients(Protocol):
     def along(self, directions: Tensor) -> Tensor:
         """Inner products with directions [k, m]: [b, m]."""
 
+    def weighted(self, weights: Tensor) -> Tensor:
+        """Sums over the samples with weights [m, b]: [m, k]."""
+
 
 @dataclass(frozen=True, eq=False)
 class Formed:
@@ -65,6 +68,10 @@ class Formed:
     def along(self, directions: Tensor) -> Tensor:
         """[b, m]."""
         return self.rows @ directions
+
+    def weighted(self, weights: Tensor) -> Tensor:
+        """[m, k]."""
+        return weights @ self.rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +124,15 @@ class Affine:
         if self.bias:
             along += directions[out * width :].reshape(-1)
         return torch.bmm(self.deltas, along.view(b, out, m))[:, 0]
+
+    def weighted(self, weights: Tensor) -> Tensor:
+        """[m, k]; where a sample has one position, without forming its gradient."""
+        if self.deltas.shape[1] > 1 or len(weights) > self.width:
+            return weights @ self.dense()
+        deltas, inputs = self.deltas[:, 0], self.inputs()[:, 0]
+        scaled = (weights[:, None] * deltas.T).flatten(0, 1)
+        found = matmul_t(scaled, inputs.T).view(len(weights), -1)
+        return torch.cat([found, weights @ deltas], dim=1) if self.bias else found
 
     def _dot_weights(self, other: "Affine") -> Tensor:
         """Σ_{s,t} ⟨a_is, a_qt⟩ ⟨δ_is, δ_qt⟩, [b, m], in the cheaper order of contraction."""
@@ -220,6 +236,10 @@ class Lookup:
         V = directions.view(self.rows, -1, directions.shape[1])
         return torch.stack([(V[i] * d[..., None]).sum((0, 1)) for i, d in zip(self.indices, self.deltas, strict=True)])
 
+    def weighted(self, weights: Tensor) -> Tensor:
+        """[m, rows · dim]."""
+        return weights @ self.dense()
+
 
 @dataclass(frozen=True, eq=False)
 class SampleGradients:
@@ -242,15 +262,11 @@ class SampleGradients:
 
     def dense(self) -> Tensor:
         """[b, P]."""
-        rows = [layer.dense() for layer in self.layers]
-        whole = rows[0].new_empty(len(rows[0]), self.size)
-        for found, spans in zip(rows, self.spans, strict=True):
-            at = 0
-            for span in spans:
-                length = span.stop - span.start
-                whole[:, span] = found[:, at : at + length]
-                at += length
-        return whole
+        return self._joined([layer.dense() for layer in self.layers])
+
+    def weighted(self, weights: Tensor) -> Tensor:
+        """Σ_i a_gi ∇ℓ_i for rows of weights a [m, b]: [m, P]."""
+        return self._joined([layer.weighted(weights) for layer in self.layers])
 
     def query_bytes(self) -> int:
         """About what one of the samples takes as a query: its factors, what is made and kept of them, and patches."""
@@ -275,6 +291,17 @@ class SampleGradients:
                 for layer, spans in zip(self.layers, self.spans, strict=True)
             ]
         )
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Rows [m, P] from those of each layer."""
+        whole = parts[0].new_empty(len(parts[0]), self.size)
+        for found, spans in zip(parts, self.spans, strict=True):
+            at = 0
+            for span in spans:
+                length = span.stop - span.start
+                whole[:, span] = found[:, at : at + length]
+                at += length
+        return whole
 
 
 def sum_of(tensors: list[Tensor]) -> Tensor:

@@ -18,6 +18,7 @@ def cells(path):
     return [[cell.strip() for cell in line.split("|")] for line in path.read_text().splitlines() if "---" not in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "page"), [("cost", PAGE), ("retraining", PAGE), ("harmful", PAGE.parent / "desk")])
 def test_an_experiment_drawn_again_has_its_rows_and_numbers(name, page, tmp_path, fresh_store):
     assert redraw(page, tmp_path, [name]) == [name]

@@ -13,6 +13,8 @@ from baselines.studies.profiles import Profile, find_results, make_results
 from reports import noise, page, scatter, table
 from reports.job import Job
 
+pytestmark = pytest.mark.slow
+
 WORKLOAD = """
 import samattr_ref as sr
 

@@ -31,6 +31,7 @@ def run(request):
     return sr.train(request.param())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_parts_that_fit_in_memory(run, name, monkeypatch):
     whole = sr.attribute(run, name, **CASES[name]).values

@@ -26,7 +26,7 @@ def rows(examples):
         pytest.param(
             sr.TorchvisionDigits(dataset="FashionMNIST", **SIZES), (1, 28, 28), marks=needs_data("FashionMNIST")
         ),
-        pytest.param(sr.CIFAR10(**SIZES), (3, 32, 32), marks=needs_data("cifar10-jpeg.zip")),
+        pytest.param(sr.CIFAR10(**SIZES), (3, 32, 32), marks=[pytest.mark.slow, needs_data("cifar10-jpeg.zip")]),
     ],
     ids=["digits", "mnist", "fashion", "cifar10"],
 )

@@ -217,6 +217,7 @@ def test_human_labels_by_another_name_or_with_noise_are_refused(settings):
         sr.CIFAR10N(**settings)
 
 
+@pytest.mark.slow
 @needs_data("cifar10n.csv")
 def test_the_real_human_labels_have_the_published_error():
     for name, rate in {"aggregate": 0.09, "worse": 0.402}.items():

@@ -173,6 +173,7 @@ def hessian(run, omega, x, y):
     return torch.autograd.functional.hessian(lambda w: run.objective.loss(w, x, y), omega)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_mean_over_batches_agrees_with_its_sum_written_out(form):
     run = sr.train(small(rho=0.2, steps=30))

@@ -65,8 +65,11 @@ def test_products_equal_those_of_gradients_taken_one_by_one(name):
     for m in (1, FORWARD_COLUMNS + 1):
         v = torch.randn(len(omega), m, dtype=torch.float64)
         torch.testing.assert_close(objective.gradient_products(omega, x, y, v), rows @ v, **exact)
-    weights = torch.rand(FORWARD_COLUMNS + 1, len(x), dtype=torch.float64)
-    torch.testing.assert_close(objective.weighted_gradients(omega, x, y, weights), weights @ rows, **exact)
+    weights = torch.rand(40, len(x), dtype=torch.float64)
+    weights[:, 1] = 0
+    for m in (1, FORWARD_COLUMNS + 1, len(weights)):
+        torch.testing.assert_close(objective.weighted_gradients(omega, x, y, weights[:m]), weights[:m] @ rows, **exact)
+    assert not objective.weighted_gradients(omega, x, y, torch.zeros_like(weights)).any()
 
 
 @pytest.mark.parametrize("name", ["mlp", "tokens", "cnn", "strided"])

@@ -114,6 +114,7 @@ def test_ordinary_gradients_are_perturbed_as_the_formula_says_bit_for_bit(dtype,
         assert torch.equal(perturbation_derivative(scale * g[0], v, 0.3), projected)
 
 
+@pytest.mark.slow
 def test_compiled_perturbations_hold_for_every_scale():
     compiled = torch.compile(partial(perturbation, rho=0.3), fullgraph=True, dynamic=False)
     for exponent in EXPONENTS[torch.float32]:

@@ -157,6 +157,7 @@ def test_esam_draws_by_seed_and_keeps_the_points_it_hurts_most():
     assert float(batch.keep(Rule(0.2, variant=variant), omega, omega + 0.1).sum()) == pytest.approx(len(points))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("make", [small, small_cnn])
 def test_batched_and_looped_retraining_agree(name, make):

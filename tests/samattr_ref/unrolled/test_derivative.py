@@ -73,6 +73,7 @@ def test_forward_and_reverse_agree(kind, p, rho):
     assert (together - change.sum(0)).abs().max() < 1e-10 * together.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WORKLOADS)
 @pytest.mark.parametrize("held", [1, 2, 3, 5, 100])
 def test_bounded_memory_gives_the_same_bits(kind, held):
