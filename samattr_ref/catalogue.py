@@ -12,6 +12,7 @@ from samattr_ref.data import (
     BreastCancer,
     Digits,
     Docstrings,
+    FlipAndShift,
     MiniImageNet,
     TorchvisionDigits,
 )
@@ -32,12 +33,26 @@ WHOLE = SamRecipe(
 """Twelve passes over 60,000 points. The warm-up to half of the run keeps it attributable: without it, at the same
 accuracy, the derivative says far less of what removing a twentieth of the points does (experiment `recipes`)."""
 WHOLE_CNN = replace(WHOLE, learning_rate=0.2)
+CIFAR_CNN = SamRecipe(
+    steps=960, batch_size=125, learning_rate=0.07, momentum=0.9, weight_decay=5e-4, schedule="linear", warmup=480
+)
+"""Six passes over 20,000 points. Twice the step is more accurate, and then the derivative no longer follows the run."""
+NARROW = SamRecipe(
+    steps=1200, batch_size=500, learning_rate=0.2, momentum=0.9, weight_decay=5e-4, schedule="linear", warmup=600
+)
+"""Twelve passes over 50,000 points."""
+WIDE = replace(NARROW, steps=2400, learning_rate=0.4, warmup=480)
+"""Twenty-four passes over 50,000 points, for a CUDA device."""
 RESNET18 = SamRecipe(rho=0.01, steps=60, batch_size=50, learning_rate=0.02, schedule="cosine")
+
+
+TESTED: dict[str, Any] = {"n_query": 20, "n_tuning": 30, "n_validation": 9950}
+"""All 10,000 points of a test set."""
 
 
 def _whole(dataset: str) -> TorchvisionDigits:
     """All 60,000 training points, and all 10,000 of the test set."""
-    return TorchvisionDigits(dataset=dataset, n_train=60_000, n_query=20, n_tuning=30, n_validation=9950)
+    return TorchvisionDigits(dataset=dataset, n_train=60_000, **TESTED)
 
 
 @dataclass(frozen=True)
@@ -164,6 +179,42 @@ register_workload(
 )
 for _name, _dataset in (("mnist-cnn-full", "MNIST"), ("fashion-cnn-full", "FashionMNIST")):
     register_workload(Workload(_name, _whole(_dataset), CNN(), WHOLE_CNN, n_removed=20, removed="stratified"))
+register_workload(
+    Workload(
+        "cifar10-cnn-20000",
+        CIFAR10(n_train=20_000, **TESTED),
+        CNN((16, 32)),
+        CIFAR_CNN,
+        n_removed=20,
+        removed="stratified",
+    )
+)
+register_workload(
+    Workload(
+        "cifar10-resnet9-narrow",
+        CIFAR10(n_train=50_000, **TESTED),
+        ResNet9(16, early_pooling=True),
+        NARROW,
+        n_removed=20,
+        removed="stratified",
+    )
+)
+for _name, _data in (
+    ("cifar10-resnet9-wide", CIFAR10(n_train=50_000, noise=None, **TESTED)),
+    ("cifar100-resnet9-wide", CIFAR100(n_train=50_000, noise=None, **TESTED)),
+    ("miniimagenet-resnet9-wide", MiniImageNet(n_train=50_000, noise=None, **TESTED)),
+):
+    register_workload(
+        Workload(
+            _name,
+            _data,
+            ResNet9(64),
+            WIDE,
+            n_removed=20,
+            removed="stratified",
+            augmentation=FlipAndShift(shift=4),
+        )
+    )
 register_workload(
     Workload(
         "fashion-logreg",
