@@ -115,7 +115,16 @@ def figure_style() -> Iterator[None]:
 
 
 def row_of_panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
-    """A figure of the page's width and a height in inches, its panels side by side with one y axis."""
-    size = (PAGE_INCHES, height)
-    figure, axes = plt.subplots(1, count, figsize=size, sharey=True, squeeze=False, layout="constrained")
-    return figure, axes[0]
+    """A figure of the page's width, its panels side by side with one y axis, more than four of them in rows of three.
+
+    Args:
+        count: How many panels.
+        height: Of a row, in inches.
+    """
+    columns = count if count <= 4 else 3
+    rows = -(-count // columns)
+    size = (PAGE_INCHES, rows * height)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for unused in axes.flat[count:]:
+        unused.remove()
+    return figure, list(axes.flat[:count])

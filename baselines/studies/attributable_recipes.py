@@ -4,6 +4,7 @@ A run is held against its own retraining without random subsets of a twentieth o
 chaotic run to end elsewhere.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ SMALL = 1e-3
 """A share of the predicted change along which losses are taken, and their difference scaled up: to first order."""
 
 OLD: dict[str, Any] = {"learning_rate": 0.2, "warmup": 0, "schedule": "cosine", "steps": 1410}
-RECIPES: dict[str, dict[str, Any]] = {
+MNIST: dict[str, dict[str, Any]] = {
     "as registered": {},
     "no warm-up": {"warmup": 0},
     "cosine": {"schedule": "cosine"},
@@ -41,17 +42,34 @@ RECIPES: dict[str, dict[str, Any]] = {
     "six passes, η = 0.2, no warm-up": OLD,
     "six passes, η = 0.2, warm-up": OLD | {"warmup": 700},
 }
-"""Recipes by what they differ in from the one that is registered."""
+CIFAR: dict[str, dict[str, Any]] = {
+    "as registered": {},
+    "no warm-up": {"warmup": 0},
+    "twice the step": {"learning_rate": 0.14},
+    "half the step": {"learning_rate": 0.035},
+}
+SMALL_RESNET: dict[str, Any] = {"n_train": 20_000, "width": 8, "batch_size": 125, "steps": 960, "warmup": 480}
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "mnist-mlp-full": MNIST,
+    "cifar10-cnn-20000": CIFAR,
+    "cifar10-resnet9-narrow": {"20,000 points, width 8, η = 0.05": SMALL_RESNET | {"learning_rate": 0.05}},
+}
+"""Recipes of each workload by what they differ in from the one that is registered."""
 
 
-def measure(workload: Workload, recipe: str) -> pd.DataFrame:
+def measure(workload: Workload, recipe: str, settings: Mapping[str, Any]) -> pd.DataFrame:
     """How well the derivative of a run predicts its retraining without random subsets.
+
+    Args:
+        workload: The workload.
+        recipe: What the recipe is called.
+        settings: In what it differs from the workload's own.
 
     Returns:
         A row: `recipe`; `accuracy` on the validation points; means over subsets of `spearman`, between the exact and
         the predicted effects on them, and of `cosine` and `ratio`, of the predicted to the exact change of ω.
     """
-    run = train(workload.override(**RECIPES[recipe]))
+    run = train(workload.override(**settings))
     size = round(FRACTION * run.n_train)
     groups = [
         torch.randperm(run.n_train, generator=stream(workload.seed, "subsets", size, i))[:size].sort().values
@@ -77,4 +95,10 @@ def measure(workload: Workload, recipe: str) -> pd.DataFrame:
     return pd.DataFrame([{"method": "sam-unrolled", **found}]).replace([np.inf, -np.inf], np.nan)
 
 
-CASES = {"real": [Case("mnist-mlp-full", {}, {"recipe": recipe}) for recipe in RECIPES]}
+CASES = {
+    "real": [
+        Case(name, {}, {"recipe": recipe, "settings": settings})
+        for name, recipes in RECIPES.items()
+        for recipe, settings in recipes.items()
+    ]
+}

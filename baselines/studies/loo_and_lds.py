@@ -116,6 +116,8 @@ KEPT_FRACTIONS = (0.01, 0.05, 0.1, 0.5)
 """The shares of which ground truth is kept for whole data sets, see `baselines.kept`."""
 
 WHOLE = (Case("mnist-mlp-full"),)
+CIFAR = (Case("cifar10-cnn-20000"),)
+"""Of the implicit methods SAM-IF alone is held there: a series takes ten products with all points for each query."""
 
 RIVALS = ("trak", "ekfac")
 """Methods of other libraries, which the project does not install."""
@@ -125,5 +127,7 @@ CASES = {
     "real": [
         *_cases(WHOLE, [*OTHERS, *RIVALS], None, KEPT_FRACTIONS),
         *_cases(WHOLE, HESSIAN, LARGE, KEPT_FRACTIONS),
+        *_cases(CIFAR, [*OTHERS, *RIVALS], None, (0.05,)),
+        *_cases(CIFAR, ["sam-if"], LARGE, (0.05,)),
     ],
 }

@@ -21,6 +21,7 @@ HEADINGS = {
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman over accuracy, a point a recipe, those on the front filled and joined."""
     panels = list(dict.fromkeys(frame["workload"]))
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(frame["recipe"]), start=1)}
     colour = style_of("sam-unrolled").colour
     with figure_style():
         figure, axes = plt.subplots(
@@ -31,11 +32,12 @@ def draw(frame: pd.DataFrame) -> Figure:
             best = front(means)
             axis.plot(means["accuracy"], means["spearman"], "o", color=colour, fillstyle="none", markersize=4)
             axis.plot(best["accuracy"], best["spearman"], "o-", color=colour, linewidth=0.8, markersize=4)
-            for number, row in enumerate(means.itertuples(), start=1):
-                axis.annotate(str(number), (row.accuracy, row.spearman), (3, 3), textcoords="offset points", fontsize=6)
+            for row in means.itertuples():
+                at = (row.accuracy, row.spearman)
+                axis.annotate(str(numbers[row.recipe]), at, (3, 3), textcoords="offset points", fontsize=6)
             axis.set(title=panel, xlabel="validation accuracy")
         axes[0, 0].set_ylabel("Spearman of predicted with exact effects")
-        for number, name in enumerate(dict.fromkeys(frame["recipe"]), start=1):
+        for name, number in numbers.items():
             axes[0, 0].plot([], [], " ", label=f"{number}  {name}")
         legend(figure, axes[0, :1])
     return figure
@@ -73,9 +75,12 @@ def caption(frame: pd.DataFrame) -> str:
 
 def answer(frame: pd.DataFrame) -> str:
     """What the best recipes of both kinds are."""
-    best = front(_means(frame))
-    each = ", ".join(f"{row.recipe} ({row.accuracy:.3f}, {row.spearman:.2f})" for row in best.itertuples())
-    return f"The recipes that no other beats in both accuracy and attributability: {each}."
+    parts = []
+    for workload, part in frame.groupby("workload", sort=False):
+        best = front(_means(part))
+        each = ", ".join(f"{row.recipe} ({row.accuracy:.3f}, {row.spearman:.2f})" for row in best.itertuples())
+        parts.append(f"{workload}: {each}")
+    return f"The recipes that no other beats in both accuracy and attributability, on {'; '.join(parts)}."
 
 
 EXPERIMENT = Experiment(

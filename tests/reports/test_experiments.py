@@ -60,7 +60,7 @@ ARGUMENTS = {
     "open-benchmark": [{"methods": ("sam-unrolled", "random"), "fractions": (0.1, 0.5), "subsets": 4}],
     "p-norm": [{"p": p} for p in (2.0, float("inf"))],
     "real-noise": [{"labels": name} for name in ("aggregate", "worse")],
-    "recipes": [{"recipe": r} for r in ("as registered", "no warm-up", "plain SGD")],
+    "recipes": [{"recipe": r, "settings": s} for r, s in (("as registered", {}), ("plain SGD", {"rho": 0.0}))],
     "retraining": [{"count": 4}],
     "rho": [{"rho": r} for r in (0.0, 0.5)],
     "sam-against-sgd": [{"optimiser": o} for o in ("SAM", "SGD")],
