@@ -129,6 +129,10 @@ CASES = {
         Case("digits-mlp", arguments={"fractions": FRACTIONS, "parts": 3}),
         Case("cifar10-cnn", CNN, {"fractions": FRACTIONS, "parts": 1}),
     ],
-    "real": [Case("mnist-mlp-full", {}, {"fractions": (0.01, 0.1), "parts": 1})],
+    "real": [
+        Case("mnist-mlp-full", {}, {"fractions": (0.01, 0.1), "parts": 1}),
+        Case("cifar10-cnn-20000", {}, {"fractions": (0.1,), "parts": 1}),
+        Case("fashion-cnn-full", {}, {"fractions": (0.1,), "parts": 1}),
+    ],
     "paper": [replace(case, arguments={"fractions": FRACTIONS, "parts": 1}) for case in PAPER],
 }
