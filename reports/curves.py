@@ -1,6 +1,7 @@
 """Curves of a metric over something that was varied: a column a workload, a row a metric, a line a method."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -127,6 +128,8 @@ def _curve(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Style) ->
     curve = summarise(part, [x], [metric]).sort_values(x)
     if not np.isfinite(curve[metric]).any():
         return
+    if len(curve) == 1 and not shown.marker:
+        shown = replace(shown, marker="o")  # of a line nothing would be seen
     draw_line(
         axis,
         curve.astype({x: float}),
