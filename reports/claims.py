@@ -129,6 +129,13 @@ def compute(measured: Sequence[Measured], results: Results | None) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def updated(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
+    """The claims of a page, each as it was found last, in their order."""
+    places = {claim.says: place for place, claim in enumerate(CLAIMS)}
+    both = pd.concat([later, earlier]).drop_duplicates("Claim")
+    return both.sort_values("Claim", key=lambda says: says.map(places).fillna(len(places)), ignore_index=True)
+
+
 def _editing(frame: pd.DataFrame) -> Finding:
     tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH)]
     ours: dict[str, list[str]] = {}

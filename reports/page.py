@@ -65,7 +65,7 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
         out.mkdir(parents=True, exist_ok=True)
         sections: dict[str, str] = {}
         tables: list[str] = []
-        if found and not job.names and (shown := _write_claims(found, results, out)):
+        if found and not (job.names and job.varied) and (shown := _write_claims(found, results, out, bool(job.names))):
             sections["claims"] = shown
             tables.append(shown)
         if results and results.validations:
@@ -185,11 +185,14 @@ def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path) -> str:
-    frame = claims.compute(measured, results)
+def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path, among_others: bool) -> str:
+    """Write the claims; those that what was measured says nothing of stay as they are."""
+    frame, kept = claims.compute(measured, results), out / "claims.csv"
+    if among_others and kept.exists():
+        frame = claims.updated(pd.read_csv(kept), frame)
     if frame.empty:
         return ""
-    frame.to_csv(out / "claims.csv", index=False)
+    frame.to_csv(kept, index=False)
     (out / "claims.md").write_text(markdown_table(frame) + "\n")
     return render("claims", frame=frame, tolerance=claims.EDIT_TOLERANCE)
 

@@ -69,6 +69,16 @@ def test_the_page_has_a_row_a_measured_claim():
     assert row["Figure"] == "[editing](editing.png)"
 
 
+def test_what_is_measured_later_replaces_its_own_claims_alone():
+    frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
+    first, second = (Measured(get_experiment("editing"), frame, s, [ENVIRONMENT], [], "", 3) for s in (60.0, 120.0))
+    other = {"Claim": [claims.CLAIMS[2].says, "about the whole"], "Minutes": ["3.0", "4.0"]}
+    earlier = pd.concat([claims.compute([first], None), pd.DataFrame(other)])
+    page = claims.updated(earlier.iloc[[3, 2, 1]], claims.compute([second], None))
+    assert list(page["Claim"]) == [*(claim.says for claim in claims.CLAIMS[:3]), "about the whole"]
+    assert list(page["Minutes"]) == ["2.0", "2.0", "3.0", "4.0"]
+
+
 def with_accuracy(frame, value):
     quality = {"epochs": 6.0, "unseen": 0.0, "accuracy": value, "training_accuracy": 0.9, "fitted": 0.25}
     return frame.assign(**{f"trained_{name}": found for name, found in quality.items()})
