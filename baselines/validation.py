@@ -85,6 +85,7 @@ def validate(
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
     memory_bytes: int | None = None,
+    runs: int = 1,
 ) -> Validation:
     """Hold a method against exact leave-one-out retraining.
 
@@ -98,6 +99,8 @@ def validate(
         seed: Its seed; by default the workload's own, or 0.
         options: Options of the method that are given.
         memory_bytes: What the method may hold at once, see `samattr_ref.attribute`; retraining has its own bound.
+        runs: Over how many runs of the same training scores are averaged, see there; they are held against the truth of
+            the workload's own run, and the further trainings count as the method's time.
 
     Returns:
         Metrics with intervals, runtime and peak memory. Stored, and found again, for the methods that come with the
@@ -113,13 +116,15 @@ def validate(
     chosen = None if method == GROUND_TRUTH else get_method(method)
     if chosen:
         chosen.check(options or {})
+    elif runs > 1:
+        raise SamattrError(f"{GROUND_TRUTH} is what one run does: leave out runs")
     ours = chosen is None or is_ours(chosen)
-    path = result_path(workload, method, options or {}, memory_bytes)
+    path = result_path(workload, method, options or {}, memory_bytes, runs)
     if ours and (stored := store.load(path, "validation")) is not None:
         return Validation(**stored[0])
     truth = leave_one_out(train(workload))
     with memory_bound(memory_bytes):
-        result = _validate(chosen, truth, dict(options or {})) if chosen else _validate_truth(truth)
+        result = _validate(chosen, truth, dict(options or {}), runs) if chosen else _validate_truth(truth)
     if ours:
         store.save(path, "validation", asdict(result))
     return result
@@ -131,12 +136,15 @@ def find_validation(method: str, workload: Workload) -> Validation | None:
     return None if stored is None else Validation(**stored[0])
 
 
-def result_path(workload: Workload, method: str, options: Mapping[str, Any], memory_bytes: int | None = None) -> Path:
+def result_path(
+    workload: Workload, method: str, options: Mapping[str, Any], memory_bytes: int | None = None, runs: int = 1
+) -> Path:
     """The folder of a stored result, by the hash of the workload's sets and training, method, options and our code."""
     own = [] if method == GROUND_TRUTH else [method_digest(get_method(method))]
     code = [reach(__name__).digest, metrics_digest(), *own]
-    seen = [workload_digest(workload), method, dict(options), code]
-    return store.folder("validations", json_digest(seen if memory_bytes is None else [*seen, memory_bytes]))
+    seen: list[Any] = [workload_digest(workload), method, dict(options), code]
+    seen += [] if memory_bytes is None else [memory_bytes]
+    return store.folder("validations", json_digest(seen if runs == 1 else [*seen, {"runs": runs}]))
 
 
 def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -172,18 +180,18 @@ def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[st
     return chosen, {"grid": grid, "tuning_spearman": best, "tried": len(tried), "failed": len(failures)}
 
 
-def _validate(method: Method, truth: Truth, given: dict[str, Any]) -> Validation:
+def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int) -> Validation:
     run = truth.run
     splits = run.splits
     options, tuning = tune(method, truth, given)
     warm_up(run)
     fresh = run.fresh()
     with measured() as cost:
-        scores = attribute(fresh, method.function, splits.queries, **options)
+        scores = attribute(fresh, method.function, splits.queries, runs=runs, **options)
     predicted = on_removed(scores.values, truth)
-    influence = influence_score(run, method.function, splits.validation, **options).double().cpu().numpy()
+    influence = influence_score(run, method.function, splits.validation, runs=runs, **options).double().cpu().numpy()
     changes = None
-    if method.change is not None and truth.kept is None:
+    if method.change is not None and truth.kept is None and runs == 1:
         groups = truth.groups[:N_CHANGES]
         changes = parameter_change(run, method.function, groups, **options).double().cpu().numpy()
     diagnostics = {"options": options, **scores.diagnostics, "tuning": tuning}

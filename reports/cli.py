@@ -57,6 +57,9 @@ MemoryBytes = Annotated[
     int | None,
     typer.Option(min=1, help="Bytes that the method may hold beside the run and its scores; 512 MiB by default."),
 ]
+Runs = Annotated[
+    int, typer.Option(min=1, help="Average scores over so many runs of the same training, with other seeds.")
+]
 ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large, real or paper.")]
 Names = Annotated[
     list[str] | None,
@@ -151,11 +154,13 @@ def validate(
     p: Norm = None,
     settings: Settings = None,
     memory_bytes: MemoryBytes = None,
+    runs: Runs = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """Hold a method against exact leave-one-out retraining."""
     chosen = _workload(workload, seed, rho, p, settings)
-    _print(run_validation(method, chosen, options=_pairs(options), memory_bytes=memory_bytes).summary(), as_json)
+    result = run_validation(method, chosen, options=_pairs(options), memory_bytes=memory_bytes, runs=runs)
+    _print(result.summary(), as_json)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Attribution of a run by any method: scores, influence scores and parameter changes, in blocks that fit in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from samattr_ref.run import Run
 from samattr_ref.scores import Scores, merge_diagnostics
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import block_length, check_fits, in_chunks, memory_bound
+from samattr_ref.training import train
+from samattr_ref.workload import Workload
 
 
 def attribute(
@@ -20,6 +23,7 @@ def attribute(
     queries: Examples | None = None,
     *,
     memory_bytes: int | None = None,
+    runs: int = 1,
     **options: Any,
 ) -> Scores:
     """Score every training point of a run for every query.
@@ -32,6 +36,9 @@ def attribute(
             where a single query or point takes more. A function that nobody registered gets all queries at once. The
             first calls on a network also try how it can be computed: beside the bound, within 100 vectors of its
             parameters.
+        runs: k, over how many runs of the same training scores are averaged: this one and k − 1 with other initial
+            parameters and batches. The mean says what is to be expected of a point, whatever the seed; it takes k − 1
+            more trainings, and k times the time.
         **options: The method's options.
 
     Returns:
@@ -39,18 +46,37 @@ def attribute(
 
     Raises:
         SamattrError: for an unknown method or option, queries that the network cannot read, a method that returns
-            another shape, NaN or infinity, or a bound that is too small.
+            another shape, NaN or infinity, a bound that is too small, or a number of runs that is none.
     """
     chosen = as_method(method)
     queries = run.workload.queries if queries is None else queries
     check_queries(run, queries)
     chosen.check(options)
+    if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
+        raise SamattrError(f"runs must be a whole number of at least 1, not {runs!r}")
     with memory_bound(memory_bytes):
         scores = _scores(chosen, run, queries, options)
+        for seed in training_seeds(run.workload, runs)[1:]:
+            again = train(replace(run.workload, training_seed=seed))
+            scores = _added(scores, _scores(chosen, again, queries, options), again)
+    if runs > 1:
+        scores = Scores(scores.values / runs, {**scores.diagnostics, "runs": runs})
     low, high = scores.values.aminmax()  # both are NaN where one value is
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         raise SamattrError(f"{chosen.name} returned NaN or infinity")
     return scores
+
+
+def training_seeds(workload: Workload, count: int) -> list[int]:
+    """Training seeds of several runs of the same training: the workload's own, then others."""
+    return [workload.drawn_by, *(seed for seed in range(count) if seed != workload.drawn_by)][:count]
+
+
+def _added(total: Scores, scores: Scores, run: Run) -> Scores:
+    """The sum of scores of several runs, with the seconds that the further ones took to train."""
+    seconds = total.diagnostics.get("training_seconds", 0.0) + run.environment["seconds"]
+    merged = merge_diagnostics(total.diagnostics, scores.diagnostics)
+    return Scores(total.values + scores.values, {**merged, "training_seconds": seconds})
 
 
 def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, Any]) -> Scores:
@@ -91,7 +117,7 @@ def _block(run: Run, bytes_per_item: int) -> int:
 def influence_score(run: Run, method: str | Callable[..., Any], validation: Examples, **options: Any) -> Tensor:
     """The Influence Score of each training point: the mean of its row over a validation set, shape [n_train].
 
-    The options are those of `attribute`, `memory_bytes` among them.
+    The options are those of `attribute`, `memory_bytes` and `runs` among them.
     """
     _check_examples(validation, "the validation set")
     queries = validation.pool() if as_method(method).linear else validation

@@ -17,7 +17,7 @@ from baselines import metrics
 from baselines.studies.cases import DESK, Case
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
-from samattr_ref.attribution import influence_score
+from samattr_ref.attribution import influence_score, training_seeds
 from samattr_ref.run import Run
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -40,8 +40,8 @@ def measure(workload: Workload, runs: int, methods: Sequence[str], truths: bool)
         other runs, both means over all windows of k runs; `own` and `other`, how much the validation accuracy of a
         scored run and of another gains by retraining without the lowest-scored points, as many as labels are wrong.
     """
-    own = [train(replace(workload, training_seed=seed)) for seed in _seeds(workload, runs)]
-    others = [train(replace(workload, training_seed=seed)) for seed in _seeds(workload, 2 * runs)[runs:]]
+    own = [train(replace(workload, training_seed=seed)) for seed in training_seeds(workload, runs)]
+    others = [train(replace(workload, training_seed=seed)) for seed in training_seeds(workload, 2 * runs)[runs:]]
     others = others if truths else others[:1]
     scores = {name: np.stack([_score(run, name) for run in own]) for name in methods}
     if truths:
@@ -68,11 +68,6 @@ def measure(workload: Workload, runs: int, methods: Sequence[str], truths: bool)
         for row, gain in zip(rows, _gains(run, groups), strict=True):
             row[column] = gain
     return pd.DataFrame(rows)
-
-
-def _seeds(workload: Workload, count: int) -> list[int]:
-    """Training seeds: the workload's own, then others."""
-    return [workload.drawn_by, *(seed for seed in range(count) if seed != workload.drawn_by)][:count]
 
 
 def _counts(runs: int) -> list[int]:

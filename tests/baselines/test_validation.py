@@ -41,6 +41,19 @@ def test_metrics_are_over_the_reported_queries():
     assert result.n_removed == 60
 
 
+def test_scores_of_several_runs_are_held_against_the_truth_of_one():
+    workload = small()
+    one, three = (baselines.validate("tracin", workload, runs=runs) for runs in (1, 3))
+    truth = baselines.leave_one_out(sr.train(workload)).values.cpu().numpy()
+    scores = sr.attribute(sr.train(workload), "tracin", runs=3).values.cpu().numpy()
+    assert three.per_query["spearman"] == pytest.approx(metrics.spearman_per_query(scores, truth).tolist())
+    assert three.diagnostics["runs"] == 3 and three.per_query != one.per_query
+    assert three.metrics["relative_error"] is None
+    assert baselines.validate("tracin", workload).per_query == one.per_query
+    with pytest.raises(sr.SamattrError, match="loo is what one run does"):
+        baselines.validate("loo", workload, runs=3)
+
+
 @pytest.mark.slow
 def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
     workload = small("digits-mlp", hidden=(8,))

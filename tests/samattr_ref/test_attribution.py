@@ -154,6 +154,22 @@ def test_a_registration_says_what_the_house_wants_to_know(registering):
         sr.method("third", summary="nothing", source="them", benchmark={"checkpoints": 2})(zeros)
 
 
+def test_scores_are_averaged_over_runs_of_the_same_training():
+    workload = replace(small(), seed=1)
+    run = sr.train(workload)
+    each = [sr.train(replace(workload, training_seed=seed)) for seed in (1, 0, 2)]
+    assert torch.equal(each[0].parameters, run.parameters)
+    scores = sr.attribute(run, "tracin", runs=3)
+    torch.testing.assert_close(scores.values, sum(sr.attribute(r, "tracin").values for r in each) / 3)
+    assert scores.diagnostics["runs"] == 3 and scores.diagnostics["training_seconds"] > 0
+    assert "runs" not in sr.attribute(run, "tracin", runs=1).diagnostics
+    value = sr.influence_score(run, "tracin", run.splits.validation, runs=3)
+    torch.testing.assert_close(value, sum(sr.influence_score(r, "tracin", r.splits.validation) for r in each) / 3)
+    for runs in (0, True, 1.5):
+        with pytest.raises(sr.SamattrError, match="runs must be a whole number of at least 1, not"):
+            sr.attribute(run, "tracin", runs=runs)
+
+
 def test_parameter_change_is_refused_where_there_is_none():
     run = sr.train(small())
     with pytest.raises(sr.SamattrError, match="does not predict a parameter change"):
