@@ -127,7 +127,7 @@ CASES = {
     "real": [
         *_cases(WHOLE, [*OTHERS, *RIVALS], None, KEPT_FRACTIONS),
         *_cases(WHOLE, HESSIAN, LARGE, KEPT_FRACTIONS),
-        *_cases(CIFAR, [*OTHERS, *RIVALS], None, (0.05,)),
-        *_cases(CIFAR, ["sam-if"], LARGE, (0.05,)),
+        *_cases(CIFAR, [*OTHERS, *RIVALS], None, ()),
+        *_cases(CIFAR, ["sam-if"], LARGE, ()),
     ],
 }
