@@ -265,6 +265,10 @@ def get_method(name: str) -> Method:
     return METHODS.named(name)
 
 
+TAKEN = ("memory_bytes", "runs")
+"""What `attribute` takes beside a method's options."""
+
+
 def as_method(method: str | Callable[..., Any]) -> Method:
     """A method by its name, or a function as a method."""
     return get_method(method) if isinstance(method, str) else _plain(_name(method), method)
@@ -281,13 +285,18 @@ def _plain(name: str, function: Callable[..., Any]) -> Method:
 
 def _options(function: Callable[..., Any], declared: type | None) -> dict[str, Option]:
     if declared is not None and is_dataclass(declared):
-        return {f.name: Option.from_annotation(f.default, f.type) for f in fields(declared)}
-    parameters = list(inspect.signature(function).parameters.values())[2:]
-    return {
-        p.name: Option.from_annotation(p.default, p.annotation)
-        for p in parameters
-        if p.kind is not inspect.Parameter.VAR_KEYWORD
-    }
+        found = {f.name: Option.from_annotation(f.default, f.type) for f in fields(declared)}
+    else:
+        parameters = list(inspect.signature(function).parameters.values())[2:]
+        found = {
+            p.name: Option.from_annotation(p.default, p.annotation)
+            for p in parameters
+            if p.kind is not inspect.Parameter.VAR_KEYWORD
+        }
+    for name in TAKEN:
+        if name in found:
+            raise SamattrError(f"{_name(function)} has an option {name}, which attribute takes itself: rename it")
+    return found
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -170,6 +170,14 @@ def test_scores_are_averaged_over_runs_of_the_same_training():
             sr.attribute(run, "tracin", runs=runs)
 
 
+@pytest.mark.parametrize("name", ["runs", "memory_bytes"])
+def test_an_option_that_attribute_takes_itself_is_refused(name):
+    called = {}
+    exec(f"def mine(run, queries, *, {name}=1): ...", called)
+    with pytest.raises(sr.SamattrError, match=f"mine has an option {name}, which attribute takes itself: rename it"):
+        sr.attribute(sr.train(small()), called["mine"])
+
+
 def test_parameter_change_is_refused_where_there_is_none():
     run = sr.train(small())
     with pytest.raises(sr.SamattrError, match="does not predict a parameter change"):
