@@ -60,9 +60,9 @@ def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
     seen = []
     attribute = validation.attribute
 
-    def watched(run, method, queries, **options):
+    def watched(run, method, queries, runs=1, **options):
         seen.append((len(queries), options))
-        return attribute(run, method, queries, **options)
+        return attribute(run, method, queries, runs=runs, **options)
 
     monkeypatch.setattr(validation, "attribute", watched)
     result = baselines.validate("if", workload)
