@@ -36,7 +36,7 @@ WHOLE_CNN = replace(WHOLE, learning_rate=0.2)
 CIFAR_CNN = SamRecipe(
     steps=960, batch_size=125, learning_rate=0.07, momentum=0.9, weight_decay=5e-4, schedule="linear", warmup=480
 )
-"""Six passes over 20,000 points. Twice the step is more accurate, and then the derivative no longer follows the run."""
+"""Six passes over 20,000 points. Larger steps are more accurate, and then the derivative follows the run less well."""
 NARROW = SamRecipe(
     steps=1200, batch_size=500, learning_rate=0.2, momentum=0.9, weight_decay=5e-4, schedule="linear", warmup=600
 )
