@@ -189,7 +189,7 @@ def _write_claims(measured: Sequence[Measured], results: Results | None, out: Pa
     """Write the claims; those that what was measured says nothing of stay as they are."""
     frame, kept = claims.compute(measured, results), out / "claims.csv"
     if among_others and kept.exists():
-        frame = claims.updated(pd.read_csv(kept), frame)
+        frame = claims.updated(pd.read_csv(kept, dtype=str, keep_default_na=False), frame)
     if frame.empty:
         return ""
     frame.to_csv(kept, index=False)
