@@ -29,7 +29,7 @@ from samattr_ref.scores import Scores
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import states_bytes
 from samattr_ref.training import train
-from samattr_ref.unrolled.derivative import bytes_a_direction, forward, reverse
+from samattr_ref.unrolled.derivative import carried_bytes, forward, reverse
 from samattr_ref.unrolled.segmented import reverse_segments
 
 
@@ -58,7 +58,7 @@ def sam_unrolled_change(
     source="this project",
     change=sam_unrolled_change,
     linear=True,
-    query_bytes=bytes_a_direction,
+    query_bytes=carried_bytes,
     label="SAM unrolled",
     family=Family.DERIVATIVE,
     rank=10,

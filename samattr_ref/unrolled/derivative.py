@@ -116,13 +116,14 @@ def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | No
     """
     rule = run.workload.recipe.rule
     values = directions.new_zeros(run.n_train, len(directions))
-    a, c = directions, torch.zeros_like(directions)
+    a, c = directions.clone(), torch.zeros_like(directions)
     d = directions.new_zeros(len(directions), run.memories.shape[1])
     omega, slices = run.parameters, list(_columns(run, len(a)))
     for t, state in reversed_states(run, first, memory_bytes):
         step, omega = step_of(run, t, state), state.omega
-        a, c, d, products = _joined([_back(rule, step, a[part], c[part], d[part]) for part in slices])
-        values.index_add_(0, step.points, products.T, alpha=-1 / len(step.points))
+        for part in slices:
+            a[part], c[part], d[part], products = _back(rule, step, a[part], c[part], d[part])
+            values[:, part].index_add_(0, step.points, products.T, alpha=-1 / len(step.points))
     norms = torch.linalg.vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
     return Adjoint(values, omega, a, float((torch.linalg.vector_norm(a, dim=1) / norms).max()))
 
@@ -157,9 +158,10 @@ def forward(run: Run, groups: Sequence[Tensor], first: int = 0) -> Tensor:
     slices = list(_columns(run, len(groups)))
     for t, state in states(run, range(first, run.n_steps)):
         step = step_of(run, t, state)
-        dG, dm = _joined([_ahead(run, step, dw[part], dm[part], members[part][:, step.points]) for part in slices])
-        dv = torch.add(dG, dv, alpha=rule.momentum)
-        dw = torch.sub(dw, dv, alpha=step.eta)
+        for part in slices:
+            dG, dm[part] = _ahead(run, step, dw[part], dm[part], members[part][:, step.points])
+            dv[part] = torch.add(dG, dv[part], alpha=rule.momentum)
+            dw[part] = torch.sub(dw[part], dv[part], alpha=step.eta)
     return dw
 
 
@@ -177,17 +179,12 @@ def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tup
     return rule.jvp_direction(step.point, dg, d_perturbed), dm
 
 
-def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """What was computed for slices of the directions, put together."""
-    return parts[0] if len(parts) == 1 else tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
-
-
-def bytes_a_direction(run: Run) -> int:
-    """About what one direction takes in one step: its adjoints or changes, and a batch's derivatives along it."""
-    batch = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
-    return 6 * batch + 8 * run.parameters.nbytes
+def carried_bytes(run: Run) -> int:
+    """What one direction takes from step to step, with room for a few that are within one: its adjoints or changes."""
+    return 10 * run.parameters.nbytes
 
 
 def _columns(run: Run, count: int) -> Iterator[slice]:
-    """Slices of the directions that are carried together through a step."""
-    return chunks(count, block_length(bytes_a_direction(run)))
+    """Slices of the directions that are taken together through a step: a batch's derivatives are held along each."""
+    batch = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
+    return chunks(count, block_length(6 * batch + 8 * run.parameters.nbytes))
