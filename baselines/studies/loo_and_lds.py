@@ -112,7 +112,7 @@ def _cases(
     ]
 
 
-KEPT_FRACTIONS = (0.01, 0.05, 0.1, 0.5)
+KEPT_FRACTIONS, CIFAR_FRACTIONS = (0.01, 0.05, 0.1, 0.5), (0.05,)
 """The shares of which ground truth is kept for whole data sets, see `baselines.kept`."""
 
 WHOLE = (Case("mnist-mlp-full"),)
@@ -127,7 +127,7 @@ CASES = {
     "real": [
         *_cases(WHOLE, [*OTHERS, *RIVALS], None, KEPT_FRACTIONS),
         *_cases(WHOLE, HESSIAN, LARGE, KEPT_FRACTIONS),
-        *_cases(CIFAR, [*OTHERS, *RIVALS], None, ()),
-        *_cases(CIFAR, ["sam-if"], LARGE, ()),
+        *_cases(CIFAR, [*OTHERS, *RIVALS], None, CIFAR_FRACTIONS),
+        *_cases(CIFAR, ["sam-if"], LARGE, CIFAR_FRACTIONS),
     ],
 }
