@@ -17,6 +17,7 @@ from samattr_ref.sam.step import State
 from samattr_ref.sam.variants import Draw
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.seeds import tensor_digest
 from samattr_ref.workload import Workload
 
 
@@ -107,6 +108,11 @@ class Run:
         omegas = noisy(objective.layout, initial), self.parameters
         objective.try_at(Trial(objective.network, self.train.x[points], self.train.y[points], omegas))
         return objective
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what was trained, bit for bit: training points, batches, step sizes and final parameters."""
+        return tensor_digest(self.train.x, self.train.y, self.batches, self.step_sizes, self.parameters)
 
     def kept_state(self, i: int) -> State:
         """The state at the i-th step that is kept."""

@@ -71,6 +71,7 @@ def test_a_run_is_found_again_and_bit_equal(fresh_store):
     for name, tensor in first.tensors().items():
         assert torch.equal(tensor, second.tensors()[name])
     assert first.key == second.key
+    assert first.digest == second.digest != replace(second, parameters=second.parameters + 1e-9).digest
 
 
 def test_the_key_follows_what_training_depends_on():
