@@ -4,6 +4,7 @@ Each metric is a function of a `Comparison`. What results store, tables and capt
 from its registration, by the decorator `metric` or by an entry point of another package.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from baselines import metrics
+from baselines.metrics import NO_LIMITS, Limits
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 from samattr_ref.support.registered import Registry, default_label
+
+CORRELATION, SHARE, SIZE = (-1.0, 1.0), (0.0, 1.0), (0.0, math.inf)
+"""Limits of correlations, of shares, and of what is not negative."""
 
 Array = np.ndarray
 Found = Array | float | None
@@ -93,7 +98,7 @@ class Metric:
         heading: What its column is called; None where the accuracy table does not show it.
         axis: What an axis is called that shows it, where that is not its heading.
         best: Which value is the best: `highest`, `lowest` or `one`.
-        bounded: Whether it lies in [−1, 1].
+        limits: The least and the greatest that it can be: intervals end there.
         caption: The sentence that says what the column is; metrics with the same one share it.
         shown: A value as the table shows it.
         of_truth: Whether it says something of exact effects, held against themselves.
@@ -109,7 +114,7 @@ class Metric:
     heading: str | None = None
     axis: str = ""
     best: str = "highest"
-    bounded: bool = False
+    limits: Limits = NO_LIMITS
     caption: str = ""
     shown: Callable[[float], str] = rounded
     of_truth: bool = False
@@ -158,7 +163,7 @@ class Metric:
         if found is None:
             return None
         if self.per_query:
-            return metrics.interval(np.asarray(found))
+            return list(metrics.mean_interval(np.asarray(found), self.limits)[1:])
         return None if self.interval is None else self.interval(comparison)
 
     @property
@@ -218,8 +223,8 @@ def table_metrics() -> list[Metric]:
 
 
 CORRELATIONS = (
-    "Spearman and Pearson: means over queries of the correlation over removed points, with a bootstrap 95 % interval "
-    "over seeds and queries."
+    "Spearman and Pearson: means over queries of the correlation over removed points, with a 95 % t-interval over "
+    "seeds on Fisher's z scale; of a single seed over its queries, given the points that were removed."
 )
 CHANGES = f"Δ: parameter change, over at most {N_CHANGES} removed points; of TracIn, its steps undone."
 COSTS = (
@@ -233,14 +238,14 @@ COSTS = (
     per_query=True,
     heading="Spearman",
     axis="per-query Spearman\nwith exact LOO",
-    bounded=True,
+    limits=CORRELATION,
     caption=CORRELATIONS,
 )
 def _spearman(c: Comparison) -> Array:
     return metrics.spearman_per_query(c.predicted, c.true)
 
 
-@metric("pearson", per_query=True, heading="Pearson", bounded=True, caption=CORRELATIONS)
+@metric("pearson", per_query=True, heading="Pearson", limits=CORRELATION, caption=CORRELATIONS)
 def _pearson(c: Comparison) -> Array:
     return metrics.pearson_per_query(c.predicted, c.true)
 
@@ -271,6 +276,7 @@ def _relative_error_interval(c: Comparison) -> list[float]:
     within=("validation",),
     heading="Rel. error of Δ",
     best="lowest",
+    limits=SIZE,
     caption=CHANGES,
 )
 def _relative_error(c: Comparison) -> float:
@@ -285,11 +291,11 @@ def _cosines(c: Comparison) -> Array:
 
 @metric(
     "cosine",
-    interval=lambda c: metrics.interval(_cosines(c)),
+    interval=lambda c: list(metrics.mean_interval(_cosines(c), CORRELATION)[1:]),
     needs="changes",
     within=("validation",),
     heading="Cosine of Δ",
-    bounded=True,
+    limits=CORRELATION,
     caption=CHANGES,
     tracked=False,
 )
@@ -309,7 +315,7 @@ def _over_points(statistic: Callable[[Array, Array], Array]) -> Callable[[Compar
     interval=_over_points(metrics.spearman_per_query),
     within=("validation", "agreement"),
     heading="Spearman, mean query",
-    bounded=True,
+    limits=CORRELATION,
     tracked=False,
 )
 def _spearman_mean_query(c: Comparison) -> float:
@@ -321,7 +327,7 @@ def _spearman_mean_query(c: Comparison) -> float:
     interval=_over_points(metrics.pearson_per_query),
     within=("validation",),
     heading=None,
-    bounded=True,
+    limits=CORRELATION,
     tracked=False,
 )
 def _pearson_mean_query(c: Comparison) -> float:
@@ -352,7 +358,7 @@ def _noise_auc_interval(c: Comparison) -> list[float]:
     within=("validation", "agreement"),
     heading="Noise AUC",
     axis="AUC of finding\nwrong labels",
-    bounded=True,
+    limits=SHARE,
     caption="Noise AUC: wrong labels found by lowest Influence Score on the validation set.",
     of_truth=True,
     tracked=False,
@@ -362,20 +368,30 @@ def _noise_auc(c: Comparison) -> float | None:
     return metrics.noise_auc(c.influence, c.noisy) if 0 < c.noisy.sum() < len(c.noisy) else None
 
 
-@metric("noise_found", needs="influence", within=("agreement",), heading=None, tracked=False)
+@metric("noise_found", needs="influence", within=("agreement",), heading=None, limits=SHARE, tracked=False)
 def _noise_found(c: Comparison) -> float:
     assert c.influence is not None and c.noisy is not None
     return metrics.found_share(c.influence, c.noisy, INSPECTED)
 
 
 for _cost in (
-    Metric("runtime_s", needs="cost", within=(), heading="Runtime (s)", best="lowest", caption=COSTS, tracked=False),
+    Metric(
+        "runtime_s",
+        needs="cost",
+        within=(),
+        heading="Runtime (s)",
+        best="lowest",
+        limits=SIZE,
+        caption=COSTS,
+        tracked=False,
+    ),
     Metric(
         "peak_memory_bytes",
         needs="cost",
         within=(),
         heading="Peak memory (MiB)",
         best="lowest",
+        limits=SIZE,
         caption=COSTS,
         shown=lambda value: rounded(value / 2**20),
         tracked=False,

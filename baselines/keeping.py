@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from baselines.comparison import N_CHANGES
 from baselines.engines import Engine
 from baselines.kept import Kept, find, keep, kept_path
-from baselines.truth import is_made, kept_losses, retraining_truth
+from baselines.truth import is_made, kept_changes, kept_losses, retraining_truth
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import chunks
@@ -50,7 +51,7 @@ def keep_in_parts(
     size = len(missing) if missing and is_made(run, missing) else max(LEAST, math.ceil(len(groups) / PARTS))
     for part in track(list(chunks(len(missing), size)), f"parts of the truth of {run.workload.name}"):
         truth = retraining_truth(run, missing[part], engine)
-        own = Kept(truth.groups, kept_losses(truth), truth.replay_error, truth.record)
+        own = Kept(truth.groups, kept_losses(truth), truth.replay_error, truth.record, kept_changes(truth))
         kept = own if kept is None else joined(kept, own)
         keep(run, kind, kept, folder)
     return path, len(missing)
@@ -68,4 +69,8 @@ def joined(first: Kept, second: Kept) -> Kept:
         "peak_memory_bytes": max(first.record["peak_memory_bytes"], second.record["peak_memory_bytes"]),
     }
     error = max(first.replay_error, second.replay_error)
-    return Kept([*first.groups, *second.groups], losses, error, record)
+    changes = None
+    if first.changes is not None and second.changes is not None:
+        full = len(first.changes) < len(first.groups)
+        changes = first.changes if full else torch.cat([first.changes, second.changes.to(first.changes)])[:N_CHANGES]
+    return Kept([*first.groups, *second.groups], losses, error, record, changes)

@@ -1,10 +1,10 @@
-"""Ground truth that took hours, kept as losses: scores are checked against it without retraining anything.
+"""Ground truth that comes with the project: scores are checked against it without retraining anything.
 
 A truth's parameters are gigabytes for large networks. What a score is compared with are the losses of the queries, of
 the tuning queries and of the mean validation point after each retraining: a few megabytes at most, which stand beside
-this module in `truths/` and come with the project. What is kept belongs to a run up to rounding: the same points,
-network, recipe and seed, and losses of the queries that are the same within `TOLERANCE`; another torch or another
-machine trains to slightly other ones.
+this module in `truths/`, with the changes of the parameters where these are small. What is kept belongs to a run: the
+same points, network, recipe and seed, bit for bit where its digest is that of the run, else up to rounding, where the
+losses of the queries are the same within `TOLERANCE`: another torch or another machine trains to slightly other ones.
 """
 
 import logging
@@ -19,6 +19,7 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.run import Run
 from samattr_ref.support import store
+from samattr_ref.support.errors import StoreError
 from samattr_ref.support.seeds import json_digest, tensor_digest
 
 log = logging.getLogger("samattr")
@@ -38,12 +39,17 @@ class Kept:
         losses: By the sets of `own_sets`, of the run and after each retraining, [1 + n_groups, n_query].
         replay_error: See `baselines.truth.Truth`.
         record: Engine, chunk, seconds and environment that it was made with.
+        changes: ω_{−S} − ω* of the first groups, [at most N_CHANGES, P]; None where they are too large to keep.
+        apart: How far the losses of the queries are from those of the run that was kept, relative to their norm; 0
+            where it is the same run bit for bit.
     """
 
     groups: list[Tensor]
     losses: Mapping[str, Tensor]
     replay_error: float
     record: dict[str, Any]
+    changes: Tensor | None = None
+    apart: float = 0.0
 
 
 def own_sets(run: Run) -> dict[str, Examples]:
@@ -71,8 +77,10 @@ def keep(run: Run, kind: str, kept: Kept, folder: Path) -> None:
     """
     sizes = torch.tensor([len(group) for group in kept.groups])
     tensors = {"removed": torch.cat(kept.groups).to(torch.int32), "group_sizes": sizes, **kept.losses}
+    if kept.changes is not None:
+        tensors["changes"] = kept.changes
     meta = {"workload": run.workload.name, "replay_error": kept.replay_error, "record": kept.record}
-    meta |= {"recipe": _recipe_digest(run), "trained": _described(run)}
+    meta |= {"recipe": _recipe_digest(run), "run": run.digest, "trained": _described(run)}
     store.save(folder, kept_path(run, kind, folder).stem, meta, tensors)
 
 
@@ -88,13 +96,20 @@ def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
         StoreError: for damaged files.
     """
     folder = folder or FOLDER
-    stored = store.load(folder, kept_path(run, kind, folder).stem)
+    try:
+        stored = store.load(folder, kept_path(run, kind, folder).stem)
+    except StoreError as error:
+        raise StoreError(
+            f"{kept_path(run, kind, folder)} is damaged: fetch it again, or install samattr anew"
+        ) from error
     if stored is None or stored[0]["recipe"] != _recipe_digest(run):
         return None
     meta, tensors = stored
     losses = {name: tensors[name] for name in own_sets(run)}
-    known, own = losses["queries"][0], run.query_losses(run.splits.queries).cpu()
-    apart = float((own - known).norm() / known.norm())
+    apart = 0.0
+    if meta.get("run") != run.digest:
+        known, own = losses["queries"][0], run.query_losses(run.splits.queries).cpu()
+        apart = float((own - known).norm() / known.norm())
     if not apart <= TOLERANCE:
         log.warning(
             "the kept ground truth of %s is of a run whose losses are %.0f %% from this one's: it is not used",
@@ -103,7 +118,7 @@ def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
         )
         return None
     groups = list(tensors["removed"].long().split(tensors["group_sizes"].tolist()))
-    return Kept(groups, losses, meta["replay_error"], meta["record"])
+    return Kept(groups, losses, meta["replay_error"], meta["record"], tensors.get("changes"), apart)
 
 
 def _described(run: Run) -> dict[str, str]:

@@ -3,7 +3,8 @@
 Arrays are [n_removed, n_query], predicted beside true effects ℓ_q(ω_{−i}) − ℓ_q(ω*), unless said otherwise.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,19 @@ from sklearn.metrics import roc_auc_score
 
 Array = np.ndarray
 
+Limits = tuple[float, float]
+"""The least and the greatest that a value can be."""
+
+Interval = tuple[float, float, float]
+"""A mean and the two ends of its 95 % interval."""
+
+NO_LIMITS = (-math.inf, math.inf)
+
+ALMOST_ONE = 1 - 1e-12
+"""Where Fisher's z, which is infinite at 1, is taken in its place."""
+
 RESAMPLES = 2000
-"""Bootstrap resamples behind a 95 % interval over queries or seeds."""
+"""Bootstrap resamples behind the 95 % interval of a slope."""
 
 ROW_RESAMPLES = 500
 """Bootstrap resamples behind a 95 % interval over removed points, whose statistics are slower."""
@@ -132,45 +144,56 @@ def found_share(influence: Array, noisy: Array, inspected: float) -> float:
     return float(noisy[lowest].sum() / noisy.sum())
 
 
-def mean_interval(values: Array) -> tuple[float, float, float]:
-    """Mean of one value a seed and its 95 % t-interval (Student 1908), unknown (NaN) from a single one.
+def mean_interval(values: Array, limits: Limits = NO_LIMITS) -> Interval:
+    """Mean of independent values and its 95 % interval, unknown (NaN) from a single one.
 
-    NaN values, of seeds that failed, are left out.
+    Student's t-interval (1908), cut at the limits. Of correlations and their differences, whose limits are −c and c, it
+    is taken on Fisher's z scale (1921) by the delta method, so that it ends within them: with m and s the mean and the
+    standard deviation of the values over c, c tanh(atanh m ± t s / (√n (1 − m²))). How often it holds the true mean:
+    `tests/baselines/test_coverage.py`.
+
+    Args:
+        values: One value a seed, or one a query of a single run: then it is given the points that were removed. NaN,
+            of seeds that failed, are left out.
+        limits: The least and the greatest that a value can be.
     """
     values = np.asarray(values, dtype=np.float64)
     values = values[np.isfinite(values)]
     mean = float(values.mean()) if len(values) else float("nan")
     if len(values) < 2:
         return mean, float("nan"), float("nan")
-    error = scipy.stats.sem(values)
-    if error == 0:
+    if np.ptp(values) == 0:
         return mean, mean, mean
-    low, high = scipy.stats.t.interval(0.95, len(values) - 1, mean, error)
-    return mean, float(low), float(high)
+    reach = float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
+    least, greatest = limits
+    if np.isinf(greatest) or least != -greatest:
+        return mean, max(mean - reach, least), min(mean + reach, greatest)
+    m = float(np.clip(mean / greatest, -ALMOST_ONE, ALMOST_ONE))
+    z, width = np.arctanh(m), reach / greatest / (1 - m**2)
+    return mean, float(greatest * np.tanh(z - width)), float(greatest * np.tanh(z + width))
 
 
-def interval(values: Array, statistic: Callable[..., float] = np.mean, seed: int = 0) -> list[float]:
-    """Percentile bootstrap 95 % interval of a statistic of independent values."""
-    if len(values) < 2 or np.ptp(values) == 0:
-        return [float(statistic(values))] * 2
-    result = scipy.stats.bootstrap(
-        (values,), statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(seed)
-    )
-    return [float(bound) for bound in result.confidence_interval]
-
-
-def interval_over_seeds(values: list[Array], seed: int = 0) -> list[float]:
-    """Bootstrap 95 % interval of the mean over seeds and queries: seeds are resampled, then queries within each.
+def interval_over_runs(values: Sequence[Array], limits: Limits = NO_LIMITS) -> Interval:
+    """Mean over runs of their means over queries, with its 95 % interval: over several runs', or over one's queries.
 
     Args:
-        values: One array of per-query values a seed.
-        seed: Seed of the resampling.
+        values: One array of per-query values a run; runs of different seeds have different points and queries.
+        limits: The least and the greatest that a value can be.
     """
-    rng = np.random.default_rng(seed)
-    within = np.stack([rng.choice(v, (RESAMPLES, len(v))).mean(1) for v in values], axis=1)
-    chosen = rng.integers(len(values), size=(RESAMPLES, len(values)))
-    # a seed drawn twice gets the same inner resample: negligible beside the spread over seeds, and vectorised
-    return [float(bound) for bound in np.percentile(np.take_along_axis(within, chosen, 1).mean(1), [2.5, 97.5])]
+    return mean_interval(values[0] if len(values) == 1 else np.array([np.mean(run) for run in values]), limits)
+
+
+def paired_interval(first: Sequence[Array], second: Sequence[Array], limits: Limits = NO_LIMITS) -> Interval:
+    """Mean difference of two methods on the same runs and queries, first minus second, with its 95 % interval.
+
+    Args:
+        first: One array of per-query values a run.
+        second: The same of the other method: the same runs, and in each the same queries.
+        limits: The least and the greatest that a value of either can be.
+    """
+    widest = limits[1] - limits[0]
+    differences = [np.asarray(one) - np.asarray(other) for one, other in zip(first, second, strict=True)]
+    return interval_over_runs(differences, (-widest, widest))
 
 
 def pooled_slope_interval(scores: Array, truth: Array, seed: int = 0) -> list[float]:

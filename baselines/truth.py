@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from baselines.comparison import N_CHANGES
 from baselines.engines import Engine, Plan, first_steps, plan_retraining, retrain
 from baselines.kept import FOLDER, Kept, find, own_sets
 from baselines.measure import measured
@@ -35,6 +36,9 @@ TRUTH_VERSION = 2
 LARGE_GRADIENTS = 0.01
 """The share of the points whose gradients count as large where removed points are drawn by strata."""
 
+QUICK_SECONDS = 600
+"""A kept truth that took no longer is retrained where more is asked of it than was kept."""
+
 REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 """How far, relative to ‖ω*‖, retraining with nothing removed may end from the run itself."""
 
@@ -46,16 +50,16 @@ class Truth:
     Attributes:
         run: The run whose points were removed.
         groups: The points that each retraining left out.
-        parameters: Final parameters ω_{−S} of each retraining, [n_groups, P].
+        retrained: Final parameters ω_{−S} of each retraining, [n_groups, P]; None of a truth that is kept.
         replay_error: ‖ω_{−∅} − ω*‖/‖ω*‖ of retraining with nothing removed: the rounding noise of the truth.
         path: The folder that it is stored in.
         record: Engine, chunk, seconds and environment it was made with.
-        kept: Of a truth that is kept without parameters, what is kept, see `baselines.kept`.
+        kept: Of a truth that is kept, what is kept, see `baselines.kept`.
     """
 
     run: Run
     groups: list[Tensor]
-    parameters: Tensor
+    retrained: Tensor | None
     replay_error: float
     path: Path
     record: dict[str, Any]
@@ -70,34 +74,46 @@ class Truth:
         """ℓ_q(ω_{−S}) − ℓ_q(ω*), [n_groups, n_query].
 
         Raises:
-            SamattrError: for queries that the network cannot read, or that a kept truth does not have.
+            SamattrError: for queries that the network cannot read, or that a truth which took hours was not kept with.
         """
         check_queries(self.run, queries)
         if self.kept is not None:
-            return self._kept_effects(self.kept, queries)
+            for name, own in own_sets(self.run).items():
+                if queries.pooled == own.pooled and torch.equal(queries.x, own.x) and torch.equal(queries.y, own.y):
+                    losses = self.kept.losses[name]
+                    return (losses[1:] - losses[0]).to(self.run.parameters)
         after = torch.stack([self.run.query_losses(queries, omega) for omega in self.parameters])
         return after - self.run.query_losses(queries)
 
-    def _kept_effects(self, kept: Kept, queries: Examples) -> Tensor:
-        for name, own in own_sets(self.run).items():
-            if queries.pooled == own.pooled and torch.equal(queries.x, own.x) and torch.equal(queries.y, own.y):
-                losses = kept.losses[name]
-                return (losses[1:] - losses[0]).to(self.run.parameters)
-        raise SamattrError(
-            f"the kept ground truth of {self.run.workload.name} has the effects on its own queries, its tuning queries "
-            "and the mean of its validation points alone: give an engine to leave_one_out to retrain"
-        )
+    @cached_property
+    def parameters(self) -> Tensor:
+        """ω_{−S}, [n_groups, P]. A kept truth is retrained for them where that takes minutes at most.
+
+        Raises:
+            SamattrError: where it would take longer.
+        """
+        if self.retrained is not None:
+            return self.retrained
+        name, seconds = self.run.workload.name, self.record["seconds"]
+        if seconds > QUICK_SECONDS:
+            raise SamattrError(
+                f"the kept ground truth of {name} has the effects on its own queries, its tuning queries and the mean "
+                f"of its validation points alone, and took {seconds:.0f} s: give an engine to leave_one_out to retrain"
+            )
+        log.info("retraining %s: of its kept ground truth, more is asked than was kept", name)
+        return retraining_truth(self.run, self.groups).parameters
 
     @property
     def changes(self) -> Tensor:
-        """The parameter changes ω_{−S} − ω*, [n_groups, P].
-
-        Raises:
-            SamattrError: for a truth that is kept without parameters.
-        """
-        if self.kept is not None:
-            raise SamattrError(f"the kept ground truth of {self.run.workload.name} has no parameters")
+        """The parameter changes ω_{−S} − ω*, [n_groups, P]."""
         return self.parameters - self.run.parameters
+
+    def first_changes(self, count: int) -> Tensor | None:
+        """The changes of the first groups, [count at most, P]; None where a truth was kept without them."""
+        if self.kept is None:
+            return self.changes[:count]
+        kept = self.kept.changes
+        return None if kept is None else kept[:count].to(self.run.parameters)
 
     @property
     def removed(self) -> Tensor:
@@ -113,7 +129,7 @@ class Truth:
     @property
     def influence(self) -> Tensor:
         """The exact Influence Score on the validation set, [n_train]; NaN for points that were not removed."""
-        scores = torch.full((self.run.n_train,), torch.nan).to(self.parameters)
+        scores = torch.full((self.run.n_train,), torch.nan).to(self.run.parameters)
         validation = self.run.splits.validation
         means = self.effects(validation).mean(1) if self.kept is None else self.effects(validation.pool())[:, 0]
         scores[self.removed] = means
@@ -133,7 +149,7 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
     Args:
         run: The run.
         engine: How to retrain, see `baselines.engines`, where nothing is stored yet; None for the fastest, and for a
-            truth that comes with the project in place of hours of retraining, see `baselines.kept`.
+            truth that comes with the project in place of retraining, see `baselines.kept`.
     """
     groups = single_points(run)
     if engine is None and not is_made(run, groups):
@@ -144,9 +160,11 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
 
 
 def find_leave_one_out(run: Run) -> Truth | None:
-    """The finished leave-one-out truth of a run, from the store; None if it is not there or not finished."""
+    """The finished leave-one-out truth of a run, from the store or as it comes with the project; else None."""
     groups = single_points(run)
-    return retraining_truth(run, groups) if is_made(run, groups) else None
+    if is_made(run, groups):
+        return retraining_truth(run, groups)
+    return _kept_truth(run, single_points_name(run), groups)
 
 
 def is_made(run: Run, groups: list[Tensor]) -> bool:
@@ -268,6 +286,16 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
     return Truth(run, checked, parameters[1:][torch.tensor(order).argsort()], error, path, record)
 
 
+CHANGES_BYTES = 2**21
+"""Up to this size the changes of the parameters are kept of a truth."""
+
+
+def kept_changes(truth: Truth) -> Tensor | None:
+    """The changes of the parameters that are kept of a truth; None where they are too large."""
+    small = N_CHANGES * truth.run.parameters.nbytes <= CHANGES_BYTES
+    return truth.changes[:N_CHANGES] if small else None
+
+
 def kept_losses(truth: Truth) -> dict[str, Tensor]:
     """The losses that are kept of a truth, see `baselines.kept.Kept`."""
     run = truth.run
@@ -306,9 +334,11 @@ def _kept_truth(run: Run, kind: str, groups: Sequence[Tensor]) -> Truth | None:
         log.warning("%d of %d groups of the ground truth of %s are kept: retraining", len(there), len(order), name)
         return None
     rows = torch.tensor([0, *(place + 1 for place in there)])
-    kept = replace(kept, groups=list(groups), losses={name: losses[rows] for name, losses in kept.losses.items()})
-    nothing = run.parameters.new_empty(len(groups), 0)
-    return Truth(run, kept.groups, nothing, kept.replay_error, FOLDER, kept.record, kept)
+    losses = {name: losses[rows] for name, losses in kept.losses.items()}
+    first = there[:N_CHANGES]
+    changes = kept.changes[first] if kept.changes is not None and max(first) < len(kept.changes) else None
+    kept = replace(kept, groups=list(groups), losses=losses, changes=changes)
+    return Truth(run, kept.groups, None, kept.replay_error, FOLDER, kept.record, kept)
 
 
 def save_values(truth: Truth) -> None:

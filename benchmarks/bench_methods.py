@@ -54,7 +54,7 @@ class ChangeError:
         scores = attribute(truth.run, method, **options(method)).values[truth.removed]
         changes = parameter_change(truth.run, method, truth.groups[:50], **options(method))
         self.comparison = Comparison(
-            numpy(scores), numpy(truth.values), changes=numpy(changes), true_changes=numpy(truth.changes[:50])
+            numpy(scores), numpy(truth.values), changes=numpy(changes), true_changes=numpy(truth.first_changes(50))
         )
 
 

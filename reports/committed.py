@@ -13,7 +13,8 @@ from baselines.studies.profiles import get_profile
 from reports import noise, scatter
 from reports.experiment import Measured, experiments
 from reports.job import Job
-from reports.page import save_figure, write, write_experiment
+from reports.page import VALUES, save_figure, write, write_experiment, write_page, write_table
+from reports.table import summarised
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 
 HEADLINE: dict[str, Callable[[pd.DataFrame], Figure]] = {"noise": noise.draw, "scatter-*": scatter.draw}
@@ -45,7 +46,7 @@ def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
     measured = [_measured(kept, name, origin) for name in experiments() if name in (names or origin["experiments"])]
     if kept.resolve() != out.resolve():
         shutil.copytree(kept, out, dirs_exist_ok=True)
-    drawn = [] if names else _headline(out)
+    drawn = [] if names else [*_headline(out), *_table(out, Job(profile, ("table",)))]
     done = tuple(part.experiment.name for part in measured)
     if measured and (out / "sections.json").exists():
         write(Job(profile, done), None, measured, out)
@@ -78,8 +79,21 @@ def _rows(path: Path) -> pd.DataFrame:
     return frame.assign(how=frame["how"].fillna("")) if "how" in frame else frame
 
 
+def _table(out: Path, job: Job) -> list[str]:
+    """The accuracy table, from what each seed's validations found."""
+    if not (out / VALUES).exists():
+        return []
+    try:
+        values = pd.read_parquet(out / VALUES)
+    except (OSError, ValueError) as error:
+        raise SamattrError(f"{out / VALUES} cannot be read ({first_line(error)}): fetch the page again") from error
+    section = write_table(summarised(values, _rows(out / "table.csv")), out)
+    write_page(job, {"table": section}, {"environments": [], "experiments": {}}, out)
+    return ["table"]
+
+
 def _headline(out: Path) -> list[str]:
-    """The figures of validations, from their rows; their tables are numbers as they stand."""
+    """The figures of validations, from their rows."""
     drawn = []
     for pattern, draw in HEADLINE.items():
         for path in sorted(out.glob(f"{pattern}.csv")):

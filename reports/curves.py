@@ -29,9 +29,6 @@ def axis_labels(*names: str) -> dict[str, str]:
 ROWS = axis_labels("spearman", "noise_auc")
 """The rows of most figures and what their axes say."""
 
-BOUNDED = (*(metric.name for metric in METRICS.values() if metric.bounded), "found", "accuracy")
-"""What cannot leave [−1, 1], so that its band ends there; the intervals in tables do not."""
-
 BAND = "bands are 95 % t-intervals over seeds"
 
 
@@ -136,8 +133,6 @@ def _curve(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Style) ->
         x,
         metric,
         shown,
-        least=-1 if metric in BOUNDED else None,
-        most=1 if metric in BOUNDED else None,
         linewidth=1.4 if part["method"].iloc[0] == GROUND_TRUTH else 1.0,
         markevery=max(1, len(curve) // 6) if len(curve) > 20 else 1,
     )
@@ -149,8 +144,7 @@ def draw_line(
     x: str,
     value: str,
     shown: Style,
-    least: float | pd.Series | None = None,
-    most: float | None = None,
+    least: pd.Series | None = None,
     **style: Any,
 ) -> None:
     """A line of means over x with its intervals as a band.
@@ -161,13 +155,11 @@ def draw_line(
         x: Its column that the line goes over.
         value: Its value that is drawn.
         shown: Label, colour, line and marker.
-        least: What the band ends at below, where no value can be less or the axis has no room for it.
-        most: What it ends at above.
+        least: What the band ends at below, where the axis has no room for less.
         **style: Other settings of the line.
     """
     _, low, high = triple(value)
-    least_to_most = means[low].clip(lower=least), means[high].clip(upper=most)
-    axis.fill_between(means[x], *least_to_most, color=shown.colour, alpha=0.12, lw=0)
+    axis.fill_between(means[x], means[low].clip(lower=least), means[high], color=shown.colour, alpha=0.12, lw=0)
     look = {"color": shown.colour, "linestyle": shown.line, "marker": shown.marker, "label": shown.label}
     axis.plot(means[x], means[value], **{**look, "markersize": 3, "linewidth": 1.0, **style})
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.metrics import Limits
 from reports.curves import legend
 from reports.intervals import summarise
 from reports.style import Style, figure_style, row_of_panels
@@ -42,6 +43,7 @@ def draw_dots(
     label: str,
     reference: float,
     height: float,
+    limits: Limits,
     columns: int | None = None,
 ) -> Figure:
     """Means over seeds and their 95 % t-intervals.
@@ -53,6 +55,7 @@ def draw_dots(
         label: What the x axis says.
         reference: Where a vertical line stands: the value of what the others are held against.
         height: Of the figure, in inches.
+        limits: The least and the greatest that a value can be.
         columns: Columns of the legend; by default one a series.
     """
     panels = list(dict.fromkeys(frame["workload"]))
@@ -63,7 +66,7 @@ def draw_dots(
     with figure_style():
         figure, axes = row_of_panels(len(panels), height)
         for axis, panel in zip(axes, panels, strict=True):
-            means = summarise(frame[frame["workload"] == panel], ["row", "series"], ["value"])
+            means = summarise(frame[frame["workload"] == panel], ["row", "series"], ["value"], limits)
             for shift, (series, mark) in zip(shifts, marks.items(), strict=True):
                 style: dict[str, Any] = {"marker": mark.marker, "markersize": mark.size}
                 style["fillstyle"] = "full" if mark.filled else "none"

@@ -1,20 +1,54 @@
-"""Means over seeds with their 95 % t-intervals: how frames hold them and how tables write them."""
+"""Means over seeds with their 95 % t-intervals: how frames hold them and how tables write them.
+
+An interval ends where its value does: a share of points is never above 1, a time never below 0.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from baselines.metrics import mean_interval
+from baselines.comparison import CORRELATION, METRICS, SHARE, SIZE
+from baselines.metrics import NO_LIMITS, Limits, mean_interval
+
+DIFFERENCE = (-1.0, 1.0)
+"""Limits of the difference of two shares."""
+
+LIMITS: dict[str, Limits] = {
+    **dict.fromkeys(("lds", "correlation", "loo_before", "loo_after", "rank_agreement"), CORRELATION),
+    **dict.fromkeys(("accuracy", "accuracy_given", "accuracy_clean", "found", "auc", "at_count", "precision"), SHARE),
+    **dict.fromkeys(("recall", "wrong", "hard", "rare", "none", "flips"), SHARE),
+    **dict.fromkeys(("difference", "retrained_drop", "edited_drop", "test_drop", "gain", "own", "other"), DIFFERENCE),
+    **dict.fromkeys(("gain_before", "gain_after"), DIFFERENCE),
+    **dict.fromkeys(("seconds", "all_seconds", "minutes", "gib", "memory_bytes", "trainings"), SIZE),
+    **dict.fromkeys(("mean_trainings", "mean", "many", "times_plain", "least", "greatest", "gflops"), SIZE),
+    **dict.fromkeys(("ratio", "size", "error", "residual", "growth", "grad_norm", "rho_over_grad_norm"), SIZE),
+    **dict.fromkeys(("change", "after", "omitted", "bound", "loss_given", "loss_clean", "loss_error"), SIZE),
+}
+"""The least and the greatest of values that are no metric, by column."""
 
 
-def summarise(frame: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+def limits_of(column: str) -> Limits:
+    """The least and the greatest that the values of a column can be.
+
+    >>> limits_of("spearman"), limits_of("lds_0.05"), limits_of("seconds"), limits_of("slope")
+    ((-1.0, 1.0), (-1.0, 1.0), (0.0, inf), (-inf, inf))
+    """
+    if column in METRICS:
+        return METRICS.named(column).limits
+    return CORRELATION if column.startswith("lds_") else LIMITS.get(column, NO_LIMITS)
+
+
+def summarise(
+    frame: pd.DataFrame, by: Sequence[str], values: Sequence[str], limits: Limits | None = None
+) -> pd.DataFrame:
     """Mean over seeds and 95 % t-interval of each value: its columns of `triple`, and `seeds`.
 
     Args:
         frame: Columns `seed`, `by` and the values; several rows of a seed count as their mean.
         by: What the rows of the answer are told apart by.
         values: The columns to take means of.
+        limits: The least and the greatest that they can be, where their names do not say it.
     """
     rows = []
     for key, part in frame.groupby(list(by), sort=False, dropna=False):
@@ -22,7 +56,8 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> 
         row["seeds"] = part["seed"].nunique()
         for value in values:
             numbers = pd.to_numeric(part[value]).groupby(part["seed"]).mean()
-            row |= dict(zip(triple(value), mean_interval(numbers.to_numpy()), strict=True))
+            found = mean_interval(numbers.to_numpy(), limits or limits_of(value))
+            row |= dict(zip(triple(value), found, strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.comparison import table_metrics
 from baselines.studies.profiles import Results
 from reports import claims, noise, scatter, table
 from reports.experiment import Measured
@@ -21,6 +20,9 @@ from reports.markdown import render
 from reports.markdown import table as markdown_table
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.precision import DEFAULT
+
+VALUES = "results.parquet"
+"""The file of what every validation found."""
 
 LARGEST_TABLE = 45
 """More rows than this stand in a file of their own."""
@@ -69,7 +71,7 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
             sections["claims"] = shown
             tables.append(shown)
         if results and results.validations:
-            results.tidy().to_parquet(out / "results.parquet", index=False)
+            results.tidy().to_parquet(out / VALUES, index=False)
             for name in job.headline:
                 sections[name] = _HEADLINE[name](results, out)
             tables.append(table.to_markdown(table.compute(results)))
@@ -77,7 +79,7 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
             sections[part.experiment.name], text = write_experiment(part, out)
             tables.append(text)
         if not job.varied:
-            _write_page(job, sections, _origin(job, results, measured), out)
+            write_page(job, sections, _origin(job, results, measured), out)
     except OSError as error:
         raise _unwritable(out, error) from error
     return "\n\n".join(tables)
@@ -87,8 +89,15 @@ def _unwritable(out: Path, error: OSError) -> SamattrError:
     return SamattrError(f"{out} could not be written ({error.strerror}): choose another folder with --out")
 
 
-def _write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: Path) -> None:
-    """Put the page together; what a job of some names did not make stays as an earlier one left it."""
+def write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: Path) -> None:
+    """Put the page together; what a job of some names did not make stays as an earlier one left it.
+
+    Args:
+        job: The job.
+        sections: What it made, by name.
+        origin: Where that comes from: `environments` and `experiments` at least.
+        out: The folder.
+    """
     kept, before = out / "sections.json", out / "provenance.json"
     if job.names and kept.exists() and before.exists():
         sections = json.loads(kept.read_text()) | sections
@@ -130,15 +139,6 @@ def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> No
     figure.savefig(out / f"{name}.png", metadata={"Software": None})
     plt.close(figure)
     frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-
-
-def caption(results: Results) -> str:
-    """What the accuracy table's numbers are over, and what its columns mean."""
-    first = results.validations[0]
-    sizes = _distinct([{"name": r.workload, "n": r.n_train, "k": r.n_removed} for r in results.validations])
-    seeds = len(results.profile.seeds)
-    captions = [text for text in dict.fromkeys(metric.caption for metric in table_metrics()) if text]
-    return render("accuracy_caption", sizes=sizes, n_query=first.n_query, seeds=seeds, columns=captions)
 
 
 def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> dict[str, Any]:
@@ -225,13 +225,18 @@ def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
     return section, text
 
 
-def _write_table(results: Results, out: Path) -> str:
-    frame = table.compute(results)
+def write_table(frame: pd.DataFrame, out: Path) -> str:
+    """Write the accuracy table as CSV, Markdown and LaTeX: its section of the page.
+
+    Args:
+        frame: From `reports.table`.
+        out: The folder.
+    """
     frame.to_csv(out / "table.csv", index=False, float_format="%.6g")
-    tables = table.to_markdown(frame)
+    tables, said = table.to_markdown(frame), table.caption(frame)
     (out / "table.md").write_text(tables)
-    (out / "table.tex").write_text(table.to_latex(frame, caption(results)))
-    return render("accuracy", tables=tables.strip(), caption=caption(results))
+    (out / "table.tex").write_text(table.to_latex(frame, said))
+    return render("accuracy", tables=tables.strip(), caption=said)
 
 
 def _write_scatter(results: Results, out: Path) -> str:
@@ -251,7 +256,7 @@ def _write_noise(results: Results, out: Path) -> str:
 
 
 _HEADLINE: dict[str, Callable[[Results, Path], str]] = {
-    "table": _write_table,
+    "table": lambda results, out: write_table(table.compute(results), out),
     "scatter": _write_scatter,
     "noise": _write_noise,
 }

@@ -1,10 +1,9 @@
 """The accuracy and runtime table: every method against exact leave-one-out, over seeds."""
 
-import numpy as np
 import pandas as pd
 
 from baselines.comparison import table_metrics
-from baselines.metrics import interval_over_seeds
+from baselines.metrics import mean_interval
 from baselines.studies.profiles import Results
 from reports.intervals import bracket, triple
 from reports.labels import label_of
@@ -13,32 +12,53 @@ from reports.trained import trained
 
 
 def compute(results: Results) -> pd.DataFrame:
-    """One row a workload and method: each metric's mean over seeds.
+    """One row a workload and method: each metric's mean over seeds with its 95 % interval.
 
-    Per-query correlations carry a 95 % interval over seeds and queries (columns `*_low`, `*_high`), the other columns
-    the smallest and largest seed's. `network` says what training made of the workload's network.
+    `network` says what training made of the workload's network. Of a single seed the interval is that of its own
+    validation: over its queries or removed points.
+    """
+    networks = trained(results.networks())
+    facts = [
+        {"workload": r.workload, "n_train": r.n_train, "n_removed": r.n_removed, "n_query": r.n_query}
+        | {"network": networks[r.workload]}
+        for r in results.validations
+    ]
+    return summarised(results.tidy(), pd.DataFrame(facts))
+
+
+FACTS = ["n_train", "n_removed", "n_query", "network"]
+"""What the table knows of a workload beside its metrics."""
+
+
+def summarised(values: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    """The table's rows from the values of every seed.
+
+    Args:
+        values: From `Results.tidy`.
+        facts: Columns `workload` and `FACTS`, the first row of each workload.
     """
     rows = []
-    networks = trained(results.networks())
-    pairs = dict.fromkeys((result.workload, result.method) for result in results.validations)
-    for workload, method in pairs:
-        seeds = [r for r in results.validations if (r.workload, r.method) == (workload, method)]
-        row: dict[str, object] = {"workload": workload, "method": method, "seeds": len(seeds)}
-        row |= {"n_train": seeds[0].n_train, "network": networks[workload]}
+    known = facts.drop_duplicates("workload").set_index("workload")
+    for (workload, method), part in values.groupby(["workload", "method"], sort=False):
+        row: dict[str, object] = {"workload": workload, "method": method, "seeds": part["seed"].nunique()}
+        row |= known.loc[workload, FACTS].to_dict()
         for metric in table_metrics():
-            name = metric.name
-            if metric.per_query:
-                defined = seeds[0].metrics[metric.key] is not None
-                values = [sum(r.per_query[name]) / len(r.per_query[name]) for r in seeds] if defined else []
-                bounds = interval_over_seeds([np.array(r.per_query[name]) for r in seeds]) if defined else []
-            else:
-                found = [getattr(r, name) if metric.needs == "cost" else r.metrics[metric.key] for r in seeds]
-                values = [float(value) for value in found if value is not None]
-                bounds = [min(values), max(values)] if values else []
-            row[name] = sum(values) / len(values) if values else None
-            row[f"{name}_low"], row[f"{name}_high"] = bounds or (None, None)
+            own = part[part["metric"] == metric.key]
+            found = mean_interval(own["value"].to_numpy(), metric.limits)
+            if len(own) == 1:
+                found = found[0], *own[["low", "high"]].to_numpy()[0]
+            row |= dict(zip(triple(metric.name), found, strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What the table's numbers are over, and what its columns mean."""
+    sizes = frame.drop_duplicates("workload")[["workload", "n_train", "n_removed"]].to_dict("records")
+    captions = [text for text in dict.fromkeys(metric.caption for metric in table_metrics()) if text]
+    return render(
+        "accuracy_caption", sizes=sizes, n_query=frame["n_query"].max(), seeds=frame["seeds"].max(), columns=captions
+    )
 
 
 def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                     one = part[(part["method"] == method) & (part["activation"] == activation)]
                     curve = summarise(one, ["value"], ["spearman"]).sort_values("value")
                     of = replace(style_of(method, activation), line=LINES[activation], marker=style_of(method).marker)
-                    draw_line(axis, curve, "value", "spearman", of, least=-1, most=1)
+                    draw_line(axis, curve, "value", "spearman", of)
             if name != "momentum":
                 axis.set_xscale("log")
                 plain_ticks(axis.xaxis)

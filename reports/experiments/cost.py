@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import SIZE
 from baselines.studies.cases import LARGE
 from baselines.studies.cost_in_trainings import BOUNDED, CASES, DAMPED, MANY, measure
 from reports.curves import describe
@@ -22,7 +23,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     ids = ["workload", "seed", "row"]
     dots = frame.assign(row=labels(frame)).melt(ids, list(HEADINGS), var_name="series")
     marks = {name: Mark(heading.lower(), filled=name == "mean") for name, heading in HEADINGS.items()}
-    figure = draw_dots(dots, rows, marks, "plain trainings", 1, 2.8)
+    figure = draw_dots(dots, rows, marks, "plain trainings", 1, 2.8, SIZE)
     for axis in figure.axes:
         axis.set_xscale("log")
     return figure

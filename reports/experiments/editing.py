@@ -34,7 +34,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 for shown, of in styles(part):
                     means = summarise(of, ["fraction"], ["accuracy"])
                     width = 1.4 if of["method"].iloc[0] == RETRAINED else 1.0
-                    draw_line(axis, means, "fraction", "accuracy", shown, least=0, most=1, linewidth=width)
+                    draw_line(axis, means, "fraction", "accuracy", shown, linewidth=width)
                 axis.set_xscale("log")
                 if workload == workloads[0]:
                     axis.set_title(title)

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.studies.cases import LARGE
 from baselines.studies.loo_and_lds import CASES, CNN, SMALL, SUBSETS, measure
 from reports.curves import describe
@@ -24,7 +25,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     marks = {
         name: Mark(label, marker, size=3.5) for (name, label), marker in zip(scores.items(), MARKERS, strict=False)
     }
-    figure = draw_dots(dots, rows, marks, "rank correlation", 1, 3.2, columns=3)
+    figure = draw_dots(dots, rows, marks, "rank correlation", 1, 3.2, CORRELATION, columns=3)
     for axis in figure.axes:
         axis.set_xlim(-0.15, 1.04)
     return figure

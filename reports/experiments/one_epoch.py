@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.studies.kinks import CASES, NETWORKS, measure
 from reports.curves import describe, tabulate_curves
 from reports.dots import Mark, draw_dots
@@ -18,7 +19,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     marks = {
         name: Mark(name, marker, filled=name.startswith("SAM")) for name, marker in zip(NETWORKS, "ooss", strict=True)
     }
-    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 4.2)
+    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 4.2, CORRELATION)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.studies.sam_and_sgd import CASES, OPTIMISERS, measure
 from baselines.validation import GROUND_TRUTH
 from reports.curves import describe, tabulate_curves
@@ -18,7 +19,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     rows = [shown for shown, _ in styles(frame)]
     dots = frame.assign(row=labels(frame), series=frame["optimiser"], value=frame["spearman"])
     marks = {name: Mark(f"trained with {name}", filled=name == "SAM") for name in OPTIMISERS}
-    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 2.6)
+    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 2.6, CORRELATION)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

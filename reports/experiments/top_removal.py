@@ -7,7 +7,7 @@ from baselines.studies.most_valuable import CASES, FRACTION, measure
 from reports.curves import describe
 from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.intervals import brackets, summarise
+from reports.intervals import DIFFERENCE, brackets, summarise
 from reports.labels import labels
 from reports.style import styles
 
@@ -19,7 +19,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Drops of accuracy a method, retrained beside edited, a panel a workload."""
     rows = [shown for shown, _ in styles(frame)]
     dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(MARKS), var_name="series")
-    return draw_dots(dots, rows, MARKS, "drop in validation accuracy", 0, 2.7)
+    return draw_dots(dots, rows, MARKS, "drop in validation accuracy", 0, 2.7, DIFFERENCE)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

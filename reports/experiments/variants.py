@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.studies.over_variants import CASES, COMPARED, measure
 from reports.curves import describe
 from reports.dots import Mark, draw_dots
@@ -21,7 +22,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     dots = frame.assign(row=frame["variant"].map(LABELS), series=frame["method"], value=frame["spearman"])
     shown = {name: style_of(name) for name in COMPARED}
     marks = {name: Mark(of.label, of.marker, colour=of.colour) for name, of in shown.items()}
-    figure = draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 3.2)
+    figure = draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 3.2, CORRELATION)
     for axis in figure.axes:
         axis.set_xlim(right=1.03)
     return figure

@@ -85,9 +85,10 @@ def test_the_truth_of_a_run_that_ended_elsewhere_is_not_written_over(folder, fre
     path, _ = keep_in_parts(run, kind, groups, folder)
     before = path.read_bytes()
     moved = 1.1 * run.query_losses(run.splits.queries)
+    monkeypatch.setattr(sr.Run, "digest", "of another run")
     monkeypatch.setattr(sr.Run, "query_losses", lambda *_: moved)
     with pytest.raises(sr.SamattrError, match="ended elsewhere: keep this one in another folder"):
-        keep_in_parts(run, kind, groups, folder)
+        keep_in_parts(run.fresh(), kind, groups, folder)
     assert path.read_bytes() == before
 
 

@@ -66,17 +66,13 @@ def test_lds_is_perfect_for_additive_effects():
     assert metrics.linear_datamodelling_score(TRUTH, groups, additive) == pytest.approx(np.ones(6))
 
 
-def test_intervals():
-    values = rng.normal(3, 1, size=200)
-    low, high = metrics.interval(values)
-    assert low < values.mean() < high
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 200**0.5, rel=0.15)
-    assert metrics.interval(np.array([2.0])) == [2.0, 2.0]
+def test_intervals_over_runs_are_of_their_means_and_of_one_run_over_its_queries():
     seeds = [rng.normal(mean, 0.1, size=100) for mean in (0.0, 1.0, 2.0)]
-    within = metrics.interval_over_seeds([seeds[0]] * 3)
-    across = metrics.interval_over_seeds(seeds)
-    assert within[1] - within[0] < 0.1 < 1.0 < across[1] - across[0]
-    assert metrics.interval(values) == metrics.interval(values)
+    assert metrics.interval_over_runs(seeds) == metrics.mean_interval(np.array([seed.mean() for seed in seeds]))
+    assert metrics.interval_over_runs(seeds[:1]) == metrics.mean_interval(seeds[0])
+    paired = metrics.paired_interval(seeds, [seed - 1 for seed in seeds])
+    assert paired == pytest.approx((1, 1, 1))
+    values = rng.normal(3, 1, size=200)
     low, high = metrics.row_interval(lambda rows: values[rows].mean(1), 200)
     assert low < values.mean() < high
 
@@ -91,3 +87,17 @@ def test_found_share_and_seed_intervals():
     assert np.isnan(metrics.mean_interval(np.array([1.0]))[1])
     assert metrics.mean_interval(np.array([1.0, np.nan, 3]))[0] == 2
     assert metrics.mean_interval(np.full(3, 0.5)) == (0.5, 0.5, 0.5)
+
+
+def test_intervals_end_where_their_values_do():
+    values = np.array([0.8, 0.9, 0.99])
+    assert metrics.mean_interval(values)[2] > 1
+    mean, low, high = metrics.mean_interval(values, (-1, 1))
+    reach = 4.303 * values.std(ddof=1) / 3**0.5 / (1 - mean**2)
+    assert (low, high) == pytest.approx(
+        (np.tanh(np.arctanh(mean) - reach), np.tanh(np.arctanh(mean) + reach)), abs=1e-3
+    )
+    assert metrics.mean_interval(2 * values, (-2, 2)) == pytest.approx((2 * mean, 2 * low, 2 * high))
+    assert metrics.mean_interval(values, (0, 1)) == (*metrics.mean_interval(values)[:2], 1)
+    assert metrics.mean_interval(np.array([0.0, 0.1, 2.0]), (0, np.inf))[1] == 0
+    assert metrics.mean_interval(np.array([1.0, 1.0, 1 - 1e-15]), (-1, 1))[2] <= 1

@@ -37,9 +37,18 @@ def test_an_experiment_drawn_again_has_its_rows_and_numbers(name, page, tmp_path
 def test_a_page_of_validations_has_its_figures_drawn_again(tmp_path):
     kept = PAGE.parent / "quick"
     drawn = redraw(kept, tmp_path / "quick")
-    assert drawn == ["noise", "scatter-digits-logreg", "scatter-digits-mlp"]
+    assert drawn == ["noise", "scatter-digits-logreg", "scatter-digits-mlp", "table"]
     assert (tmp_path / "quick" / "report.md").read_text() == (kept / "report.md").read_text()
-    assert (tmp_path / "quick" / "noise.csv").read_text() == (kept / "noise.csv").read_text()
+    for name in ("noise.csv", "table.csv", "table.md", "table.tex", "sections.json"):
+        assert (tmp_path / "quick" / name).read_text() == (kept / name).read_text()
+
+
+def test_a_damaged_table_is_one_line(tmp_path):
+    kept = shutil.copytree(PAGE.parent / "quick", tmp_path / "quick")
+    (kept / "results.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SamattrError, match=r"results.parquet cannot be read .* fetch the page again") as raised:
+        redraw(kept, tmp_path / "out")
+    assert "\n" not in str(raised.value)
 
 
 def test_a_page_without_kept_sections_keeps_its_text(tmp_path):

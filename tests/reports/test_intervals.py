@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baselines.metrics import mean_interval
+from baselines.metrics import NO_LIMITS, mean_interval
 from reports.dots import Mark, draw_dots
 from reports.intervals import brackets, summarise, triple
 from reports.style import style_of
@@ -18,6 +18,14 @@ def test_summaries_are_over_seeds():
     assert row["x_low"] < 2 < row["x_high"]
     assert row["y"] == pytest.approx(0.2)
     assert row["seeds"] == 3
+
+
+def test_intervals_end_where_their_columns_do():
+    frame = pd.DataFrame({"method": "a", "seed": [0, 1, 2], "accuracy": [0.9, 0.98, 1.0], "seconds": [0.1, 0.2, 3.0]})
+    frame = frame.assign(lds_0=frame["accuracy"], slope=frame["accuracy"])
+    row = summarise(frame, ["method"], ["accuracy", "seconds", "lds_0", "slope"]).iloc[0]
+    assert row["lds_0_high"] < row["accuracy_high"] == 1 < row["slope_high"]
+    assert row["seconds_low"] == 0
 
 
 def test_brackets_are_of_each_row():
@@ -33,7 +41,7 @@ def test_dots_are_the_means_with_their_intervals_a_row_a_method_and_a_mark_a_ser
         for seed, value in enumerate(seeds)
     )
     marks = {"a": Mark("first"), "b": Mark("second", filled=False)}
-    figure = draw_dots(frame, [style_of("if"), style_of("sam-if")], marks, "x", reference=1, height=2)
+    figure = draw_dots(frame, [style_of("if"), style_of("sam-if")], marks, "x", reference=1, height=2, limits=NO_LIMITS)
     (axis,) = figure.axes
     assert dict(zip(axis.get_yticks(), (text.get_text() for text in axis.get_yticklabels()), strict=True)) == {
         1: style_of("if").label,
