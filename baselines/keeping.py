@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,12 @@ from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import tensor_digest
+
+VERIFIED = 5
+"""So many groups of a kept truth are retrained without to verify it."""
+
+VERIFY_TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.05}
+"""How far their effects may be from those that were kept, relative to their norm: another machine rounds otherwise."""
 
 PARTS, LEAST = 10, 5
 """A truth is kept in so many parts, of at least so many groups each: every part retrains without nothing once."""
@@ -55,6 +63,54 @@ def keep_in_parts(
         kept = own if kept is None else joined(kept, own)
         keep(run, kind, kept, folder)
     return path, len(missing)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A part of a kept truth beside its own retraining.
+
+    Attributes:
+        groups: Which of its groups were retrained without.
+        error: How far the effects on the queries are apart, relative to the norm of those that were kept.
+        tolerance: How far they may be.
+        apart: See `baselines.kept.Kept`.
+    """
+
+    groups: list[int]
+    error: float
+    tolerance: float
+    apart: float
+
+
+def verify_kept(run: Run, kind: str, folder: Path | None = None, seed: int | None = None) -> Verified:
+    """Retrain without some random groups of a kept truth and compare.
+
+    Args:
+        run: The run.
+        kind: Which truth it is, see `baselines.kept.keep`.
+        folder: Where it is kept; by default what comes with the project.
+        seed: Which groups; by default others every time.
+
+    Raises:
+        SamattrError: where no such truth is kept, it is damaged, or the effects are further apart than they may be.
+    """
+    kept = find(run, kind, folder)
+    if kept is None:
+        raise SamattrError(
+            f"no truth '{kind}' of {run.workload.name} with seed {run.workload.seed} is kept for this run"
+        )
+    chosen = np.random.default_rng(seed).permutation(len(kept.groups))[:VERIFIED]
+    picked = sorted(int(i) for i in chosen)
+    after = kept_losses(retraining_truth(run, [kept.groups[i] for i in picked]))["queries"].double()
+    before = kept.losses["queries"].double()
+    own, known = after[1:] - after[0], before[[i + 1 for i in picked]] - before[0]
+    error, tolerance = float((own - known).norm() / known.norm()), VERIFY_TOLERANCE[run.parameters.dtype]
+    if not error <= tolerance:
+        raise SamattrError(
+            f"the kept truth '{kind}' of {run.workload.name} says other effects than retraining: {error:.1e} apart, "
+            f"relative to their norm, where {tolerance:g} is allowed"
+        )
+    return Verified(picked, error, tolerance, kept.apart)
 
 
 def joined(first: Kept, second: Kept) -> Kept:

@@ -4,14 +4,14 @@ import json
 import math
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from baselines.engines import Engine
-from baselines.keeping import keep_in_parts
+from baselines.keeping import keep_in_parts, verify_kept
 from baselines.studies.profiles import get_profile
 from baselines.truth import (
     leave_one_out,
@@ -112,16 +112,18 @@ def truth(
     fraction: Annotated[float | None, typer.Option(help="Remove random subsets of this share of the points.")] = None,
     count: Annotated[int, typer.Option(help="How many subsets.")] = 50,
     keep: Annotated[Path | None, typer.Option(help="A folder to write the losses into, for others to use.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Remake a random part of a kept truth and compare.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make exact leave-one-out ground truth, or that of random subsets, or go on with it where it stopped."""
+    """Make exact leave-one-out ground truth, or that of random subsets, or go on with it, or verify what is kept."""
     chosen = _workload(workload, seed, rho, p, settings)
     run = train(chosen)
+    kind = single_points_name(run) if fraction is None else subsets_name(fraction, count, chosen.seed)
+    if verify:
+        _print({"workload": chosen.name, "truth": kind, **asdict(verify_kept(run, kind, keep))}, as_json)
+        return
     if keep is not None:
-        if fraction is None:
-            groups, kind = single_points(run), single_points_name(run)
-        else:
-            groups, kind = random_subsets(run, fraction, count, chosen.seed), subsets_name(fraction, count, chosen.seed)
+        groups = single_points(run) if fraction is None else random_subsets(run, fraction, count, chosen.seed)
         path, retrained = keep_in_parts(run, kind, groups, keep, engine)
         _print({"workload": chosen.name, "path": str(path), "n_groups": len(groups), "retrained": retrained}, as_json)
         return

@@ -1,6 +1,7 @@
 """Ground truth that is kept part by part, on one machine and then on another."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch
 import baselines
 import samattr_ref as sr
 from baselines import keeping, kept
-from baselines.keeping import joined, keep_in_parts
+from baselines.keeping import joined, keep_in_parts, verify_kept
+from baselines.kept import find, keep
 from baselines.truth import random_subsets, single_points, single_points_name, subset_retraining, subsets_name
 from samattr_ref.support import store
 from tests.conftest import small
@@ -90,6 +92,25 @@ def test_the_truth_of_a_run_that_ended_elsewhere_is_not_written_over(folder, fre
     with pytest.raises(sr.SamattrError, match="ended elsewhere: keep this one in another folder"):
         keep_in_parts(run.fresh(), kind, groups, folder)
     assert path.read_bytes() == before
+
+
+def test_a_random_part_of_a_kept_truth_is_made_again_and_compared(folder, monkeypatch):
+    run = sr.train(WORKLOAD)
+    kind = single_points_name(run)
+    keep_in_parts(run, kind, single_points(run), folder)
+    found = verify_kept(run, kind, folder, seed=1)
+    assert len(found.groups) == len(set(found.groups)) == 5
+    assert found.error < 1e-9 and found.apart == 0
+    assert verify_kept(run, kind, folder, seed=2).groups != found.groups
+    kept = find(run, kind, folder)
+    losses = {**kept.losses, "queries": kept.losses["queries"].clone()}
+    losses["queries"][1 + found.groups[0]] += 1e-4
+    keep(run, kind, replace(kept, losses=losses), folder)
+    with pytest.raises(sr.SamattrError, match="says other effects than retraining") as raised:
+        verify_kept(run, kind, folder, seed=1)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(sr.SamattrError, match="no truth 'subsets-0.1-5-0' of .* is kept for this run"):
+        verify_kept(run, "subsets-0.1-5-0", folder)
 
 
 def test_parts_of_other_machines_keep_their_effects_and_add_their_seconds():
