@@ -51,10 +51,13 @@ class ChangeError:
 
     def setup(self, workload: str, method: str) -> None:
         truth = stored_truth(workload)
+        true = truth.first_changes(50)
+        if true is None:
+            raise NotImplementedError(f"no changes of parameters on disk: samattr truth {workload}")
         scores = attribute(truth.run, method, **options(method)).values[truth.removed]
         changes = parameter_change(truth.run, method, truth.groups[:50], **options(method))
         self.comparison = Comparison(
-            numpy(scores), numpy(truth.values), changes=numpy(changes), true_changes=numpy(truth.first_changes(50))
+            numpy(scores), numpy(truth.values), changes=numpy(changes), true_changes=numpy(true)
         )
 
 

@@ -109,7 +109,7 @@ def test_a_random_part_of_a_kept_truth_is_made_again_and_compared(folder, monkey
     with pytest.raises(sr.SamattrError, match="says other effects than retraining") as raised:
         verify_kept(run, kind, folder, seed=1)
     assert "\n" not in str(raised.value)
-    with pytest.raises(sr.SamattrError, match="no truth 'subsets-0.1-5-0' of .* is kept for this run"):
+    with pytest.raises(sr.SamattrError, match=r"no truth 'subsets-0.1-5-0' of .* is kept for this run"):
         verify_kept(run, "subsets-0.1-5-0", folder)
 
 
