@@ -7,6 +7,7 @@ same points, network, recipe and seed, bit for bit where its digest is that of t
 losses of the queries are the same within `TOLERANCE`: another torch or another machine trains to slightly other ones.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import Tensor
 from samattr_ref.data import Examples
 from samattr_ref.run import Run
 from samattr_ref.support import store
-from samattr_ref.support.errors import StoreError
+from samattr_ref.support.errors import SamattrError, StoreError
 from samattr_ref.support.seeds import json_digest, tensor_digest
 
 log = logging.getLogger("samattr")
@@ -119,6 +120,25 @@ def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
         return None
     groups = list(tensors["removed"].long().split(tensors["group_sizes"].tolist()))
     return Kept(groups, losses, meta["replay_error"], meta["record"], tensors.get("changes"), apart)
+
+
+def identity(run: Run, kind: str) -> tuple[str, str]:
+    """Which truth of a run comes with the project: the digests of the run's recipe and of what is kept.
+
+    Raises:
+        SamattrError: if none does.
+    """
+    path = kept_path(run, kind, FOLDER).with_suffix(".json")
+    if not path.exists():
+        raise SamattrError(f"no ground truth of {run.workload.name} with seed {run.workload.seed} comes with samattr")
+    meta = json.loads(path.read_text())
+    return meta["recipe"], meta["sha256"]
+
+
+def shipped(workload: str) -> set[tuple[str, str]]:
+    """`identity` of every leave-one-out truth of a workload that comes with the project; nothing is trained."""
+    found = [json.loads(path.read_text()) for path in FOLDER.glob(f"{workload}-loo-*.json")]
+    return {(meta["recipe"], meta["sha256"]) for meta in found if meta["workload"] == workload}
 
 
 def _described(run: Run) -> dict[str, str]:

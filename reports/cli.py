@@ -12,6 +12,8 @@ import typer
 
 from baselines.engines import Engine
 from baselines.keeping import keep_in_parts, verify_kept
+from baselines.leaderboard.entry import ROWS, check_truths, make_row, verify_row
+from baselines.leaderboard.row import read_row, read_rows, write_row
 from baselines.studies.profiles import get_profile
 from baselines.truth import (
     leave_one_out,
@@ -26,8 +28,10 @@ from baselines.validation import validate as run_validation
 from reports.committed import redraw
 from reports.job import Job, folder, run, seeds_of
 from reports.page import check_folder, write
+from reports.standings import Form, standings
 from samattr_ref.catalogue import load_workload
 from samattr_ref.catalogue import workloads as all_workloads
+from samattr_ref.registry import get_method
 from samattr_ref.registry import methods as all_methods
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
@@ -75,6 +79,7 @@ Jobs = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder that reports are written under.")]
 DEFAULT_OUT = Path("reports/out")
+OWN_ROWS, FIRST = Path("leaderboard"), "digits-mlp"
 
 
 @app.command()
@@ -163,6 +168,36 @@ def validate(
     chosen = _workload(workload, seed, rho, p, settings)
     result = run_validation(method, chosen, options=_pairs(options), memory_bytes=memory_bytes, runs=runs)
     _print(result.summary(), as_json)
+
+
+@app.command()
+def leaderboard(
+    workloads: Annotated[
+        list[str] | None, typer.Option("--workload", help="A workload; by default all that have rows.")
+    ] = None,
+    add: Annotated[
+        list[str] | None, typer.Option(help="A method to validate and add: a name, or path/to/file.py:function.")
+    ] = None,
+    rows: Annotated[Path, typer.Option(help="Your folder of rows, beside those that come with samattr.")] = OWN_ROWS,
+    seeds: Annotated[str, typer.Option(help="The seeds that --add takes.")] = "0,1,2",
+    verify: Annotated[Path | None, typer.Option(help="A row, as a JSON file, to make again and compare.")] = None,
+    method: Annotated[str | None, typer.Option(help="Where the method of the row to verify is found.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How it is written.")] = Form.MARKDOWN,
+) -> None:
+    """Rank the methods that were held against the ground truths that come with samattr; add one, or verify a row."""
+    if verify is not None:
+        _print(asdict(verify_row(read_row(verify), method)), form == Form.JSON)
+        return
+    for name in add or []:
+        for workload in workloads or [FIRST]:
+            for tuned in (True, False) if get_method(name).tune else (True,):
+                row = make_row(name, workload, tuned, seeds_of(seeds, ()))
+                print(f"written to {write_row(row, rows)}", file=sys.stderr)
+    found = {(row.workload, row.name): row for row in [*read_rows(ROWS), *read_rows(rows)]}
+    for row in found.values():
+        check_truths(row)
+    chosen = workloads or ([FIRST] if add else list(dict.fromkeys(name for name, _ in found)))
+    print(standings([row for row in found.values() if row.workload in chosen], form))
 
 
 @app.command()

@@ -141,6 +141,19 @@ def _unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(f"{path} cannot be written ({error.strerror}): set SAMATTR_STORE to a writable folder")
 
 
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all, in place of one of its name.
+
+    Raises:
+        StoreError: if the disk is full or may not be written to; what was there before is untouched.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{target} could not be written ({error.strerror}): choose another folder") from error
+    _replace(target, data)
+
+
 def _replace(target: Path, data: bytes) -> None:
     temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
     try:

@@ -1,0 +1,134 @@
+"""Making a row of the leaderboard, and making it again to see whether it says the truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.comparison import metrics_within
+from baselines.kept import identity, shipped
+from baselines.leaderboard.row import COMPARED, Row, Seed
+from baselines.studies.plain import plain_seconds
+from baselines.truth import single_points_name
+from baselines.validation import Validation, validate
+from samattr_ref.catalogue import load_workload
+from samattr_ref.registry import get_method
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.training import train
+
+ROWS = Path(__file__).parent / "rows"
+"""The rows that come with the project."""
+
+SEEDS = (0, 1, 2)
+DIGITS = 6
+"""Of the numbers in a row: more would be rounding."""
+
+TOLERANCE = 0.02
+"""How far the metric may be from a row's on any query when the row is made again."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A row beside what was made again.
+
+    Attributes:
+        row: Its name.
+        difference: The largest difference of the metric on any query.
+        tolerance: How large it may be.
+    """
+
+    row: str
+    difference: float
+    tolerance: float
+
+
+def make_row(method: str, workload: str, tuned: bool = True, seeds: Sequence[int] = SEEDS) -> Row:
+    """Validate a method on every seed of a workload.
+
+    Args:
+        method: A method's name, or a user's `path/to/file.py:function`.
+        workload: The name of a workload whose ground truth comes with the project.
+        tuned: Whether options are chosen on held-out queries; else the method's defaults are taken.
+        seeds: Seeds of the workload.
+
+    Raises:
+        SamattrError: where no ground truth of the workload comes with the project, the method has no options to
+            choose and `tuned` is False, or it gives no scores.
+    """
+    chosen = get_method(method)
+    if not tuned and not chosen.tune:
+        raise SamattrError(f"{chosen.name} chooses no option: it has one row, the tuned one")
+    given = {} if tuned else {name: chosen.options[name].default for name in chosen.tune}
+    results = [_seed(method, workload, seed, given) for seed in seeds]
+    name = chosen.name.rpartition(":")[2]
+    environment = results[0][1].environment
+    return Row(name, workload, tuned, chosen.summary, chosen.source, [one for one, _ in results], environment)
+
+
+def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple[Seed, Validation]:
+    run = train(load_workload(workload, seed))
+    recipe, truth = identity(run, single_points_name(run))
+    result = validate(method, run.workload, options=given)
+    per_query = {
+        name: [round(value, DIGITS) for value in values] for name, values in result.per_query.items() if values
+    }
+    numbers = {
+        metric.name: _rounded(result.metrics[metric.key])
+        for metric in metrics_within("validation")
+        if not metric.per_query
+    }
+    found = Seed(
+        seed=seed,
+        recipe=recipe,
+        truth=truth,
+        options=result.diagnostics.get("options", {}),
+        per_query=per_query,
+        metrics=numbers,
+        runtime_s=round(result.runtime_s, DIGITS),
+        trainings=round(result.runtime_s / plain_seconds(run), DIGITS),
+        peak_memory_bytes=result.peak_memory_bytes,
+    )
+    return found, result
+
+
+def check_truths(row: Row) -> None:
+    """Refuse a row that was held against another ground truth than the one that comes with the project.
+
+    Raises:
+        SamattrError: naming the seed.
+    """
+    known = shipped(row.workload)
+    for one in row.seeds:
+        if (one.recipe, one.truth) not in known:
+            raise SamattrError(
+                f"the row '{row.name}' of {row.workload} is of another ground truth at seed {one.seed} than the one "
+                "that comes with the project: make it again"
+            )
+
+
+def verify_row(row: Row, method: str | None = None) -> Verified:
+    """Make a row again and compare.
+
+    Args:
+        row: The row.
+        method: Where its method is found, for one that is not registered by its name.
+
+    Raises:
+        SamattrError: for a row of another ground truth, or whose metric is further off on a query than `TOLERANCE`.
+    """
+    check_truths(row)
+    again = make_row(method or row.method, row.workload, row.tuned, [one.seed for one in row.seeds])
+    pairs = zip(row.values(), again.values(), strict=True)
+    difference = max(float(np.abs(np.subtract(own, new)).max()) for own, new in pairs)
+    if not difference <= TOLERANCE:
+        raise SamattrError(
+            f"the row '{row.name}' of {row.workload} could not be made again: its {COMPARED} is {difference:.3f} off on "
+            f"a query, where {TOLERANCE} is allowed"
+        )
+    return Verified(row.name, difference, TOLERANCE)
+
+
+def _rounded(value: Any) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), DIGITS)

@@ -1,0 +1,89 @@
+"""The leaderboard as text: where each method stands on each workload, and over all of them."""
+
+import io
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+
+import pandas as pd
+
+from baselines.comparison import METRICS, rounded
+from baselines.leaderboard.ranking import across, ranking
+from baselines.leaderboard.row import COMPARED, Row
+from reports.intervals import bracket, triple
+from reports.labels import label_of
+from reports.markdown import table
+from samattr_ref.support.errors import SamattrError
+
+NOTE = (
+    "Ranks: one more than the methods that lead, where a method leads another if the paired 95 % interval over seeds "
+    "of their difference, query by query, excludes zero; methods that cannot be told apart share a rank. Trainings: "
+    "seconds for all scores over those of one plain training. Options chosen on held-out queries, or (defaults)."
+)
+OVER_ALL = (
+    "Over all workloads: the mean of a method's rank in each seed of each workload, and how often it does better on a "
+    "query than another method (Agarwal et al. 2021), the mean over the others; 95 % t-intervals over these seeds."
+)
+
+
+class Form(StrEnum):
+    """How the leaderboard is written."""
+
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+def standings(rows: Sequence[Row], form: Form) -> str:
+    """The leaderboard of some rows.
+
+    Args:
+        rows: Rows of one workload or several.
+        form: How it is written.
+
+    Raises:
+        SamattrError: where there is no row, or rows are of other ground truths.
+    """
+    if not rows:
+        raise SamattrError("the leaderboard has no row: add one with --add METHOD")
+    workloads = list(dict.fromkeys(row.workload for row in rows))
+    ranked = {name: ranking([row for row in rows if row.workload == name]) for name in workloads}
+    overall = across(rows) if len(workloads) > 1 else pd.DataFrame()
+    if form == Form.CSV:
+        frame = pd.concat([frame.assign(workload=name) for name, frame in ranked.items()])
+        text = io.StringIO()
+        frame.drop(columns=["options", "behind"]).to_csv(text, index=False, float_format="%.6g")
+        return text.getvalue().strip()
+    if form == Form.JSON:
+        each = {name: json.loads(frame.to_json(orient="records")) for name, frame in ranked.items()}
+        return json.dumps({"workloads": each, "overall": json.loads(overall.to_json(orient="records"))})
+    parts = [f"**{name}**\n\n{table(_shown(frame))}" for name, frame in ranked.items()]
+    if len(overall):
+        parts.append(f"**over all**\n\n{table(_shown_overall(overall))}\n\n{OVER_ALL}")
+    return "\n\n".join([*parts, NOTE])
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    named = [
+        label_of(row.method) + ("" if row.tuned else " (defaults)") for row in frame[["method", "tuned"]].itertuples()
+    ]
+    return pd.DataFrame(
+        {
+            "Rank": frame["rank"].astype(str),
+            "Method": named,
+            METRICS[COMPARED].heading: [bracket(cells) for cells in frame[[COMPARED, "low", "high"]].to_numpy()],
+            "Trainings": [rounded(value) for value in frame["trainings"]],
+            "Peak memory (MiB)": [rounded(value) for value in frame["mebibytes"]],
+            "Options": [", ".join(f"{name}={value}" for name, value in chosen.items()) for chosen in frame["options"]],
+        }
+    )
+
+
+def _shown_overall(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Method": list(frame["method"]),
+            "Mean rank": [bracket(cells, 1) for cells in frame[triple("mean_rank")].to_numpy()],
+            "Better than another": [bracket(cells, 2) for cells in frame[triple("improvement")].to_numpy()],
+        }
+    )
