@@ -124,8 +124,8 @@ def verify_row(row: Row, method: str | None = None) -> Verified:
     difference = max(float(np.abs(np.subtract(own, new)).max()) for own, new in pairs)
     if not difference <= TOLERANCE:
         raise SamattrError(
-            f"the row '{row.name}' of {row.workload} could not be made again: its {COMPARED} is {difference:.3f} off on "
-            f"a query, where {TOLERANCE} is allowed"
+            f"the row '{row.name}' of {row.workload} could not be made again: its {COMPARED} is {difference:.3f} off on"
+            f" a query, where {TOLERANCE} is allowed"
         )
     return Verified(row.name, difference, TOLERANCE)
 
