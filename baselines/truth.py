@@ -18,6 +18,7 @@ from baselines.kept import FOLDER, Kept, find, own_sets
 from baselines.measure import measured
 from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples
+from samattr_ref.network.functionals import LOSS
 from samattr_ref.run import Run
 from samattr_ref.support import store
 from samattr_ref.support.environment import environment
@@ -67,7 +68,7 @@ class Truth:
         return self.effects(self.run.workload.queries)
 
     def effects(self, queries: Examples) -> Tensor:
-        """ℓ_q(ω_{−S}) − ℓ_q(ω*), [n_groups, n_query].
+        """f_q(ω_{−S}) − f_q(ω*), [n_groups, n_query], where f is the queries' functional, by default their loss.
 
         Raises:
             SamattrError: for queries that the network cannot read, or that a kept truth does not have.
@@ -75,10 +76,15 @@ class Truth:
         check_queries(self.run, queries)
         if self.kept is not None:
             return self._kept_effects(self.kept, queries)
-        after = torch.stack([self.run.query_losses(queries, omega) for omega in self.parameters])
-        return after - self.run.query_losses(queries)
+        after = torch.stack([self.run.query_values(queries, omega) for omega in self.parameters])
+        return after - self.run.query_values(queries)
 
     def _kept_effects(self, kept: Kept, queries: Examples) -> Tensor:
+        if queries.functional != LOSS:
+            raise SamattrError(
+                f"the kept ground truth of {self.run.workload.name} has losses alone, not the queries' "
+                f"{queries.functional.name}: give an engine to leave_one_out to retrain"
+            )
         for name, own in own_sets(self.run).items():
             if queries.pooled == own.pooled and torch.equal(queries.x, own.x) and torch.equal(queries.y, own.y):
                 losses = kept.losses[name]

@@ -58,6 +58,8 @@ def test_what_is_kept_has_the_effects_of_the_truth(folder, never):
         baselines.leave_one_out(run).effects(run.train)
     with pytest.raises(sr.SamattrError, match="has no parameters"):
         _ = baselines.leave_one_out(run).changes
+    with pytest.raises(sr.SamattrError, match="has losses alone, not the queries' margin"):
+        baselines.leave_one_out(run).effects(run.splits.queries.of("margin"))
 
 
 def test_a_method_is_validated_against_what_is_kept(folder, never, fresh_store):
