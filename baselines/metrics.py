@@ -154,7 +154,8 @@ def top_k_overlap(scores: Array, truth: Array, share: float = 0.1) -> Array:
     """
     k = max(1, round(share * len(truth)))
     ends = [_among_largest(sign * scores, k) * _among_largest(sign * truth, k) for sign in (1, -1)]
-    return sum(end.sum(0) for end in ends) / (2 * k)
+    overlap: Array = np.mean([end.sum(0) for end in ends], axis=0) / k
+    return overlap
 
 
 def _among_largest(values: Array, k: int) -> Array:

@@ -1,10 +1,10 @@
 """What of a query is attributed: its loss, its margin, or the logit of its class.
 
-| name   | f(z, y) of logits z and class y          | larger is | source                         |
-| ------ | ---------------------------------------- | --------- | ------------------------------ |
-| loss   | logsumexp(z) − z_y, cross-entropy        | worse     | –                              |
-| margin | z_y − logsumexp of the others, ln(p/(1 − p)) | better | Park et al. 2023, Section 3.1 |
-| logit  | z_y                                      | better    | –                              |
+| name   | f(z, y) of logits z and class y              | larger is | source           |
+| ------ | -------------------------------------------- | --------- | ---------------- |
+| loss   | logsumexp(z) − z_y, cross-entropy            | worse     | –                |
+| margin | z_y − logsumexp of the others, ln(p/(1 − p)) | better    | Park et al. 2023 |
+| logit  | z_y                                          | better    | –                |
 
 A score of a query is the predicted f(ω_{−i}) − f(ω*), whatever f is: where a larger value is better, a point that helps
 has a negative score. A query enters a method by its value and by ∇f(ω) = Jᵀ ∂f/∂z alone, J the logits' Jacobian: f
