@@ -131,8 +131,8 @@ def validate(
     get_functional(functional)
     wanted = [asked(text) for text in measures]
     if chosen:
-        chosen.check(options or {})
         chosen.check_functional(functional)
+        chosen.check(options or {})
     elif runs > 1:
         raise SamattrError(f"{GROUND_TRUTH} is what one run does: leave out runs")
     elif wanted and workload.n_removed is not None:
@@ -143,6 +143,8 @@ def validate(
         result = Validation(**stored[0])
     else:
         truth = leave_one_out(train(workload))
+        if truth.kept is not None:
+            truth.effects(workload.queries.of(functional))  # refused where it is not, before the method is paid for
         with memory_bound(memory_bytes):
             given = dict(options or {})
             result = _validate(chosen, truth, given, runs, functional) if chosen else _validate_truth(truth, functional)

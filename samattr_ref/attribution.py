@@ -54,8 +54,8 @@ def attribute(
     chosen = as_method(method)
     queries = run.workload.queries if queries is None else queries
     check_queries(run, queries)
-    chosen.check(options)
     chosen.check_functional(queries.functional.name)
+    chosen.check(options)
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
         raise SamattrError(f"runs must be a whole number of at least 1, not {runs!r}")
     with memory_bound(memory_bytes):

@@ -141,8 +141,8 @@ class Method:
         """
         if name != LOSS.name and not self.any_functional:
             raise SamattrError(
-                f"{self.name} attributes the queries' loss alone, not their {name}: a method that takes any functional "
-                "is registered with any_functional=True"
+                f"{self.name} attributes the queries' loss alone, not their {name}: ask for the loss, or register one "
+                "of your own that takes any with any_functional=True"
             )
 
     def _check_options(self, options: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import torch
 
 import baselines
 import samattr_ref as sr
-from baselines import kept, truth
+from baselines import kept, truth, validation
 from baselines.keeping import keep_in_parts
 from baselines.truth import single_points_name, subset_retraining, subsets_name
 from tests.conftest import small
@@ -36,7 +36,7 @@ def never(monkeypatch):
     return forbid
 
 
-def test_what_is_kept_has_the_effects_of_the_truth(folder, never):
+def test_what_is_kept_has_the_effects_of_the_truth(folder, never, monkeypatch):
     run = sr.train(small(n_removed=9))
     full, subsets = baselines.leave_one_out(run), subset_retraining(run, 0.1, 4, seed=2)
     path = keep_truth(full, single_points_name(run), folder)
@@ -60,6 +60,9 @@ def test_what_is_kept_has_the_effects_of_the_truth(folder, never):
         _ = baselines.leave_one_out(run).changes
     with pytest.raises(sr.SamattrError, match="has losses alone, not the queries' margin"):
         baselines.leave_one_out(run).effects(run.splits.queries.of("margin"))
+    monkeypatch.setattr(validation, "attribute", lambda *_, **__: pytest.fail("attributed"))
+    with pytest.raises(sr.SamattrError, match="has losses alone, not the queries' logit"):
+        baselines.validate("grad-dot", run.workload, functional="logit")
 
 
 def test_a_method_is_validated_against_what_is_kept(folder, never, fresh_store):
