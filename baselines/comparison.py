@@ -251,6 +251,19 @@ def _pearson(c: Comparison) -> Array:
 
 
 @metric(
+    "top_k_overlap",
+    per_query=True,
+    within=("validation",),
+    heading=None,
+    limits=SHARE,
+    caption="Top-k overlap: of the tenth of the points that help a query most, and harm it most, the share found.",
+    tracked=False,
+)
+def _top_k_overlap(c: Comparison) -> Array:
+    return metrics.top_k_overlap(c.predicted, c.true)
+
+
+@metric(
     "slope",
     interval=lambda c: metrics.pooled_slope_interval(c.predicted, c.true),
     heading="Slope",
@@ -346,14 +359,19 @@ def _slope_mean_query(c: Comparison) -> float:
     return metrics.slope(c.mean, c.true_mean)
 
 
-def _noise_auc_interval(c: Comparison) -> list[float]:
-    assert c.influence is not None and c.noisy is not None
-    return metrics.noise_auc_interval(c.influence, c.noisy)
+def _noise(statistic: Callable[[Array, Array], Any]) -> Callable[[Comparison], Any]:
+    """A statistic of Influence Scores and wrong labels; None where no label or every label is wrong."""
+
+    def of(c: Comparison) -> Any:
+        assert c.influence is not None and c.noisy is not None
+        return statistic(c.influence, c.noisy) if 0 < c.noisy.sum() < len(c.noisy) else None
+
+    return of
 
 
-@metric(
+metric(
     "noise_auc",
-    interval=_noise_auc_interval,
+    interval=_noise(metrics.noise_auc_interval),
     needs="influence",
     within=("validation", "agreement"),
     heading="Noise AUC",
@@ -362,10 +380,19 @@ def _noise_auc_interval(c: Comparison) -> list[float]:
     caption="Noise AUC: wrong labels found by lowest Influence Score on the validation set.",
     of_truth=True,
     tracked=False,
-)
-def _noise_auc(c: Comparison) -> float | None:
-    assert c.influence is not None and c.noisy is not None
-    return metrics.noise_auc(c.influence, c.noisy) if 0 < c.noisy.sum() < len(c.noisy) else None
+)(_noise(metrics.noise_auc))
+
+metric(
+    "noise_ap",
+    interval=_noise(metrics.noise_ap_interval),
+    needs="influence",
+    within=("validation",),
+    heading=None,
+    limits=SHARE,
+    caption="Noise AP: average precision of the same search; a random order has the share of wrong labels.",
+    of_truth=True,
+    tracked=False,
+)(_noise(metrics.noise_ap))
 
 
 @metric("noise_found", needs="influence", within=("agreement",), heading=None, limits=SHARE, tracked=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import scipy.stats
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 Array = np.ndarray
 
@@ -124,6 +124,58 @@ def noise_auc_interval(influence: Array, noisy: Array) -> list[float]:
         return area
 
     return row_interval(areas, len(influence))
+
+
+def noise_ap(influence: Array, noisy: Array) -> float:
+    """Average precision of finding wrong labels by lowest Influence Score first, from [n_train] and a mask.
+
+    Σ_k (R_k − R_{k−1}) P_k over levels of the score, P the share of wrong labels among the points inspected so far and
+    R that of all wrong labels that are among them. A random order has the share of wrong labels. NaN as `noise_auc`.
+    """
+    ranks = scipy.stats.rankdata(-influence)
+    if noisy.all() or not noisy.any() or np.isnan(ranks).any():
+        return float("nan")
+    return float(average_precision_score(noisy, ranks))
+
+
+def noise_ap_interval(influence: Array, noisy: Array) -> list[float]:
+    """Bootstrap 95 % interval of `noise_ap` over points, for all resamples at once."""
+    if np.isnan(influence).any():
+        return [float("nan")] * 2
+    levels, level = np.unique(influence, return_inverse=True)
+
+    def precisions(rows: Array) -> Array:
+        cell = (level[rows] + len(levels) * np.arange(len(rows))[:, None]).ravel()
+        counts = [np.bincount(cell, weights, len(rows) * len(levels)) for weights in (None, noisy[rows].ravel())]
+        inspected, wrong = (count.reshape(len(rows), -1) for count in counts)
+        found, seen = wrong.cumsum(1), inspected.cumsum(1)
+        precision = np.divide(found, seen, out=np.zeros(found.shape), where=seen > 0)
+        total = found[:, -1]
+        whole: Array = np.divide((wrong * precision).sum(1), total, out=np.full(len(rows), np.nan), where=total > 0)
+        return whole
+
+    return row_interval(precisions, len(influence))
+
+
+def top_k_overlap(scores: Array, truth: Array, share: float = 0.1) -> Array:
+    """Which part of the points that matter most to a query the scores name, one a query, [n_query].
+
+    Of the `share` of the removed points with the largest exact effects, the share that is among as many points with the
+    largest scores; the same for the smallest; and the mean of both: k-overlaps of both ends of the ranking, as the
+    top-k intersection of Ghorbani, Abid & Zou (2019). Chance is `share` itself. Ties count by their expected share.
+    """
+    k = max(1, round(share * len(truth)))
+    ends = [_among_largest(sign * scores, k) * _among_largest(sign * truth, k) for sign in (1, -1)]
+    overlap: Array = np.mean([end.sum(0) for end in ends], axis=0) / k
+    return overlap
+
+
+def _among_largest(values: Array, k: int) -> Array:
+    """1 for the k largest values of a column and 0 for others; what ties with the k-th shares what is left."""
+    least = -np.sort(-values, axis=0)[k - 1]
+    above, tied = values > least, values == least
+    members: Array = above + tied * ((k - above.sum(0)) / tied.sum(0))
+    return members
 
 
 def noise_curve(influence: Array, noisy: Array) -> pd.DataFrame:

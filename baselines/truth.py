@@ -19,6 +19,7 @@ from baselines.kept import FOLDER, Kept, find, own_sets
 from baselines.measure import measured
 from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples
+from samattr_ref.network.functionals import LOSS
 from samattr_ref.run import Run
 from samattr_ref.support import store
 from samattr_ref.support.environment import environment
@@ -71,19 +72,19 @@ class Truth:
         return self.effects(self.run.workload.queries)
 
     def effects(self, queries: Examples) -> Tensor:
-        """ℓ_q(ω_{−S}) − ℓ_q(ω*), [n_groups, n_query].
+        """f_q(ω_{−S}) − f_q(ω*), [n_groups, n_query], where f is the queries' functional, by default their loss.
 
         Raises:
             SamattrError: for queries that the network cannot read, or that a truth which took hours was not kept with.
         """
         check_queries(self.run, queries)
-        if self.kept is not None:
+        if self.kept is not None and queries.functional == LOSS:
             for name, own in own_sets(self.run).items():
                 if queries.pooled == own.pooled and torch.equal(queries.x, own.x) and torch.equal(queries.y, own.y):
                     losses = self.kept.losses[name]
                     return (losses[1:] - losses[0]).to(self.run.parameters)
-        after = torch.stack([self.run.query_losses(queries, omega) for omega in self.parameters])
-        return after - self.run.query_losses(queries)
+        after = torch.stack([self.run.query_values(queries, omega) for omega in self.parameters])
+        return after - self.run.query_values(queries)
 
     @cached_property
     def parameters(self) -> Tensor:
@@ -97,7 +98,7 @@ class Truth:
         name, seconds = self.run.workload.name, self.record["seconds"]
         if seconds > QUICK_SECONDS:
             raise SamattrError(
-                f"the kept ground truth of {name} has the effects on its own queries, its tuning queries and the mean "
+                f"the kept ground truth of {name} has the losses of its own queries, its tuning queries and the mean "
                 f"of its validation points alone, and took {seconds:.0f} s: give an engine to leave_one_out to retrain"
             )
         log.info("retraining %s: of its kept ground truth, more is asked than was kept", name)

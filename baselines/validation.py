@@ -1,7 +1,7 @@
 """Validation: one method on one workload and seed, against exact leave-one-out retraining."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from baselines.comparison import N_CHANGES, Comparison, metrics_within
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.measure import measured
 from baselines.quality import quality
+from baselines.retraining_measures import asked, measured_values
 from baselines.truth import QUICK_SECONDS, Truth, leave_one_out, retraining_truth
 from samattr_ref.attribution import attribute, influence_score, parameter_change
 from samattr_ref.catalogue import load_workload
+from samattr_ref.data import Examples
 from samattr_ref.implicit.warm_starts import warm_starts
+from samattr_ref.network.functionals import LOSS, get_functional
 from samattr_ref.registry import Method, get_method
 from samattr_ref.run import Run
 from samattr_ref.support import store
@@ -55,6 +58,10 @@ class Validation:
         per_query: The correlations of every query, for intervals over seeds.
         mean_effect: Predicted and true effect on the mean query of every removed point, for the scatter.
         influence: Influence Score on the validation set of every training point, and which labels are wrong.
+        functional: What of the queries was attributed, see `samattr_ref.network.functionals`. Influence Scores, and
+            what they find, are always of the loss.
+        measures: What was asked for beside the metrics, see `baselines.retraining_measures`: by name and share of the
+            training points, `{"mean", "ci95"}` over queries.
     """
 
     workload: str
@@ -73,6 +80,8 @@ class Validation:
     per_query: dict[str, list[float]] = field(repr=False)
     mean_effect: dict[str, list[float]] = field(repr=False)
     influence: dict[str, list[float]] = field(repr=False)
+    functional: str = LOSS.name
+    measures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """What `samattr validate --json` prints: all but the point-wise lists."""
@@ -86,6 +95,8 @@ def validate(
     options: Mapping[str, Any] | None = None,
     memory_bytes: int | None = None,
     runs: int = 1,
+    functional: str = LOSS.name,
+    measures: Sequence[str] = (),
 ) -> Validation:
     """Hold a method against exact leave-one-out retraining.
 
@@ -101,6 +112,9 @@ def validate(
         memory_bytes: What the method may hold at once, see `samattr_ref.attribute`; retraining has its own bound.
         runs: Over how many runs of the same training scores are averaged, see there; they are held against the truth of
             the workload's own run, and the further trainings count as the method's time.
+        functional: What of the queries is attributed: `loss`, `margin` or `logit`.
+        measures: Measures that retrain, beside the metrics, as `"qld"` or `"lds=0.05,0.5"`: see
+            `baselines.retraining_measures`. How many retrainings they take at most is said before.
 
     Returns:
         Metrics with intervals, runtime and peak memory. Stored, and found again, for the methods that come with the
@@ -114,20 +128,40 @@ def validate(
     elif seed is not None:
         workload = replace(workload, seed=seed)
     chosen = None if method == GROUND_TRUTH else get_method(method)
+    get_functional(functional)
+    wanted = [asked(text) for text in measures]
     if chosen:
+        chosen.check_functional(functional)
         chosen.check(options or {})
     elif runs > 1:
         raise SamattrError(f"{GROUND_TRUTH} is what one run does: leave out runs")
+    elif wanted and workload.n_removed is not None:
+        raise SamattrError(f"{GROUND_TRUTH} has no effect of points that were not removed: measures take every point")
     ours = chosen is None or is_ours(chosen)
-    path = result_path(workload, method, options or {}, memory_bytes, runs)
+    path = result_path(workload, method, options or {}, memory_bytes, runs, functional)
     if ours and (stored := store.load(path, "validation")) is not None:
-        return Validation(**stored[0])
-    truth = leave_one_out(train(workload))
-    with memory_bound(memory_bytes):
-        result = _validate(chosen, truth, dict(options or {}), runs) if chosen else _validate_truth(truth)
-    if ours:
-        store.save(path, "validation", asdict(result))
-    return result
+        result = Validation(**stored[0])
+    else:
+        truth = leave_one_out(train(workload))
+        if truth.kept is not None:
+            truth.effects(workload.queries.of(functional))  # refused where it is not, before the method is paid for
+        with memory_bound(memory_bytes):
+            given = dict(options or {})
+            result = _validate(chosen, truth, given, runs, functional) if chosen else _validate_truth(truth, functional)
+        if ours:
+            store.save(path, "validation", asdict(result))
+    if not wanted:
+        return result
+
+    def score(run: Run, queries: Examples) -> torch.Tensor:
+        if chosen is None:
+            return leave_one_out(run).effects(queries)
+        used = result.diagnostics["options"]
+        return attribute(run, chosen.function, queries, memory_bytes=memory_bytes, runs=runs, **used).values
+
+    own = runs - 1 if chosen else result.n_train
+    found = measured_values(workload, method, functional, wanted, score, own, path if ours else None)
+    return replace(result, measures=found)
 
 
 def find_validation(method: str, workload: Workload) -> Validation | None:
@@ -137,17 +171,25 @@ def find_validation(method: str, workload: Workload) -> Validation | None:
 
 
 def result_path(
-    workload: Workload, method: str, options: Mapping[str, Any], memory_bytes: int | None = None, runs: int = 1
+    workload: Workload,
+    method: str,
+    options: Mapping[str, Any],
+    memory_bytes: int | None = None,
+    runs: int = 1,
+    functional: str = LOSS.name,
 ) -> Path:
     """The folder of a stored result, by the hash of the workload's sets and training, method, options and our code."""
     own = [] if method == GROUND_TRUTH else [method_digest(get_method(method))]
     code = [reach(__name__).digest, metrics_digest(), *own]
     seen: list[Any] = [workload_digest(workload), method, dict(options), code]
     seen += [] if memory_bytes is None else [memory_bytes]
+    seen += [] if functional == LOSS.name else [{"functional": functional}]
     return store.folder("validations", json_digest(seen if runs == 1 else [*seen, {"runs": runs}]))
 
 
-def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def tune(
+    method: Method, truth: Truth, options: dict[str, Any], functional: str = LOSS.name
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose the options of the method's declared grid that are not given, on the workload's tuning queries.
 
     Returns:
@@ -161,7 +203,7 @@ def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[st
     if not axes:
         return options, {}
     run = truth.run
-    queries = run.splits.tuning
+    queries = run.splits.tuning.of(functional)
     true = truth.effects(queries).double().cpu().numpy()
     tried: list[tuple[float, dict[str, Any]]] = []
     failures: list[SamattrError] = []
@@ -180,14 +222,14 @@ def tune(method: Method, truth: Truth, options: dict[str, Any]) -> tuple[dict[st
     return chosen, {"grid": grid, "tuning_spearman": best, "tried": len(tried), "failed": len(failures)}
 
 
-def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int) -> Validation:
+def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int, functional: str) -> Validation:
     run = truth.run
     splits = run.splits
-    options, tuning = tune(method, truth, given)
+    options, tuning = tune(method, truth, given, functional)
     warm_up(run)
     fresh = run.fresh()
     with measured() as cost:
-        scores = attribute(fresh, method.function, splits.queries, runs=runs, **options)
+        scores = attribute(fresh, method.function, splits.queries.of(functional), runs=runs, **options)
     predicted = on_removed(scores.values, truth)
     influence = influence_score(run, method.function, splits.validation, runs=runs, **options).double().cpu().numpy()
     changes = None
@@ -198,7 +240,15 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int) ->
     if truth.kept is not None:
         diagnostics["truth"] = {"kept": True, "apart": truth.kept.apart}
     return _result(
-        truth, method.name, predicted, influence, changes, diagnostics, cost.runtime_s, cost.peak_memory_bytes
+        truth,
+        functional,
+        method.name,
+        predicted,
+        influence,
+        changes,
+        diagnostics,
+        cost.runtime_s,
+        cost.peak_memory_bytes,
     )
 
 
@@ -211,15 +261,16 @@ def warm_up(run: Run) -> None:
     run.objective.gradient_products(run.parameters, two.x, two.y, gradients.T)
 
 
-def _validate_truth(truth: Truth) -> Validation:
+def _validate_truth(truth: Truth, functional: str) -> Validation:
     """The ground truth's own row: what exact retraining costs, measured here where it is quick; its noise AUC."""
     if truth.kept is not None and truth.record["seconds"] <= QUICK_SECONDS:
         truth = retraining_truth(truth.run, truth.groups)
     influence = truth.influence.double().cpu().numpy()
     result = _result(
         truth,
+        functional,
         GROUND_TRUTH,
-        truth.values.double().cpu().numpy(),
+        truth.effects(truth.run.workload.queries.of(functional)).double().cpu().numpy(),
         influence,
         None,
         {"replay_error": truth.replay_error, "engine": truth.record["engine"], "chunk": truth.record["chunk"]},
@@ -236,6 +287,7 @@ def _validate_truth(truth: Truth) -> Validation:
 
 def _result(
     truth: Truth,
+    functional: str,
     name: str,
     predicted: np.ndarray,
     influence: np.ndarray,
@@ -250,7 +302,7 @@ def _result(
     true_changes = truth.first_changes(N_CHANGES)
     comparison = Comparison(
         predicted=predicted,
-        true=truth.values.double().cpu().numpy(),
+        true=truth.effects(run.workload.queries.of(functional)).double().cpu().numpy(),
         influence=influence[scored],
         noisy=noisy[scored],
         changes=changes,
@@ -285,6 +337,7 @@ def _result(
         per_query=per_query,
         mean_effect={"predicted": comparison.mean[:, 0].tolist(), "true": comparison.true_mean[:, 0].tolist()},
         influence={"score": influence[scored].tolist(), "noisy": noisy[scored].astype(float).tolist()},
+        functional=functional,
     )
 
 

@@ -64,6 +64,15 @@ MemoryBytes = Annotated[
 Runs = Annotated[
     int, typer.Option(min=1, help="Average scores over so many runs of the same training, with other seeds.")
 ]
+AskedOf = Annotated[str, typer.Option("--functional", help="What of the queries is attributed: loss, margin or logit.")]
+Measures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--measure",
+        metavar="NAME[=SHARES]",
+        help="A measure that retrains, as in qld or lds=0.05,0.5.",
+    ),
+]
 ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large, real or paper.")]
 Names = Annotated[
     list[str] | None,
@@ -162,11 +171,21 @@ def validate(
     settings: Settings = None,
     memory_bytes: MemoryBytes = None,
     runs: Runs = 1,
+    functional: AskedOf = "loss",
+    measures: Measures = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Hold a method against exact leave-one-out retraining."""
     chosen = _workload(workload, seed, rho, p, settings)
-    result = run_validation(method, chosen, options=_pairs(options), memory_bytes=memory_bytes, runs=runs)
+    result = run_validation(
+        method,
+        chosen,
+        options=_pairs(options),
+        memory_bytes=memory_bytes,
+        runs=runs,
+        functional=functional,
+        measures=measures or (),
+    )
     _print(result.summary(), as_json)
 
 

@@ -31,7 +31,8 @@ def attribute(
     Args:
         run: The run that is attributed.
         method: A method's name, a user's `package.module:function`, or a function `(run, queries, **options)`.
-        queries: The queries; the workload's own by default.
+        queries: The queries; the workload's own by default. Of `queries.of("margin")` it is the margin that is
+            attributed, see `samattr_ref.network.functionals`.
         memory_bytes: What the call may hold beside the run, the queries and the scores; 512 MiB by default, and more
             where a single query or point takes more. A function that nobody registered gets all queries at once. The
             first calls on a network also try how it can be computed: beside the bound, within 100 vectors of its
@@ -42,15 +43,18 @@ def attribute(
         **options: The method's options.
 
     Returns:
-        Scores [n_train, n_query]: predicted ℓ_q(ω_{−i}) − ℓ_q(ω*), positive where point i helps query q.
+        Scores [n_train, n_query]: predicted ℓ_q(ω_{−i}) − ℓ_q(ω*), positive where point i helps query q; of another
+        functional the predicted change of it, negative where point i helps if larger is better.
 
     Raises:
-        SamattrError: for an unknown method or option, queries that the network cannot read, a method that returns
-            another shape, NaN or infinity, a bound that is too small, or a number of runs that is none.
+        SamattrError: for an unknown method or option, queries that the network cannot read, a functional that the
+            method does not take, a method that returns another shape, NaN or infinity, a bound that is too small, or a
+            number of runs that is none.
     """
     chosen = as_method(method)
     queries = run.workload.queries if queries is None else queries
     check_queries(run, queries)
+    chosen.check_functional(queries.functional.name)
     chosen.check(options)
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
         raise SamattrError(f"runs must be a whole number of at least 1, not {runs!r}")

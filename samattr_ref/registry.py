@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from samattr_ref.growth import Growth, Way
+from samattr_ref.network.functionals import LOSS
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.options import Option
@@ -91,6 +92,9 @@ class Method:
         compared: Whether the paper's curves compare it by default, which takes its scores hundreds of times.
         library: A library that it needs and that the project does not install. Such a method is optional: it is taken
             where it is named, and never because all methods are, so that tables are the same with and without it.
+        any_functional: Whether its scores are right of whatever is attributed of a query, see
+            `samattr_ref.network.functionals`, and not of its loss alone: queries enter it by `Run.query_values`,
+            `Run.query_gradients` and `Run.query_directions`, or by nothing but their functional's sign.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Method:
     full_size: Mapping[str, Any] | None = None
     compared: bool = True
     library: Library | None = None
+    any_functional: bool = False
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -127,6 +132,18 @@ class Method:
         if self.library is not None and not self.library.installed:
             raise SamattrError(f"{self.name} needs {self.library.package}, which is missing: {self.library.install}")
         self._check_options(options)
+
+    def check_functional(self, name: str) -> None:
+        """Refuse what the method does not say of queries.
+
+        Raises:
+            SamattrError: for anything but the loss, unless it takes any functional.
+        """
+        if name != LOSS.name and not self.any_functional:
+            raise SamattrError(
+                f"{self.name} attributes the queries' loss alone, not their {name}: ask for the loss, or register one "
+                "of your own that takes any with any_functional=True"
+            )
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         for name, value in options.items():
@@ -180,6 +197,7 @@ def method(
     full_size: Mapping[str, Any] | None = None,
     compared: bool = True,
     library: Library | None = None,
+    any_functional: bool = False,
 ) -> Callable[[F], F]:
     """Register a function `(run, queries, **options)` as an attribution method.
 
@@ -201,6 +219,7 @@ def method(
         full_size: Options for training sets of full size, see `Method`.
         compared: Whether the paper's curves compare it, see `Method`.
         library: A library that it needs and that the project does not install, see `Method`.
+        any_functional: Whether it attributes whatever functional of a query, see `Method`.
 
     Raises:
         SamattrError: for a family that there is not, or options that the method does not have.
@@ -228,6 +247,7 @@ def method(
             full_size=full_size,
             compared=compared,
             library=library,
+            any_functional=any_functional,
         )
         METHODS.add(name, registered, function.__module__)
         return function

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples, Splits
-from samattr_ref.network.losses import cross_entropy
+from samattr_ref.network.functionals import LOSS, Functional
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
 from samattr_ref.network.sample_gradients import SampleGradients
@@ -138,11 +138,18 @@ class Run:
         """What step t drew."""
         return self.workload.recipe.variant.draw(self.workload.drawn_by, t, self.parameters)
 
+    def query_values(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
+        """What is attributed of the queries, f_q at ω* or at other parameters [P]: [n_query]."""
+        return self._values(queries, queries.functional, parameters)
+
     def query_losses(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
-        """ℓ_q at ω*, or at other parameters [P]: [n_query]."""
+        """ℓ_q at ω*, or at other parameters [P], whatever is attributed: [n_query]."""
+        return self._values(queries, LOSS, parameters)
+
+    def _values(self, queries: Examples, functional: Functional, parameters: Tensor | None) -> Tensor:
         omega = self.parameters if parameters is None else parameters
-        losses = cross_entropy(self.objective.all_logits(omega, queries.x), queries.y)
-        return losses.mean()[None] if queries.pooled else losses
+        values = functional.value(self.objective.all_logits(omega, queries.x), queries.y)
+        return values.mean()[None] if queries.pooled else values
 
     def predictions(self, examples: Examples, parameters: Tensor | None = None) -> Tensor:
         """Class probabilities [b, c] at ω*, or at other parameters [P]."""
@@ -154,18 +161,18 @@ class Run:
         return float((self.predictions(examples, parameters).argmax(-1) == examples.y).double().mean())
 
     def query_gradients(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
-        """∇ℓ_q at ω*, or at other parameters [P], without the L2 term: [n_query, P]."""
-        omega = self.parameters if parameters is None else parameters
+        """∇f_q at ω*, or at other parameters [P], without the L2 term: [n_query, P]; of the loss, ∇ℓ_q."""
+        omega, functional = self.parameters if parameters is None else parameters, queries.functional
         if queries.pooled:
-            return self.objective.mean_gradient(omega, queries.x, queries.y)[None]
-        return self.objective.sample_gradients(omega, queries.x, queries.y)
+            return self.objective.mean_gradient(omega, queries.x, queries.y, functional=functional)[None]
+        return self.objective.sample_gradients(omega, queries.x, queries.y, functional)
 
     def query_directions(self, queries: Examples, parameters: Tensor | None = None) -> Tensor | SampleGradients:
         """`query_gradients` for products with the gradients of other samples: in factors, or a mean's own [P, 1]."""
         if queries.pooled:
             return self.query_gradients(queries, parameters).T
         omega = self.parameters if parameters is None else parameters
-        return self.objective.factored_gradients(omega, queries.x, queries.y)
+        return self.objective.factored_gradients(omega, queries.x, queries.y, queries.functional)
 
     def gradient(self, omega: Tensor, points: Tensor | None = None) -> Tensor:
         """The training gradient ∇L(ω) [P] of all points or of some, the L2 term included."""

@@ -13,19 +13,20 @@ import typer
 
 import baselines
 import samattr_ref as sr
+from baselines.comparison import METRICS
+from baselines.retraining_measures import MEASURES
 from baselines.studies.profiles import PROFILES
 from reports import cli
 from reports.experiment import experiments
+from samattr_ref.network.functionals import FUNCTIONALS
 from samattr_ref.sam.variants import VARIANTS
 from samattr_ref.support.options import UNSUPPORTED
 from tests.conftest import needs_cpu
 from tests.samattr_ref.zoo import ZOO, workload_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = {
-    path: (ROOT / path).read_text()
-    for path in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/experiments.md")
-}
+NAMED = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/experiments.md", "docs/measures.md")
+PAGES = {path: (ROOT / path).read_text() for path in NAMED}
 README = PAGES["README.md"]
 REFERENCE = ROOT / "reports" / "reference" / "quick"
 
@@ -129,6 +130,19 @@ def test_methods_and_variants_of_the_design_are_those_that_there_are():
     assert set(re.findall(r"^\| `(\w+)` \|", variants, flags=re.MULTILINE)) == classes
 
 
+def test_the_page_of_measures_has_every_functional_metric_and_measure():
+    tables = PAGES["docs/measures.md"].split("\n| --- |")[1:]
+    named = [
+        {name for row in table.split("\n\n")[0].split("\n")[1:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+        for table in tables
+    ]
+    assert named == [set(FUNCTIONALS), set(METRICS), set(MEASURES)]
+    for row in PAGES["docs/measures.md"].split("\n"):
+        name = row.removeprefix("| `").split("`")[0]
+        if row.startswith("| `") and name in MEASURES:
+            assert row.split("|")[3].strip() == MEASURES[name].best
+
+
 def test_what_no_recipe_has_is_said_to_be_unsupported():
     section = README.split("## What is not supported")[1].lower()
     assert UNSUPPORTED
@@ -162,6 +176,13 @@ def test_the_example_runs(tmp_path):
     effect, agreement = done.stdout.splitlines()
     assert re.fullmatch(r"without training point \d+ the mean loss changes by \+0\.\d+; predicted: \+0\.\d+", effect)
     assert float(re.search(r"'mean': ([\d.]+)", agreement)[1]) > 0.9
+
+
+def test_the_example_of_measures_runs():
+    (code,) = re.findall(r"```python\n# margins\.py\n(.*?)```", PAGES["docs/measures.md"], flags=re.DOTALL)
+    found = {}
+    exec(code, found)
+    assert found["scores"].values.shape == (100, len(found["run"].workload.queries))
 
 
 def test_the_network_is_trained(tmp_path, monkeypatch):

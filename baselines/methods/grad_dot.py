@@ -15,6 +15,7 @@ from samattr_ref.scores import Scores
     summary="gradient dot products at ω*",
     source="Charpiat et al. 2019",
     linear=True,
+    any_functional=True,
     query_bytes=factored_query,
     label="Grad-Dot",
     family=Family.GRADIENT,

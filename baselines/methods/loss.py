@@ -1,7 +1,8 @@
 """`loss`: a control that looks at the training points alone.
 
 s[k, q] = −ℓ_k(ω*) for every query: what a point that is not fitted is expected to do is harm. Ranking by loss is the
-usual way to find wrong labels (Northcutt et al. 2021 begin with it).
+usual way to find wrong labels (Northcutt et al. 2021 begin with it). Where a larger value of what is attributed is
+better, the sign is the other.
 """
 
 from samattr_ref.data import Examples
@@ -15,6 +16,7 @@ from samattr_ref.scores import Scores
     "loss",
     summary="minus the training loss at ω*, the same for every query",
     source="control",
+    any_functional=True,
     query_bytes=None,
     label="loss",
     family=Family.CONTROL,
@@ -25,4 +27,4 @@ from samattr_ref.scores import Scores
 )
 def loss(run: Run, queries: Examples) -> Scores:
     """Scores [n_train, n_query], each row constant."""
-    return Scores(-run.query_losses(run.train)[:, None].repeat(1, len(queries)))
+    return Scores(-queries.functional.sign * run.query_losses(run.train)[:, None].repeat(1, len(queries)))

@@ -14,6 +14,7 @@ from samattr_ref.support.seeds import stream
     "random",
     summary="standard normal scores",
     source="–",
+    any_functional=True,
     query_bytes=None,
     label="random",
     family=Family.CHANCE,

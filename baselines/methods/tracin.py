@@ -31,6 +31,7 @@ def tracin_change(run: Run, groups: Sequence[Tensor]) -> Tensor:
     source="Pruthi et al. 2020",
     change=tracin_change,
     linear=True,
+    any_functional=True,
     query_bytes=factored_query,
     label="TracIn",
     family=Family.TRAJECTORY,

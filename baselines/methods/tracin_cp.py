@@ -20,6 +20,7 @@ from samattr_ref.scores import Scores
     summary="gradient dot products at C checkpoints",
     source="Pruthi et al. 2020",
     linear=True,
+    any_functional=True,
     query_bytes=factored_query,
     label="TracIn-CP",
     family=Family.TRAJECTORY,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samattr_ref.network.functionals import LOSS, Functional, get_functional
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.options import checked
 from samattr_ref.support.seeds import stream, tensor_digest
@@ -24,15 +25,17 @@ class Examples:
             other whole numbers, as int64, which stay what they are for networks that embed them.
         y: Class indices [b], as int64 whatever integers or bools they are given as.
         pooled: Whether the examples stand for one query whose loss is the mean of theirs.
+        functional: What of them is attributed where they are queries, see `of`: their loss.
 
     Raises:
-        SamattrError: if the shapes do not go together, the set is empty, an input is not finite, or labels are other
-            than class indices.
+        SamattrError: if the shapes do not go together, the set is empty, an input is not finite, labels are other than
+            class indices, or the functional is none.
     """
 
     x: Tensor
     y: Tensor
     pooled: bool = False
+    functional: Functional = LOSS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", _inputs(self.x))
@@ -40,6 +43,8 @@ class Examples:
         if self.x.ndim < 2 or self.y.ndim != 1 or len(self.x) != len(self.y):
             shapes = f"{list(self.x.shape)} and {list(self.y.shape)}"
             raise SamattrError(f"examples need inputs [b, ...] and labels [b], not shapes {shapes}")
+        if not isinstance(self.functional, Functional):
+            raise SamattrError(f"functional must be a Functional, not {self.functional!r}: use examples.of('margin')")
         if len(self.x) == 0:
             raise SamattrError("the set of examples is empty")
         if int(self.y.min()) < 0:
@@ -55,17 +60,27 @@ class Examples:
         return 1 if self.pooled else len(self.x)
 
     def pool(self) -> "Examples":
-        """The same examples as one query: the mean of their losses."""
+        """The same examples as one query: the mean of their losses, or of what else is asked of them."""
         return replace(self, pooled=True)
 
+    def of(self, functional: str) -> "Examples":
+        """The same examples, asked for another number of each: `loss`, `margin` or `logit`.
+
+        See `samattr_ref.network.functionals`, also for what the sign of a score then means.
+
+        Raises:
+            SamattrError: for a name that is none of them.
+        """
+        return replace(self, functional=get_functional(functional))
+
     def take(self, indices: Tensor | slice) -> "Examples":
-        """The examples at those positions."""
-        return Examples(self.x[indices], self.y[indices])
+        """The examples at those positions, each by itself."""
+        return Examples(self.x[indices], self.y[indices], functional=self.functional)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Examples":
         """The examples on a device, the inputs in that dtype unless they are whole numbers to embed."""
         x = self.x.to(device) if self.x.dtype == torch.int64 else self.x.to(device, dtype)
-        return Examples(x, self.y.to(device), self.pooled)
+        return Examples(x, self.y.to(device), self.pooled, self.functional)
 
 
 def _tensor(values: Any, what: str) -> Tensor:

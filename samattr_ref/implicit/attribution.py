@@ -54,6 +54,7 @@ from samattr_ref.support.seeds import tensor_digest
 FACTS: dict[str, Any] = {
     "tune": TUNE,
     "linear": True,
+    "any_functional": True,
     "family": Family.IMPLICIT,
     "growth": Growth("Q K n F", n=1, P=1, Q=1),
     "benchmark": {"curvature": "gauss-newton", "damping": 0.3},  # so much that iterations are as many at every size

@@ -135,10 +135,10 @@ class NewtonStep:
 
 
 def loss_changes(run: Run, queries: Examples, change: Tensor) -> Tensor:
-    """ℓ_q(ω* + Δ) − ℓ_q(ω*) of each change Δ [m, P] and query, taken in float64: [m, n_query]."""
+    """f_q(ω* + Δ) − f_q(ω*) of each change Δ [m, P] and query, taken in float64: [m, n_query]."""
     exact, omega = queries.to(queries.x.device, torch.float64), run.parameters.double()
-    before = run.query_losses(exact, omega)
-    return torch.stack([run.query_losses(exact, omega + row.double()) - before for row in change]).to(change)
+    before = run.query_values(exact, omega)
+    return torch.stack([run.query_values(exact, omega + row.double()) - before for row in change]).to(change)
 
 
 def _point(run: Run, omega: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

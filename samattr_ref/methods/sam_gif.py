@@ -37,6 +37,7 @@ def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | Non
     source="Ren et al., arXiv 2507.04059, Theorem 4.6",
     change=sam_gif_change,
     linear=True,
+    any_functional=True,
     query_bytes=factored_query,
     label="SAM-GIF",
     family=Family.TRAJECTORY,

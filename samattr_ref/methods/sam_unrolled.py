@@ -58,6 +58,7 @@ def sam_unrolled_change(
     source="this project",
     change=sam_unrolled_change,
     linear=True,
+    any_functional=True,
     query_bytes=carried_bytes,
     label="SAM unrolled",
     family=Family.DERIVATIVE,

@@ -14,10 +14,10 @@ from torch.func import grad
 from torch.utils._pytree import tree_leaves
 
 from samattr_ref.network import curvature_products
+from samattr_ref.network.functionals import LOSS, Functional
 from samattr_ref.network.linear_chain import Chain, ChainLinearised
 from samattr_ref.network.linearised import Linearised, flat, gradients
 from samattr_ref.network.losses import cross_entropy
-from samattr_ref.network.losses import residuals as loss_residuals
 from samattr_ref.network.network import Network
 from samattr_ref.network.sample_gradients import SampleGradients
 from samattr_ref.network.trial import Trial
@@ -90,7 +90,14 @@ class Objective:
         """∇L(ω; w) [P] by plain autograd: the same numbers at a third of the overhead, outside of transforms only."""
         return torch.add(self._eager_data_gradient(omega, x, y, weights), omega, alpha=self.weight_decay)
 
-    def mean_gradient(self, omega: Tensor, x: Tensor, y: Tensor, points: Tensor | None = None) -> Tensor:
+    def mean_gradient(
+        self,
+        omega: Tensor,
+        x: Tensor,
+        y: Tensor,
+        points: Tensor | None = None,
+        functional: Functional = LOSS,
+    ) -> Tensor:
         """(1/b) Σ_i ∇ℓ_i(ω) [P] of any number of samples, without the L2 term; in chunks.
 
         Args:
@@ -98,22 +105,26 @@ class Objective:
             x: Inputs.
             y: Labels.
             points: Which of them; None for all.
+            functional: What stands in the place of the loss.
         """
         count = len(x) if points is None else len(points)
 
         def part(rows: slice) -> Tensor:
             xs, ys = _taken(x, y, rows, points)
-            return self._eager_data_gradient(omega, xs, ys) * (len(xs) / count)
+            return self._eager_data_gradient(omega, xs, ys, None, functional) * (len(xs) / count)
 
         return self._summed(part, torch.zeros_like(omega), x, count)
 
-    def factored_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
-        """∇ℓ_i(ω) of each sample, without the L2 term, in factors that products are taken from, never formed."""
-        return self.tried.engine.gradients(omega, x, y)
+    def factored_gradients(self, omega: Tensor, x: Tensor, y: Tensor, functional: Functional = LOSS) -> SampleGradients:
+        """∇ℓ_i(ω) of each sample, without the L2 term, in factors that products are taken from, never formed.
 
-    def sample_gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """∇ℓ_i(ω) of each sample [b, P], without the L2 term."""
-        return self.factored_gradients(omega, x, y).dense()
+        Another functional may stand in the place of the loss.
+        """
+        return self.tried.engine.gradients(omega, x, y, functional)
+
+    def sample_gradients(self, omega: Tensor, x: Tensor, y: Tensor, functional: Functional = LOSS) -> Tensor:
+        """∇ℓ_i(ω) of each sample [b, P], without the L2 term; or that of another functional."""
+        return self.factored_gradients(omega, x, y, functional).dense()
 
     def gradient_norms(self, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """‖∇ℓ_i(ω)‖ of each sample, without the L2 term: [b]; in chunks of samples."""
@@ -233,16 +244,20 @@ class Objective:
         """The parameters as tensors of their own that autograd can differentiate by; they share ω's memory."""
         return [part.requires_grad_() for part in self.layout.views(omega.detach())]
 
-    def residuals(self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    def residuals(
+        self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None, functional: Functional = LOSS
+    ) -> tuple[Tensor, Tensor]:
         """Logits z [b, c] and the loss's gradient by them, w_i (π_i − onehot(y_i))/|b|: backward begins there."""
         logits = self.network(leaves, self.network.images(x))
-        by_logits = loss_residuals(logits, y) / len(x)
+        by_logits = functional.by_logits(logits, y) / len(x)
         return logits, by_logits if weights is None else by_logits * weights[:, None]
 
-    def _eager_data_gradient(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+    def _eager_data_gradient(
+        self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None, functional: Functional = LOSS
+    ) -> Tensor:
         """(1/b) Σ_i w_i ∇ℓ_i(ω), [P]."""
         leaves = self.leaves(omega)
-        logits, residuals = self.residuals(leaves, x, y, weights)
+        logits, residuals = self.residuals(leaves, x, y, weights, functional)
         return flat(gradients(logits, leaves, residuals))
 
     def _summed(self, part: Callable[[slice], Tensor], total: Tensor, x: Tensor, count: int) -> Tensor:

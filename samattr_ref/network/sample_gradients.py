@@ -29,7 +29,7 @@ from torch.func import grad, vmap
 from torch.nn.functional import group_norm, layer_norm, unfold
 from torch.nn.grad import conv2d_weight
 
-from samattr_ref.network.losses import cross_entropy, residuals
+from samattr_ref.network.functionals import LOSS, Functional
 from samattr_ref.network.matmul import matmul_t
 from samattr_ref.network.network import Network
 from samattr_ref.support.memory import chunk_bytes, chunk_length, chunks
@@ -390,8 +390,10 @@ class GhostEngine:
         ]
         return activations * (2 + columns) + sum(formed) * each
 
-    def gradients(self, omega: Tensor, x: Tensor, y: Tensor) -> SampleGradients:
+    def gradients(self, omega: Tensor, x: Tensor, y: Tensor, functional: Functional = LOSS) -> SampleGradients:
         """∇ℓ_i(ω) of samples x [b, ...], y [b] at ω [P]: one forward and one backward pass.
+
+        Another functional of the logits may stand in the place of the loss: the passes are the same, from ∂f/∂z.
 
         Raises:
             RuntimeError: if a layer is not used as its type says: not called just once, or changed in place after it.
@@ -400,15 +402,17 @@ class GhostEngine:
         spans: list[list[slice]] = []
         others = dict(self.layout.spans)
         if self.layers:
-            for name, recorded, delta in self._recorded(omega, x, y):
+            for name, recorded, delta in self._recorded(omega, x, y, functional):
                 found.append(self.layers[name](recorded.layer, recorded.x, delta))
                 spans.append([others.pop(f"{name}.{own}" if name else own) for own in _own(recorded.layer)])
         if others:
-            found.append(Formed(self.formed(omega, x, y, others)))
+            found.append(Formed(self.formed(omega, x, y, others, functional)))
             spans.append(list(others.values()))
         return SampleGradients(found, spans, len(omega), len(x))
 
-    def _recorded(self, omega: Tensor, x: Tensor, y: Tensor) -> list[tuple[str, "Recorded", Tensor]]:
+    def _recorded(
+        self, omega: Tensor, x: Tensor, y: Tensor, functional: Functional
+    ) -> list[tuple[str, "Recorded", Tensor]]:
         """The layers in the order of their calls with inputs and outputs, and the gradients by the outputs."""
         seen: dict[str, Recorded] = {}
         bound = self.network.bound(self.layout.views(omega.detach()))
@@ -422,32 +426,43 @@ class GhostEngine:
         for recorded in seen.values():  # which holds its layer: a cycle would keep both until the collector comes
             del recorded.layer.__dict__["forward"]
         outputs = [recorded.output for recorded in seen.values()]
-        deltas = torch.autograd.grad(logits, outputs, residuals(logits.detach(), y))
+        deltas = torch.autograd.grad(logits, outputs, functional.by_logits(logits.detach(), y))
         return list(zip(seen, seen.values(), deltas, strict=True))
 
-    def formed(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str] | None = None) -> Tensor:
+    def formed(
+        self,
+        omega: Tensor,
+        x: Tensor,
+        y: Tensor,
+        names: Collection[str] | None = None,
+        functional: Functional = LOSS,
+    ) -> Tensor:
         """∂ℓ_i by all parameters or by the named ones, whatever the network: [b, k]."""
         names = self.layout.names if names is None else names
-        rows = self._traced(omega, x, y, names) if self.traced else self._one_by_one(omega, x, y, names)
+        rows = (self._traced if self.traced else self._one_by_one)(omega, x, y, names, functional)
         return torch.cat([part.reshape(len(x), -1) for part in rows], dim=1)
 
-    def _traced(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str]) -> list[Tensor]:
+    def _traced(
+        self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str], functional: Functional
+    ) -> list[Tensor]:
         parameters = self.layout.named(omega.detach())
 
-        def loss(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return cross_entropy(self.network(list((parameters | chosen).values()), x[None]), y[None])[0]
+        def value(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return functional.value(self.network(list((parameters | chosen).values()), x[None]), y[None])[0]
 
-        rows = vmap(grad(loss), in_dims=(None, 0, 0))({name: parameters[name] for name in names}, x, y)
+        rows = vmap(grad(value), in_dims=(None, 0, 0))({name: parameters[name] for name in names}, x, y)
         return [rows[name] for name in names]
 
-    def _one_by_one(self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str]) -> list[Tensor]:
+    def _one_by_one(
+        self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str], functional: Functional
+    ) -> list[Tensor]:
         leaves = {name: part.requires_grad_() for name, part in self.layout.named(omega.detach()).items()}
         chosen = [leaves[name] for name in names]
         rows = []
         with torch.enable_grad():
             for i in range(len(x)):
-                loss = cross_entropy(self.network(list(leaves.values()), x[i : i + 1]), y[i : i + 1]).sum()
-                rows.append(torch.autograd.grad(loss, chosen, allow_unused=True, materialize_grads=True))
+                value = functional.value(self.network(list(leaves.values()), x[i : i + 1]), y[i : i + 1]).sum()
+                rows.append(torch.autograd.grad(value, chosen, allow_unused=True, materialize_grads=True))
         return [torch.stack(parts) for parts in zip(*rows, strict=True)]
 
 

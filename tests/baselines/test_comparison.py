@@ -25,7 +25,7 @@ def test_the_keys_of_stored_results():
     assert keys == {
         *("spearman_per_query", "pearson_per_query", "slope"),
         *("spearman_mean_query", "pearson_mean_query", "slope_mean_query"),
-        *("relative_error", "cosine", "noise_auc"),
+        *("relative_error", "cosine", "noise_auc", "noise_ap", "top_k_overlap_per_query"),
     }
     names = [each.name for each in metrics_within("agreement")]
     assert names == ["spearman", "pearson", "slope", "spearman_mean_query", "noise_auc", "noise_found"]

@@ -7,7 +7,7 @@ import torch
 
 import baselines
 import samattr_ref as sr
-from baselines import kept, truth
+from baselines import kept, truth, validation
 from baselines.keeping import keep_in_parts
 from baselines.truth import single_points_name, subset_retraining, subsets_name
 from tests.conftest import small
@@ -56,11 +56,14 @@ def test_what_is_kept_has_the_effects_of_the_truth(folder, never, monkeypatch):
     )
     assert torch.equal(baselines.leave_one_out(run).first_changes(5), full.changes[:5])
     monkeypatch.setattr(truth, "QUICK_SECONDS", 0)
-    with pytest.raises(
-        sr.SamattrError, match=r"effects on its own queries.* give an engine to leave_one_out"
-    ) as raised:
+    with pytest.raises(sr.SamattrError, match=r"losses of its own queries.* give an engine to leave_one_out") as raised:
         baselines.leave_one_out(run).effects(run.train)
     assert "\n" not in str(raised.value)
+    with pytest.raises(sr.SamattrError, match="has the losses of its own queries"):
+        baselines.leave_one_out(run).effects(run.splits.queries.of("margin"))
+    monkeypatch.setattr(validation, "attribute", lambda *_, **__: pytest.fail("attributed"))
+    with pytest.raises(sr.SamattrError, match="has the losses of its own queries"):
+        baselines.validate("grad-dot", run.workload, functional="logit")
 
 
 def test_of_a_truth_that_was_quick_to_make_more_is_had_by_retraining(folder, monkeypatch):
@@ -71,6 +74,8 @@ def test_of_a_truth_that_was_quick_to_make_more_is_had_by_retraining(folder, mon
     found = baselines.leave_one_out(run)
     assert found.kept is not None and found.kept.apart == 0
     assert torch.equal(found.effects(run.train), full.effects(run.train))
+    margins = run.splits.queries.of("margin")
+    assert torch.equal(found.effects(margins), full.effects(margins))
     assert torch.equal(found.changes, full.changes)
 
 

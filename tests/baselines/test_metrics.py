@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
+from sklearn.metrics import average_precision_score
 
 from baselines import metrics
 
@@ -75,6 +76,34 @@ def test_intervals_over_runs_are_of_their_means_and_of_one_run_over_its_queries(
     values = rng.normal(3, 1, size=200)
     low, high = metrics.row_interval(lambda rows: values[rows].mean(1), 200)
     assert low < values.mean() < high
+
+
+def test_average_precision_agrees_with_scikit_learn():
+    noisy = rng.random(60) < 0.3
+    influence = np.round(rng.normal(size=60) - noisy, 1)
+    assert metrics.noise_ap(influence, noisy) == pytest.approx(average_precision_score(noisy, -influence))
+    assert metrics.noise_ap(np.where(noisy, -np.inf, influence), noisy) == 1
+    assert metrics.noise_ap(np.zeros(60), noisy) == pytest.approx(noisy.mean())
+    for unknown in (np.where(noisy, np.nan, influence), influence[~noisy]):
+        assert np.isnan(metrics.noise_ap(unknown, noisy[: len(unknown)] & (len(unknown) == 60)))
+    rows = np.random.default_rng(0).integers(60, size=(metrics.ROW_RESAMPLES, 60))
+    areas = [average_precision_score(noisy[row], -influence[row]) for row in rows]
+    assert metrics.noise_ap_interval(influence, noisy) == pytest.approx(np.percentile(areas, [2.5, 97.5]).tolist())
+    assert np.isnan(metrics.noise_ap_interval(np.where(noisy, np.nan, influence), noisy)).all()
+
+
+def test_the_overlap_of_both_ends():
+    assert (metrics.top_k_overlap(3 * TRUTH + 1, TRUTH) == 1).all()
+    assert (metrics.top_k_overlap(-TRUTH, TRUTH) == 0).all()
+    k = 4
+    for q in range(6):
+        ends = [set(np.argsort(sign * values[:, q])[:k]) for sign in (1, -1) for values in (SCORES, TRUTH)]
+        shares = [len(ends[i] & ends[i + 1]) / k for i in (0, 2)]
+        assert metrics.top_k_overlap(SCORES, TRUTH)[q] == pytest.approx(np.mean(shares))
+    tied = np.zeros((40, 6))
+    assert metrics.top_k_overlap(tied, TRUTH) == pytest.approx(np.full(6, 0.1))
+    tied[np.arange(40)[:, None] == TRUTH.argmax(0)] = 1  # one is named, and the others are guessed
+    assert metrics.top_k_overlap(tied, TRUTH) == pytest.approx(np.full(6, ((1 + 3 * 3 / 39) / 4 + 4 / 39) / 2))
 
 
 def test_found_share_and_seed_intervals():

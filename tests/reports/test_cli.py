@@ -95,6 +95,18 @@ def test_validate(samattr):
     assert null["cosine"] is None
 
 
+def test_validate_another_functional_by_measures_that_retrain(samattr, caplog):
+    asked = ("--functional", "margin", "--measure", "qld=0.1", "--measure", "lds=0.1,0.5")
+    status, out, _ = samattr("validate", "grad-dot", *SMALL, *asked, "--json")
+    found = json.loads(out)
+    assert status == 0 and found["functional"] == "margin"
+    assert {name: set(values) for name, values in found["measures"].items()} == {"qld": {"0.1"}, "lds": {"0.1", "0.5"}}
+    assert set(found["measures"]["lds"]["0.5"]) == {"mean", "ci95"}
+    assert caplog.messages == ["qld, lds of grad-dot on digits-logreg: up to 116 retrainings"]  # for standard error
+    assert "measures" in samattr("validate", "grad-dot", *SMALL, *asked)[1]
+    assert len(caplog.messages) == 1
+
+
 @pytest.mark.slow
 def test_a_users_own_method(samattr, tmp_path, monkeypatch):
     (tmp_path / "outside.py").write_text(
@@ -115,6 +127,10 @@ def test_a_users_own_method(samattr, tmp_path, monkeypatch):
         (["validate", "sam-gfi"], 1, "did you mean 'sam-gif'"),
         (["validate", "if", "--workload", "digit-mlp"], 1, "did you mean 'digits-mlp'"),
         (["truth", "digits-mpl"], 1, "did you mean 'digits-mlp'"),
+        (["validate", "if", "--measure", "qdl"], 1, "did you mean 'qld'"),
+        (["validate", "if", "--measure", "lds=5"], 1, "lds is taken at shares between 0 and 1"),
+        (["validate", "if", "--functional", "margins"], 1, "did you mean 'margin'"),
+        (["validate", "trak", "--functional", "margin"], 1, "attributes the queries' loss alone"),
         (["validate", "if", "--rho", "-1"], 1, "rho must be"),
         (["validate", "if", "--p", "0.5"], 1, "p must lie in"),
         (["validate", "if", "--set", "n_trian=5"], 1, "did you mean 'n_train'"),

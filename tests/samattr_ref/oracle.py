@@ -24,6 +24,8 @@ from samattr_ref import Workload
 from samattr_ref.data import Examples
 from samattr_ref.support.seeds import stream_seed
 
+Value = Callable[[Tensor, Tensor], Tensor]
+
 CHECKPOINTS = 4
 """Of tracin-cp."""
 
@@ -84,9 +86,24 @@ def losses(logits: Tensor, y: Tensor) -> Tensor:
     return cross_entropy(logits, y.long(), reduction="none")
 
 
-def own_gradient(module: nn.Module, x: Tensor, y: Tensor, weights: Tensor | float) -> Tensor:
+def margins(logits: Tensor, y: Tensor) -> Tensor:
+    """ln p − ln(1 − p) of the class's probability, [b]."""
+    p = logits.softmax(-1)[range(len(y)), y.long()]
+    return p.log() - (1 - p).log()
+
+
+def own_logits(logits: Tensor, y: Tensor) -> Tensor:
+    """z_y, [b]."""
+    return logits[range(len(y)), y.long()]
+
+
+VALUES = {"loss": losses, "margin": margins, "logit": own_logits}
+"""What may be attributed of a query."""
+
+
+def own_gradient(module: nn.Module, x: Tensor, y: Tensor, weights: Tensor | float, value: Value = losses) -> Tensor:
     """(1/|b|) Σ_i w_i ∇ℓ_i at the module's own parameters, [P]; the inputs are copied, a network may write on them."""
-    loss = (weights * losses(module(x.clone()), y)).sum() / len(x)
+    loss = (weights * value(module(x.clone()), y)).sum() / len(x)
     own = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return flat(torch.autograd.grad(loss, own, allow_unused=True, materialize_grads=True))
 
@@ -115,11 +132,11 @@ def plain_run(workload: Workload, batches: Tensor, step_sizes: Tensor, weights: 
     return PlainRun(states, perturbed, omega)
 
 
-def sample_gradients(module: nn.Module, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def sample_gradients(module: nn.Module, omega: Tensor, x: Tensor, y: Tensor, value: Value = losses) -> Tensor:
     """∇ℓ_i(ω), one sample after another, [b, P]."""
     put(module, omega)
     with torch.compiler.set_stance("force_eager"):
-        return torch.stack([own_gradient(module, x[i : i + 1], y[i : i + 1], 1.0) for i in range(len(x))])
+        return torch.stack([own_gradient(module, x[i : i + 1], y[i : i + 1], 1.0, value) for i in range(len(x))])
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
@@ -181,7 +198,9 @@ def hessian(module: nn.Module, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return torch.stack([torch.autograd.grad(entry, omega, retain_graph=True)[0] for entry in g])
 
 
-def unrolled_scores(workload: Workload, batches: Tensor, step_sizes: Tensor, queries: Examples) -> Tensor:
+def unrolled_scores(
+    workload: Workload, batches: Tensor, step_sizes: Tensor, queries: Examples, value: Value = losses
+) -> Tensor:
     """−dℓ_q(ω_T)/dw_k by autograd through the whole loop, [n_train, n_query]."""
     recipe, train, module = workload.recipe, workload.splits.train, plain_module(workload)
     omega = flat(list(trained(module).values())).requires_grad_()
@@ -200,25 +219,32 @@ def unrolled_scores(workload: Workload, batches: Tensor, step_sizes: Tensor, que
             omega = omega - eta * velocity
         columns = []
         for q in range(len(queries.x)):
-            loss = loss_at(module, omega, queries.x[q : q + 1], queries.y[q : q + 1])
-            columns.append(-torch.autograd.grad(loss, weights, retain_graph=True)[0])
+            logits = functional_call(module, parts(module, omega), (queries.x[q : q + 1].clone(),))
+            (found,) = value(logits, queries.y[q : q + 1])
+            columns.append(-torch.autograd.grad(found, weights, retain_graph=True)[0])
     return torch.stack(columns, dim=1)
 
 
 def retraining_differences(
-    workload: Workload, batches: Tensor, step_sizes: Tensor, points: Sequence[int], queries: Examples, h: float = 1e-4
+    workload: Workload,
+    batches: Tensor,
+    step_sizes: Tensor,
+    points: Sequence[int],
+    queries: Examples,
+    h: float = 1e-4,
+    value: Value = losses,
 ) -> Tensor:
     """The same for some points by central differences of plain runs: judges double backward too. [n_points, n_query]"""
     module = plain_module(workload)
 
-    def query_losses(k: int, w: float) -> Tensor:
+    def query_values(k: int, w: float) -> Tensor:
         weights = torch.ones(len(workload.splits.train.x)).to(queries.x.device, torch.float64)
         weights[k] = w
         put(module, plain_run(workload, batches, step_sizes, weights).end)
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            return losses(module(queries.x.clone()), queries.y)
+            return value(module(queries.x.clone()), queries.y)
 
-    return torch.stack([(query_losses(k, 1 - h) - query_losses(k, 1 + h)) / (2 * h) for k in points])
+    return torch.stack([(query_values(k, 1 - h) - query_values(k, 1 + h)) / (2 * h) for k in points])
 
 
 class Oracle:
@@ -229,10 +255,14 @@ class Oracle:
         batches: The run's.
         step_sizes: The run's.
         queries: The queries.
+        asked: What is attributed of them, one of `VALUES`.
     """
 
-    def __init__(self, workload: Workload, batches: Tensor, step_sizes: Tensor, queries: Examples) -> None:
+    def __init__(
+        self, workload: Workload, batches: Tensor, step_sizes: Tensor, queries: Examples, asked: str = "loss"
+    ) -> None:
         self.workload, self.batches, self.step_sizes, self.queries = workload, batches, step_sizes, queries
+        self.value, self.sign = VALUES[asked], 1 if asked == "loss" else -1
         self.train, self.recipe, self.module = workload.splits.train, workload.recipe, plain_module(workload)
 
     @cached_property
@@ -250,8 +280,8 @@ class Oracle:
         "sam-hif": lambda self: self.implicit(True, True, False),
         "sam-hif-implicit": lambda self: self.implicit(True, True, True),
         "sam-hif-fast": lambda self: self.implicit(True, True, False, series=True),
-        "gradient-norm": lambda self: self.for_every_query(-self.train_gradients.norm(dim=1)),
-        "loss": lambda self: self.for_every_query(-self.train_losses()),
+        "gradient-norm": lambda self: self.for_every_query(-self.sign * self.train_gradients.norm(dim=1)),
+        "loss": lambda self: self.for_every_query(-self.sign * self.train_losses()),
     }
 
     def scores(self, method: str) -> Tensor:
@@ -267,8 +297,12 @@ class Oracle:
 
     @cached_property
     def query_gradients(self) -> Tensor:
-        """∇ℓ_q(ω_T), [n_query, P]."""
-        return self.gradients(self.run.end, self.queries)
+        """∇f_q(ω_T), [n_query, P]."""
+        return self.asked_gradients(self.run.end)
+
+    def asked_gradients(self, omega: Tensor) -> Tensor:
+        """∇f_q(ω), [n_query, P]."""
+        return sample_gradients(self.module, omega, self.queries.x, self.queries.y, self.value)
 
     def for_every_query(self, values: Tensor) -> Tensor:
         """Values of points [n_train], the same for every query, [n_train, n_query]."""
@@ -308,7 +342,7 @@ class Oracle:
         for middle, start, stop in segments:
             omega = self.run.states[middle]
             weights = sum(float(self.step_sizes[t]) * self.shares(t) for t in range(start, stop))
-            total = total + self.weighted_products(weights, omega, self.gradients(omega, self.queries))
+            total = total + self.weighted_products(weights, omega, self.asked_gradients(omega))
         return total
 
     def sam_gif(self) -> Tensor:
@@ -320,7 +354,7 @@ class Oracle:
         return total
 
     def sam_unrolled(self) -> Tensor:
-        return unrolled_scores(self.workload, self.batches, self.step_sizes, self.queries)
+        return unrolled_scores(self.workload, self.batches, self.step_sizes, self.queries, self.value)
 
     @cached_property
     def curvatures(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

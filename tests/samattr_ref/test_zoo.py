@@ -15,6 +15,7 @@ from tests.samattr_ref.oracle import (
     DAMPING,
     ORDER,
     SCALE,
+    VALUES,
     Oracle,
     plain_run,
     retraining_differences,
@@ -127,6 +128,15 @@ def test_sample_gradients(case):
     for examples in (run.train, run.splits.queries):
         expected = sample_gradients(case.oracle.module, plain.end, examples.x, examples.y)
         assert_close(run.objective.sample_gradients(plain.end, examples.x, examples.y), expected)
+
+
+def test_gradients_of_other_numbers_of_a_query(case):
+    run, plain = case.run, case.oracle.run
+    for name, value in VALUES.items():
+        queries = run.splits.queries.of(name)
+        expected = sample_gradients(case.oracle.module, plain.end, queries.x, queries.y, value)
+        assert_close(run.query_gradients(queries, plain.end), expected)
+        assert_close(run.query_gradients(queries.pool(), plain.end)[0], expected.mean(0))
 
 
 @pytest.mark.parametrize("engine", ["loop", "batched", "stacked"])
