@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from baselines.checker import check as run_check
 from baselines.engines import Engine
 from baselines.keeping import keep_in_parts, verify_kept
 from baselines.leaderboard.entry import ROWS, check_truths, make_row, verify_row
@@ -28,6 +29,7 @@ from baselines.validation import validate as run_validation
 from reports.committed import redraw
 from reports.job import Job, folder, run, seeds_of
 from reports.page import check_folder, write
+from reports.scaffold import new_method as write_method
 from reports.standings import Form, standings
 from samattr_ref.catalogue import load_workload
 from samattr_ref.catalogue import workloads as all_workloads
@@ -187,6 +189,35 @@ def validate(
         measures=measures or (),
     )
     _print(result.summary(), as_json)
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="A method's name, or package.module:function.")],
+    options: Options = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hold a method against its contract on tiny networks, in seconds: shape, sign, order, duplicates and more."""
+    findings = run_check(method, _pairs(options))
+    failed = [finding for finding in findings if finding.passed is False]
+    if as_json:
+        _print({"method": method, "passed": not failed, "findings": [asdict(finding) for finding in findings]}, True)
+    else:
+        print("\n".join(map(str, findings)))
+    if failed:
+        names = ", ".join(finding.check for finding in failed)
+        raise SamattrError(f"{method} fails {len(failed)} of {len(findings)} checks: {names}")
+
+
+@app.command()
+def new_method(
+    name: Annotated[str, typer.Argument(help="The method's name: letters, digits, hyphens and underscores.")],
+    out: Annotated[Path, typer.Option(help="Folder to write into; the working directory by default.")] = Path(),
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the file of a new method, which works and is documented, and its test."""
+    written = write_method(name, out)
+    _print({"method": str(written.method), "test": str(written.test), "check": written.command}, as_json)
 
 
 @app.command()

@@ -25,7 +25,7 @@ from tests.conftest import needs_cpu
 from tests.samattr_ref.zoo import ZOO, workload_of
 
 ROOT = Path(__file__).parents[1]
-NAMED = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/experiments.md", "docs/measures.md")
+NAMED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
 PAGES = {path: (ROOT / path).read_text() for path in NAMED}
 README = PAGES["README.md"]
 REFERENCE = ROOT / "reports" / "reference" / "quick"
@@ -103,7 +103,7 @@ PROGRAM = typer.main.get_command(cli.app)
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_options_and_names_are_there(page):
-    commands = re.findall(r"samattr ([a-z]+)([^`\n]*)", "\n".join(re.findall(r"`+[^`]+`+", PAGES[page])))
+    commands = re.findall(r"samattr ([a-z-]+)([^`\n]*)", "\n".join(re.findall(r"`+[^`]+`+", PAGES[page])))
     assert commands
     for command, rest in commands:
         options = {name for parameter in PROGRAM.commands[command].params for name in parameter.opts}
@@ -117,7 +117,7 @@ def test_commands_options_and_names_are_there(page):
 
 def test_every_profile_experiment_and_command_is_listed():
     assert set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)) >= set(PROFILES)
-    assert set(re.findall(r"`samattr (\w+)", README.split("## The program")[1])) == set(PROGRAM.commands)
+    assert set(re.findall(r"`samattr ([\w-]+)", README.split("## The program")[1])) == set(PROGRAM.commands)
     listed = PAGES["docs/experiments.md"].split("| experiment |")[1].split("\n\n")[0]
     assert set(re.findall(r"`([\w-]+)`", listed)) == set(experiments())
 

@@ -121,10 +121,39 @@ def test_a_users_own_method(samattr, tmp_path, monkeypatch):
         assert found["metrics"]["slope"] is None
 
 
+def test_check(samattr, tmp_path, monkeypatch):
+    status, out, _ = samattr("check", "tracin-cp", "--option", "checkpoints=2", "--json")
+    found = json.loads(out)
+    assert (status, found["method"], found["passed"]) == (0, "tracin-cp", True)
+    assert {"check": "sign", "passed": True, "line": ""} in found["findings"]
+    (tmp_path / "negated.py").write_text(
+        "import samattr_ref as sr\n\n\ndef negated(run, queries):\n"
+        "    return -sr.attribute(run, 'grad-dot', queries).values\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    status, out, said = samattr("check", "negated.py:negated")
+    assert status == 1
+    assert said == "samattr: negated.py:negated fails 1 of 16 checks: sign\n"
+    lines = out.splitlines()
+    assert len(lines) == 16 and lines[0] == "options         ok"
+    assert [line for line in lines if "failed: scores look negated" in line] == [lines[-2]]
+    found = json.loads(samattr("check", "negated.py:negated", "--json")[1])
+    assert not found["passed"] and [each["check"] for each in found["findings"] if each["passed"] is False] == ["sign"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
         (["validate", "sam-gfi"], 1, "did you mean 'sam-gif'"),
+        (["check", "sam-gfi"], 1, "did you mean 'sam-gif'"),
+        (["check", "nowhere.py:f"], 1, "no file nowhere.py"),
+        (["check", "sam-gif", "--option", "checkpoints"], 2, "NAME=VALUE"),
+        (["new-method", "sam-gif"], 1, "there is a method 'sam-gif' already"),
+        (
+            ["new-method", "mine", "--out", "/dev/null/x"],
+            1,
+            "could not be written (Not a directory): choose another folder",
+        ),
         (["validate", "if", "--workload", "digit-mlp"], 1, "did you mean 'digits-mlp'"),
         (["truth", "digits-mpl"], 1, "did you mean 'digits-mlp'"),
         (["validate", "if", "--measure", "qdl"], 1, "did you mean 'qld'"),

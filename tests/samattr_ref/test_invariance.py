@@ -1,29 +1,15 @@
 """Scores do not depend on chunk sizes, on the order of training points, or on the order and company of queries."""
 
-from dataclasses import dataclass, replace
-
 import pytest
 import torch
 
 import samattr_ref as sr
-from samattr_ref.data import Examples, Splits
+from baselines.tiny import renumbered
+from samattr_ref.data import Examples
 from samattr_ref.support import memory as chunking
 from tests.conftest import KNOWING, small, small_cnn
 
 CASES = {name: method.benchmark for name, method in KNOWING.items()}
-
-
-@dataclass(frozen=True)
-class Permuted:
-    """Another data source's sets with the training points in another order."""
-
-    source: sr.Digits
-    order: tuple[int, ...]
-
-    def load(self, seed: int) -> Splits:
-        splits = self.source.load(seed)
-        order = torch.tensor(self.order)
-        return replace(splits, train=splits.train.take(order), noisy=splits.noisy[order])
 
 
 @pytest.fixture(scope="module", params=[small, small_cnn], ids=["logreg", "cnn"])
@@ -43,11 +29,9 @@ def test_parts_that_fit_in_memory(run, name, monkeypatch):
 
 @pytest.mark.parametrize("name", CASES)
 def test_order_of_training_points(run, name):
-    order = torch.randperm(run.n_train, generator=torch.Generator().manual_seed(0))
-    position = torch.argsort(order)
-    batches = torch.where(run.batches >= 0, position[run.batches], -1)
-    workload = replace(run.workload, data=Permuted(run.workload.data, tuple(order.tolist())))
-    permuted = replace(run, workload=workload, batches=batches)
+    workload, order = renumbered(run.workload)
+    permuted = sr.train(workload)
+    assert torch.equal(permuted.parameters, run.parameters)
     before = sr.attribute(run, name, **CASES[name]).values
     after = sr.attribute(permuted, name, **CASES[name]).values
     torch.testing.assert_close(after, before[order], rtol=1e-10, atol=1e-10 * float(before.abs().max()))
