@@ -1,15 +1,22 @@
 """What the reference implementation is compared with: exact retraining, rival methods, and the comparison itself."""
 
 from baselines.engines import retrain
+from baselines.exporting import export
+from baselines.others_scores import validate_scores
+from baselines.score_files import ScoreFile, read_scores
 from baselines.truth import Truth, leave_one_out, retraining_truth, subset_retraining
 from baselines.validation import Validation, validate
 
 __all__ = [
+    "ScoreFile",
     "Truth",
     "Validation",
+    "export",
     "leave_one_out",
+    "read_scores",
     "retrain",
     "retraining_truth",
     "subset_retraining",
     "validate",
+    "validate_scores",
 ]

@@ -49,12 +49,14 @@ class Validation:
             does not define one or the workload has no wrong labels.
         intervals: Bootstrap 95 % intervals of the metrics that are numbers.
         diagnostics: Options and how they were chosen, solver status and residual, ‖g‖, ρ/‖g‖.
-        runtime_s: Seconds for the scores of all training points and queries, nothing computed before.
-        peak_memory_bytes: See `baselines.measure.Cost`.
+        runtime_s: Seconds for the scores of all training points and queries, nothing computed before; None where
+            another program made them and did not say.
+        peak_memory_bytes: See `baselines.measure.Cost`; None of another program's.
         environment: Versions and hardware.
         per_query: The correlations of every query, for intervals over seeds.
         mean_effect: Predicted and true effect on the mean query of every removed point, for the scatter.
-        influence: Influence Score on the validation set of every training point, and which labels are wrong.
+        influence: Influence Score on the validation set of every training point, and which labels are wrong; empty
+            where another program gave none.
     """
 
     workload: str
@@ -67,8 +69,8 @@ class Validation:
     metrics: dict[str, Any]
     intervals: dict[str, list[float] | None]
     diagnostics: dict[str, Any]
-    runtime_s: float
-    peak_memory_bytes: int
+    runtime_s: float | None
+    peak_memory_bytes: int | None
     environment: dict[str, Any]
     per_query: dict[str, list[float]] = field(repr=False)
     mean_effect: dict[str, list[float]] = field(repr=False)
@@ -109,10 +111,7 @@ def validate(
     Raises:
         SamattrError: for unknown names or options, and whatever keeps the method from giving scores.
     """
-    if isinstance(workload, str):
-        workload = load_workload(workload, seed or 0)
-    elif seed is not None:
-        workload = replace(workload, seed=seed)
+    workload = at_seed(workload, seed)
     chosen = None if method == GROUND_TRUTH else get_method(method)
     if chosen:
         chosen.check(options or {})
@@ -128,6 +127,13 @@ def validate(
     if ours:
         store.save(path, "validation", asdict(result))
     return result
+
+
+def at_seed(workload: Workload | str, seed: int | None) -> Workload:
+    """A workload, or that of a name, at a seed; by default its own, or 0."""
+    if isinstance(workload, str):
+        return load_workload(workload, seed or 0)
+    return workload if seed is None else replace(workload, seed=seed)
 
 
 def find_validation(method: str, workload: Workload) -> Validation | None:
@@ -195,7 +201,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int) ->
         groups = truth.groups[:N_CHANGES]
         changes = parameter_change(run, method.function, groups, **options).double().cpu().numpy()
     diagnostics = {"options": options, **scores.diagnostics, "tuning": tuning}
-    return _result(
+    return result_of(
         truth, method.name, predicted, influence, changes, diagnostics, cost.runtime_s, cost.peak_memory_bytes
     )
 
@@ -212,7 +218,7 @@ def warm_up(run: Run) -> None:
 def _validate_truth(truth: Truth) -> Validation:
     """The ground truth's own row: what exact retraining costs, and how well its effects find wrong labels."""
     influence = truth.influence.double().cpu().numpy()
-    result = _result(
+    result = result_of(
         truth,
         GROUND_TRUTH,
         truth.values.double().cpu().numpy(),
@@ -230,24 +236,40 @@ def _validate_truth(truth: Truth) -> Validation:
     )
 
 
-def _result(
+def result_of(
     truth: Truth,
     name: str,
     predicted: np.ndarray,
-    influence: np.ndarray,
+    influence: np.ndarray | None,
     changes: np.ndarray | None,
     diagnostics: dict[str, Any],
-    runtime_s: float,
-    peak_memory_bytes: int,
+    runtime_s: float | None,
+    peak_memory_bytes: int | None,
 ) -> Validation:
+    """Hold what was predicted against a truth.
+
+    Args:
+        truth: The truth.
+        name: What the row is called.
+        predicted: Scores of its removed points, [n_removed, n_query] in float64.
+        influence: Influence Scores on the validation set, [n_train], NaN for points that have none; None without any.
+        changes: Predicted parameter changes of the first `N_CHANGES` removed points; None where there are none.
+        diagnostics: What is reported beside the metrics.
+        runtime_s: Seconds that the scores took, where they are known.
+        peak_memory_bytes: Memory that they took, where it is known.
+    """
     run = truth.run
     noisy = run.splits.noisy.cpu().numpy()
-    scored = np.isfinite(influence)
+    of_points: dict[str, list[float]] = {"score": [], "noisy": []}
+    if influence is not None:
+        scored = np.isfinite(influence)
+        influence, noisy = influence[scored], noisy[scored]
+        of_points = {"score": influence.tolist(), "noisy": noisy.astype(float).tolist()}
     comparison = Comparison(
         predicted=predicted,
         true=truth.values.double().cpu().numpy(),
-        influence=influence[scored],
-        noisy=noisy[scored],
+        influence=influence,
+        noisy=noisy,
         changes=changes,
         true_changes=None if truth.kept else truth.changes[:N_CHANGES].double().cpu().numpy(),
     )
@@ -279,7 +301,7 @@ def _result(
         environment=environment(),
         per_query=per_query,
         mean_effect={"predicted": comparison.mean[:, 0].tolist(), "true": comparison.true_mean[:, 0].tolist()},
-        influence={"score": influence[scored].tolist(), "noisy": noisy[scored].astype(float).tolist()},
+        influence=of_points,
     )
 
 
