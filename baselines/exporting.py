@@ -53,7 +53,8 @@ def export(run: Run, folder: Path | str) -> Path:
     tensors |= {"initial": _state(run, run.checkpoints[0]), "final": _state(run, run.parameters)}
     tensors["steps"] = {"batches": run.batches, "step_sizes": run.step_sizes}
     files = {
-        f"{name}.safetensors": {key: _own(tensor) for key, tensor in part.items()} for name, part in tensors.items()
+        f"{name}.safetensors": {key: tensor.detach().cpu().contiguous() for key, tensor in part.items()}
+        for name, part in tensors.items()
     }
     described = _described(run) | {"files": {name: _shapes(part) for name, part in files.items()}}
     try:
@@ -129,17 +130,13 @@ def _state(run: Run, omega: Tensor) -> dict[str, Tensor]:
     """The state dict of the network at ω."""
     with run.objective.network.holding(omega) as module:
         state: dict[str, Any] = {
-            name: _own(value) if isinstance(value, Tensor) else value for name, value in module.state_dict().items()
+            name: value.detach().clone() if isinstance(value, Tensor) else value  # of tied ones too
+            for name, value in module.state_dict().items()
         }
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise SamattrError(f"the network's state '{name}' is a {type(value).__name__}, no tensor: it has no file")
     return state
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A copy on the CPU that shares its memory with no other: safetensors takes nothing else."""
-    return tensor.detach().cpu().contiguous().clone()
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, str]:

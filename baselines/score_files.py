@@ -168,7 +168,7 @@ def _read_safetensors(path: Path) -> Found:
 
 
 def _read_parquet(path: Path) -> Found:
-    with pq.ParquetFile(path) as file:  # `read_table` would take folders named `run=…` for columns
+    with pq.ParquetFile(path) as file:
         table = file.read()
     metadata = {key.decode(): value.decode(errors="replace") for key, value in (table.schema.metadata or {}).items()}
     names = table.column_names

@@ -263,12 +263,6 @@ def test_what_is_no_score_file_is_one_line(case, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-def test_folders_of_the_path_are_no_columns(tmp_path):
-    (tmp_path / "run=3").mkdir()
-    frame(tmp_path / "run=3" / "a.parquet", pd.DataFrame(GOOD, columns=["0", "1", "2"]))
-    assert read_scores(tmp_path / "run=3" / "a.parquet", "train-query", RUN).values.equal(torch.from_numpy(GOOD))
-
-
 def test_the_layout_is_never_guessed(run, scores, tmp_path):
     np.save(tmp_path / "a.npy", scores.numpy())
     with pytest.raises(sr.SamattrError, match="unknown layout 'query-trian': did you mean 'query-train'"):
