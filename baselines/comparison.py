@@ -93,7 +93,7 @@ class Metric:
             is measured beside the comparison, a field of a validation of that name.
         interval: A `Comparison` to the 95 % interval of a number; values a query are resampled.
         per_query: Whether it is one value a query: results then have the mean, with an interval over queries.
-        needs: What it is taken of: `scores`, `changes` (None where a method predicts none), `influence`, or `cost`.
+        needs: What it is taken of: `scores`; `changes` or `influence`, without which it is None; or `cost`.
         within: The results that have it.
         heading: What its column is called; None where the accuracy table does not show it.
         axis: What an axis is called that shows it, where that is not its heading.
@@ -146,7 +146,8 @@ class Metric:
         Raises:
             SamattrError: if its function fails.
         """
-        if self.function is None or (self.needs == "changes" and comparison.changes is None):
+        there = {"changes": comparison.changes, "influence": comparison.influence}
+        if self.function is None or there.get(self.needs, comparison) is None:
             return None
         try:
             return self.function(comparison)

@@ -52,12 +52,14 @@ class Validation:
             does not define one or the workload has no wrong labels.
         intervals: Bootstrap 95 % intervals of the metrics that are numbers.
         diagnostics: Options and how they were chosen, solver status and residual, ‖g‖, ρ/‖g‖.
-        runtime_s: Seconds for the scores of all training points and queries, nothing computed before.
-        peak_memory_bytes: See `baselines.measure.Cost`.
+        runtime_s: Seconds for the scores of all training points and queries, nothing computed before; None where
+            another program made them and did not say.
+        peak_memory_bytes: See `baselines.measure.Cost`; None of another program's.
         environment: Versions and hardware.
         per_query: The correlations of every query, for intervals over seeds.
         mean_effect: Predicted and true effect on the mean query of every removed point, for the scatter.
-        influence: Influence Score on the validation set of every training point, and which labels are wrong.
+        influence: Influence Score on the validation set of every training point, and which labels are wrong; empty
+            where another program gave none.
         functional: What of the queries was attributed, see `samattr_ref.network.functionals`. Influence Scores, and
             what they find, are always of the loss.
         measures: What was asked for beside the metrics, see `baselines.retraining_measures`: by name and share of the
@@ -74,8 +76,8 @@ class Validation:
     metrics: dict[str, Any]
     intervals: dict[str, list[float] | None]
     diagnostics: dict[str, Any]
-    runtime_s: float
-    peak_memory_bytes: int
+    runtime_s: float | None
+    peak_memory_bytes: int | None
     environment: dict[str, Any]
     per_query: dict[str, list[float]] = field(repr=False)
     mean_effect: dict[str, list[float]] = field(repr=False)
@@ -123,10 +125,7 @@ def validate(
     Raises:
         SamattrError: for unknown names or options, and whatever keeps the method from giving scores.
     """
-    if isinstance(workload, str):
-        workload = load_workload(workload, seed or 0)
-    elif seed is not None:
-        workload = replace(workload, seed=seed)
+    workload = at_seed(workload, seed)
     chosen = None if method == GROUND_TRUTH else get_method(method)
     get_functional(functional)
     wanted = [asked(text) for text in measures]
@@ -162,6 +161,13 @@ def validate(
     own = runs - 1 if chosen else result.n_train
     found = measured_values(workload, method, functional, wanted, score, own, path if ours else None)
     return replace(result, measures=found)
+
+
+def at_seed(workload: Workload | str, seed: int | None) -> Workload:
+    """A workload, or that of a name, at a seed; by default its own, or 0."""
+    if isinstance(workload, str):
+        return load_workload(workload, seed or 0)
+    return workload if seed is None else replace(workload, seed=seed)
 
 
 def find_validation(method: str, workload: Workload) -> Validation | None:
@@ -239,7 +245,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int, fu
     diagnostics = {"options": options, **scores.diagnostics, "tuning": tuning}
     if truth.kept is not None:
         diagnostics["truth"] = {"kept": True, "apart": truth.kept.apart}
-    return _result(
+    return result_of(
         truth,
         functional,
         method.name,
@@ -266,7 +272,7 @@ def _validate_truth(truth: Truth, functional: str) -> Validation:
     if truth.kept is not None and truth.record["seconds"] <= QUICK_SECONDS:
         truth = retraining_truth(truth.run, truth.groups)
     influence = truth.influence.double().cpu().numpy()
-    result = _result(
+    result = result_of(
         truth,
         functional,
         GROUND_TRUTH,
@@ -285,26 +291,43 @@ def _validate_truth(truth: Truth, functional: str) -> Validation:
     )
 
 
-def _result(
+def result_of(
     truth: Truth,
     functional: str,
     name: str,
     predicted: np.ndarray,
-    influence: np.ndarray,
+    influence: np.ndarray | None,
     changes: np.ndarray | None,
     diagnostics: dict[str, Any],
-    runtime_s: float,
-    peak_memory_bytes: int,
+    runtime_s: float | None,
+    peak_memory_bytes: int | None,
 ) -> Validation:
+    """Hold what was predicted against a truth.
+
+    Args:
+        truth: The truth.
+        functional: What of the queries was attributed.
+        name: What the row is called.
+        predicted: Scores of its removed points, [n_removed, n_query] in float64.
+        influence: Influence Scores on the validation set, [n_train], NaN for points that have none; None without any.
+        changes: Predicted parameter changes of the first `N_CHANGES` removed points; None where there are none.
+        diagnostics: What is reported beside the metrics.
+        runtime_s: Seconds that the scores took, where they are known.
+        peak_memory_bytes: Memory that they took, where it is known.
+    """
     run = truth.run
     noisy = run.splits.noisy.cpu().numpy()
-    scored = np.isfinite(influence)
     true_changes = truth.first_changes(N_CHANGES)
+    of_points: dict[str, list[float]] = {"score": [], "noisy": []}
+    if influence is not None:
+        scored = np.isfinite(influence)
+        influence, noisy = influence[scored], noisy[scored]
+        of_points = {"score": influence.tolist(), "noisy": noisy.astype(float).tolist()}
     comparison = Comparison(
         predicted=predicted,
         true=truth.effects(run.workload.queries.of(functional)).double().cpu().numpy(),
-        influence=influence[scored],
-        noisy=noisy[scored],
+        influence=influence,
+        noisy=noisy,
         changes=changes,
         true_changes=None if true_changes is None else true_changes.double().cpu().numpy(),
     )
@@ -336,7 +359,7 @@ def _result(
         environment=environment(),
         per_query=per_query,
         mean_effect={"predicted": comparison.mean[:, 0].tolist(), "true": comparison.true_mean[:, 0].tolist()},
-        influence={"score": influence[scored].tolist(), "noisy": noisy[scored].astype(float).tolist()},
+        influence=of_points,
         functional=functional,
     )
 

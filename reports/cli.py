@@ -12,9 +12,12 @@ import typer
 
 from baselines.checker import check as run_check
 from baselines.engines import Engine
+from baselines.exporting import check_export_folder, export
 from baselines.keeping import keep_in_parts, verify_kept
 from baselines.leaderboard.entry import ROWS, check_truths, make_row, verify_row
 from baselines.leaderboard.row import read_row, read_rows, write_row
+from baselines.others_scores import validate_scores
+from baselines.score_files import LAYOUTS, read_scores
 from baselines.studies.profiles import get_profile
 from baselines.truth import (
     leave_one_out,
@@ -162,9 +165,27 @@ def truth(
     _print(result, as_json)
 
 
+@app.command("export")
+def export_run(
+    workload: Annotated[str, typer.Argument(help="A workload's name, or package.module:attribute.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; an earlier export there is replaced.")],
+    seed: Seed = 0,
+    rho: Rho = None,
+    p: Norm = None,
+    settings: Settings = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write what another program needs to make scores: points, parameters, batches, step sizes."""
+    chosen = _workload(workload, seed, rho, p, settings)
+    check_export_folder(out)
+    run = train(chosen)
+    path = export(run, out)
+    _print({"workload": chosen.name, "seed": chosen.seed, "path": str(path), "run": run.digest}, as_json)
+
+
 @app.command()
 def validate(
-    method: Annotated[str, typer.Argument(help="A method's name, or package.module:function.")],
+    method: Annotated[str | None, typer.Argument(help="A method's name, or package.module:function.")] = None,
     workload: Annotated[str, typer.Option(help="A workload's name, or package.module:attribute.")] = "digits-logreg",
     seed: Seed = 0,
     options: Options = None,
@@ -175,19 +196,45 @@ def validate(
     runs: Runs = 1,
     functional: AskedOf = "loss",
     measures: Measures = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="In place of a method: scores of another program, .npy, .safetensors or .parquet."),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help=f"What their axes are: {' or '.join(LAYOUTS)}.")] = None,
+    of_run: Annotated[
+        str | None, typer.Option("--run", help="The digest of the run that they are of, or the exported run.json.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call them; by default as the file.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long they took to make.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Hold a method against exact leave-one-out retraining."""
+    """Hold a method, or scores that another program made, against exact leave-one-out retraining."""
     chosen = _workload(workload, seed, rho, p, settings)
-    result = run_validation(
-        method,
-        chosen,
-        options=_pairs(options),
-        memory_bytes=memory_bytes,
-        runs=runs,
-        functional=functional,
-        measures=measures or (),
-    )
+    if method is not None and scores is None:
+        _go_with("--scores", {"--layout": layout, "--run": of_run, "--name": name, "--seconds": seconds})
+        result = run_validation(
+            method,
+            chosen,
+            options=_pairs(options),
+            memory_bytes=memory_bytes,
+            runs=runs,
+            functional=functional,
+            measures=measures or (),
+        )
+    elif scores is not None and method is None:
+        several = None if runs == 1 else runs
+        another = None if functional == "loss" else functional
+        of_method = {"--option": options, "--memory-bytes": memory_bytes, "--runs": several}
+        _go_with("a METHOD", of_method | {"--functional": another, "--measure": measures})
+        if layout is None:
+            raise SamattrError(f"--layout is missing: say {' or '.join(LAYOUTS)}")
+        found = read_scores(scores, layout, of_run)
+        made_for, validation = found.made_for, found.validation
+        result = validate_scores(
+            found.values, chosen, name or scores.stem, made_for=made_for, validation=validation, seconds=seconds
+        )
+    else:
+        raise typer.BadParameter("give a METHOD, or --scores of another program: one of the two")
     _print(result.summary(), as_json)
 
 
@@ -303,6 +350,13 @@ def main() -> None:
 def _workload(name: str, seed: int, rho: float | None, p: float | None, settings: list[str] | None) -> Workload:
     given = {key: value for key, value in {"rho": rho, "p": p}.items() if value is not None}
     return load_workload(name, seed).override(**given, **_pairs(settings))
+
+
+def _go_with(what: str, options: dict[str, Any]) -> None:
+    """Refuse options that were given without what they belong to."""
+    for name, value in options.items():
+        if value is not None:
+            raise SamattrError(f"{name} goes with {what} alone: leave it out")
 
 
 def _pairs(texts: list[str] | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch._dynamo
 
 import samattr_ref as sr
 from baselines.comparison import METRICS
+from reports import cli
 from samattr_ref.catalogue import WORKLOADS
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
@@ -72,6 +74,20 @@ def registering(monkeypatch):
         list(kind)  # what installed packages bring is loaded once, and stays
         for kept in ("_things", "_homes"):
             monkeypatch.setattr(kind, kept, dict(getattr(kind, kept)))
+
+
+@pytest.fixture
+def samattr(monkeypatch, capsys):
+    """The program as a user types it: exit status, standard output, standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["samattr", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return call
 
 
 KNOWING = {name: method for name, method in sr.methods().items() if method.family is not sr.Family.CHANCE}

@@ -71,6 +71,7 @@ def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple
     run = train(load_workload(workload, seed))
     recipe, truth = identity(run, single_points_name(run))
     result = validate(method, run.workload, options=given)
+    assert result.runtime_s is not None and result.peak_memory_bytes is not None  # as of every method
     per_query = {
         name: [round(value, DIGITS) for value in values] for name, values in result.per_query.items() if values
     }

@@ -95,9 +95,11 @@ class Results:
                 if value is not None:
                     low, high = bounds or (None, None)
                     rows.append({**cell, "metric": metric, "value": value, "low": low, "high": high})
-            costs = {"runtime_s": result.runtime_s, "peak_memory_bytes": float(result.peak_memory_bytes)}
+            costs = {"runtime_s": result.runtime_s, "peak_memory_bytes": result.peak_memory_bytes}
             rows += [
-                {**cell, "metric": name, "value": value, "low": None, "high": None} for name, value in costs.items()
+                {**cell, "metric": name, "value": float(value), "low": None, "high": None}
+                for name, value in costs.items()
+                if value is not None
             ]
         return pd.DataFrame(rows).astype({"low": float, "high": float})
 

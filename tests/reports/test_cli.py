@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import safetensors.torch
 import baselines
 import samattr_ref as sr
 from baselines.studies import profiles
-from reports import cli
 
 SMALL = [
     "--set",
@@ -25,18 +23,6 @@ SMALL = [
     "--set",
     "steps=20",
 ]
-
-
-@pytest.fixture
-def samattr(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["samattr", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 def test_lists(samattr):
