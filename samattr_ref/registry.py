@@ -89,8 +89,8 @@ class Method:
         full_size: Options for training sets of full size, where no option can be chosen; None where it takes too long
             there.
         compared: Whether the paper's curves compare it by default, which takes its scores hundreds of times.
-        library: A library that it needs and that the project does not install. Such a method is optional: it is taken
-            where it is named, and never because all methods are, so that tables are the same with and without it.
+        library: A library that it needs and that the project does not install.
+        by_name: Whether it is optional for another reason: it is for some networks or workloads alone, or an oracle.
     """
 
     name: str
@@ -111,6 +111,15 @@ class Method:
     full_size: Mapping[str, Any] | None = None
     compared: bool = True
     library: Library | None = None
+    by_name: bool = False
+
+    @property
+    def optional(self) -> bool:
+        """Whether it is taken where it is named, and never because all methods are.
+
+        Tables are then the same with and without its library, and on every network.
+        """
+        return self.by_name or self.library is not None
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -180,6 +189,7 @@ def method(
     full_size: Mapping[str, Any] | None = None,
     compared: bool = True,
     library: Library | None = None,
+    by_name: bool = False,
 ) -> Callable[[F], F]:
     """Register a function `(run, queries, **options)` as an attribution method.
 
@@ -201,6 +211,7 @@ def method(
         full_size: Options for training sets of full size, see `Method`.
         compared: Whether the paper's curves compare it, see `Method`.
         library: A library that it needs and that the project does not install, see `Method`.
+        by_name: Whether it is optional though it needs no such library, see `Method`.
 
     Raises:
         SamattrError: for a family that there is not, or options that the method does not have.
@@ -228,6 +239,7 @@ def method(
             full_size=full_size,
             compared=compared,
             library=library,
+            by_name=by_name,
         )
         METHODS.add(name, registered, function.__module__)
         return function
@@ -239,8 +251,8 @@ def methods(*, optional: bool = False) -> dict[str, Method]:
     """All methods by name, those of installed packages among them, in the order of tables: by rank, then by name.
 
     Args:
-        optional: Whether those are among them that need a library which the project does not install, whether it is
-            there or not. They are found by their names, and no table has them that does not name them.
+        optional: Whether the optional ones are among them, their libraries there or not. They are found by their
+            names, and no table has them that does not name them.
 
     >>> list(methods())[:3]
     ['sam-unrolled', 'sam-hif-implicit', 'sam-if']
@@ -248,7 +260,7 @@ def methods(*, optional: bool = False) -> dict[str, Method]:
     (False, True)
     """
     order = sorted(METHODS.values(), key=lambda known: (known.rank, known.name))
-    return {known.name: known for known in order if optional or known.library is None}
+    return {known.name: known for known in order if optional or not known.optional}
 
 
 def get_method(name: str) -> Method:
