@@ -109,6 +109,8 @@ def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
 def _described(run: Run) -> dict[str, str]:
     workload = run.workload
     described = {"model": repr(workload.model), "recipe": repr(workload.recipe), "dtype": workload.dtype}
+    if workload.recipe.decay != "loss":
+        described["decay"] = workload.recipe.decay
     return described if workload.augmentation is None else described | {"augmentation": repr(workload.augmentation)}
 
 
