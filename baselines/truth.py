@@ -26,6 +26,7 @@ from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import json_digest, stream, tensor_digest, values_digest
 from samattr_ref.support.source import reach
+from samattr_ref.training import REPLAY_TOLERANCE
 
 log = logging.getLogger("samattr")
 
@@ -34,9 +35,6 @@ TRUTH_VERSION = 2
 
 LARGE_GRADIENTS = 0.01
 """The share of the points whose gradients count as large where removed points are drawn by strata."""
-
-REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
-"""How far, relative to ‖ω*‖, retraining with nothing removed may end from the run itself."""
 
 
 @dataclass(frozen=True, eq=False)
