@@ -102,8 +102,9 @@ class Recorder:
         self._points.append(batch)
         self._step_sizes.append(float(eta))
         if t % self._stride == 0:
-            self._states.append((t, flat(self._model)))
-            if sum(omega.nbytes for _, omega in self._states) > KEEP_ALL_BYTES and len(self._states) > 2:
+            omega = flat(self._model)
+            self._states.append((t, omega))
+            if len(self._states) * omega.nbytes > KEEP_ALL_BYTES and len(self._states) > 2:
                 self._stride *= 2
                 self._states = [(step, omega) for step, omega in self._states if step % self._stride == 0]
 

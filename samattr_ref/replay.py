@@ -85,7 +85,8 @@ PARALLEL = 1e-6
 LENGTH = "a step size that changes elsewhere, clipped gradients, Nesterov momentum, a loss that is no mean"
 RULE = (
     "another rho, p or variant, weight decay in the loss or of other size (decay, weight_decay), other points in the "
-    "batch, inputs that are augmented, dropout or batch statistics, a smoothed loss, clipped gradients, lower precision"
+    "batch, inputs that are augmented, dropout or batch statistics, a smoothed loss, clipped gradients, lower "
+    "precision, momentum of steps before the first recorded one"
 )
 LATER = "other points in the batch, another momentum, a step size that changes elsewhere"
 

@@ -1,4 +1,4 @@
-"""Runs of which final weights or checkpoints are all that is known: right for what looks at these, refused otherwise."""
+"""Runs of which final weights or checkpoints alone are known: right for what looks at these, refused otherwise."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ SETTINGS = {"rho": 0.2, "weight_decay": 0.01, "decay": "optimizer"}
 FROM_THE_END = {
     "sam-hif-implicit": {"damping": 0.1},
     "sam-hif": {"damping": 0.1},
-    "sam-hif-fast": {"damping": 0.1},
+    "sam-hif-fast": {"damping": 0.1, "scale": 0.05},
     "sam-if": {"damping": 0.1},
     "if": {"damping": 0.1},
     "grad-dot": {},
@@ -107,7 +107,7 @@ def test_nothing_is_retrained_and_no_user_method_gets_a_step(fresh_store):
         lambda: baselines.validate("sam-if", ended.workload),
         lambda: sr.attribute(ended, "sam-if", runs=2, damping=0.1),
         lambda: sr.attribute(ended, lambda run, queries: run.batch(0)),
-        lambda: sr.attribute(ended, "sam-hif-implicit", newton=True, damping=0.1),
+        lambda: sr.attribute(known(trained(), decay="loss"), "sam-hif-implicit", newton=True, damping=0.1),
         lambda: quality(ended),
     ):
         with pytest.raises(
@@ -138,7 +138,7 @@ def test_checkpoints_are_full_batch_steps_to_what_works_from_checkpoints():
             values = [
                 sr.attribute(each, method, plain.splits.queries, checkpoints=count).values for each in (ended, plain)
             ]
-            assert same(*values) == (count == 3), (method, count)  # one segment has its middle elsewhere
+            assert same(*values), (method, count)
     assert same(*(sr.parameter_change(each, "sam-gif", [[1, 2]], checkpoints=3) for each in (ended, plain)))
     for method, options in {"tracin": {}, "sam-gif": {}, "sam-unrolled": {"checkpoints": 3}}.items():
         with pytest.raises(sr.SamattrError, match=f"^{method} needs the batches and states"):
@@ -174,10 +174,6 @@ def test_weights_come_from_safetensors_and_nothing_is_unpickled(tmp_path):
 MODEL = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).eval()
 STATE = MODEL.state_dict()
 X, Y = torch.randn(6, 4), torch.arange(6) % 3
-
-
-def changed(**tensors):
-    return STATE | {name.replace("_", ".", 1): tensor for name, tensor in tensors.items()}
 
 
 REFUSED = {

@@ -343,11 +343,32 @@ def test_frozen_parameters_stay_and_a_recorded_run_has_one_seed():
     assert sr.attribute(run, "sam-unrolled", weight=0.9).values.shape == (12, 12)
 
 
+@pytest.mark.parametrize(
+    "wrapped", [lambda model: torch.compile(model, backend="eager"), nn.DataParallel], ids=["compiled", "data-parallel"]
+)
+def test_networks_in_wrappers_are_recorded(wrapped):
+    torch.manual_seed(0)
+    model = wrapped(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double())
+    x, y = torch.randn(12, 4).double(), torch.arange(12) % 3
+    optimizer = SAM(model.parameters(), torch.optim.SGD, rho=0.1, lr=0.1)
+    recorder = sr.Recorder(model, (x, y), optimizer)
+    for points in torch.arange(12).split(4):
+        recorder.step(points)
+        by_two_steps(model, optimizer, x[points], y[points], cross_entropy)
+    assert recorder.run((x, y)).environment["replay"]["largest"] < 1e-12
+
+
 def test_validation_takes_the_workload_of_a_recorded_run():
     theirs = recorded(sr.train(workload_of()), sam(weight_decay=DECAY))
     found = baselines.validate("sam-unrolled", theirs.workload)
     assert found.metrics["spearman_per_query"]["mean"] > 0.9
     assert found.trained["epochs"] == 4
+
+
+def with_a_graph():
+    model = nn.Linear(4, 3)
+    model.register_buffer("twice", 2 * model.weight)
+    return model
 
 
 MODEL = nn.Linear(4, 3)
@@ -393,6 +414,10 @@ REFUSED = {
     "words": (lambda: sr.Recorder(MODEL, (X, Y), rho=0.1).step("ab", 0.1), "the points of step 0 must be positions"),
     "half": (lambda: sr.Recorder(nn.Linear(4, 3).half(), (X, Y), rho=0.1).step([0], 0.1), "trained in float16"),
     "lazy": (lambda: sr.Recorder(nn.LazyLinear(3), (X, Y), rho=0.1).step([0], 0.1), "call it once before"),
+    "uncopied": (
+        lambda: sr.Recorder(with_a_graph(), (X, Y), rho=0.1).step([0], 0.1),
+        "the network cannot be copied: RuntimeError",
+    ),
     "nothing": (lambda: sr.Recorder(MODEL, (X, Y), rho=0.1).run((X, Y)), "no step was recorded"),
 }
 
