@@ -162,9 +162,10 @@ def test_what_is_found_again_is_the_same_recording(fresh_store):
     assert truths[0].path == truths[1].path
     relabelled = recorded(sr.train(workload_of(noise=0.2)), sam(weight_decay=DECAY))
     shorter = recorded(sr.train(workload_of(steps=11)), sam(weight_decay=DECAY))
-    assert len({theirs.key, relabelled.key, shorter.key}) == 3
-    assert len({theirs.origin, relabelled.origin, shorter.origin}) == 3
-    assert len(list(fresh_store.glob("runs/*/run.json"))) == 6
+    steadier = recorded(sr.train(workload_of(schedule="constant")), sam(weight_decay=DECAY))
+    assert len({theirs.key, relabelled.key, shorter.key, steadier.key}) == 4
+    assert len({theirs.origin, relabelled.origin, shorter.origin, steadier.origin}) == 4
+    assert len(list(fresh_store.glob("runs/*/run.json"))) == 8
 
 
 def test_short_batches_few_states_and_datasets(monkeypatch):
@@ -317,6 +318,28 @@ def test_dropout_that_sets_in_later_is_seen_where_it_does():
         by_two_steps(model, optimizer, run.train.x[run.batch(t)], run.train.y[run.batch(t)], cross_entropy)
     with pytest.raises(sr.SamattrError, match=r"leaves its replay at step 6 of 12: .* dropout"):
         recorder.run(run.splits.queries)
+
+
+def test_variants_are_recorded_too():
+    run = sr.train(workload_of(variant="gsam", weight_decay=0.0, decay="loss", rho=0.3))
+
+    def gsam(model, optimizer, x, y, loss_of):
+        """G of GSAM, put together from the two gradients in the place where an optimiser would."""
+        parameters = list(model.parameters())
+        g = torch.autograd.grad(loss_of(model(x), y), parameters)
+        flat = nn.utils.parameters_to_vector(g)
+        with torch.no_grad():
+            start = [p.clone() for p in parameters]
+            torch._foreach_add_(parameters, [0.3 * part / flat.norm() for part in g])
+        perturbed = nn.utils.parameters_to_vector(torch.autograd.grad(loss_of(model(x), y), parameters))
+        line = perturbed / perturbed.norm()
+        G = perturbed - 0.2 * (flat - (flat @ line) * line)
+        with torch.no_grad():
+            moved = nn.utils.parameters_to_vector(start) - optimizer.param_groups[0]["lr"] * G
+            nn.utils.vector_to_parameters(moved, parameters)
+
+    theirs = recorded(run, sam(), gsam, rho=0.3, variant=sr.Gsam(alpha=0.2))
+    assert same(theirs.parameters, run.parameters, 1e-12)
 
 
 def test_frozen_parameters_stay_and_a_recorded_run_has_one_seed():
