@@ -144,6 +144,8 @@ def shipped(workload: str) -> set[tuple[str, str]]:
 def _described(run: Run) -> dict[str, str]:
     workload = run.workload
     described = {"model": repr(workload.model), "recipe": repr(workload.recipe), "dtype": workload.dtype}
+    if workload.recipe.decay != "loss":
+        described["decay"] = workload.recipe.decay
     return described if workload.augmentation is None else described | {"augmentation": repr(workload.augmentation)}
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from samattr_ref.run import Run
 from samattr_ref.support import store
+from samattr_ref.support.errors import TrajectoryError
 from samattr_ref.support.seeds import tensor_digest
 
 
@@ -27,7 +28,13 @@ class Quality:
 
 
 def quality(run: Run) -> Quality:
-    """What training made of a run's network: stored beside the run, by what it is held against, and found again."""
+    """What training made of a run's network: stored beside the run, by what it is held against, and found again.
+
+    Raises:
+        TrajectoryError: for a run whose batches are not known.
+    """
+    if not run.stepwise:
+        raise TrajectoryError("how often a point was seen")
     train, validation, noisy = run.train, run.splits.validation, run.splits.noisy
     path, name = store.folder("runs", run.key), f"quality-{tensor_digest(validation.x, validation.y, noisy)[:24]}"
     if (stored := store.load(path, name)) is not None:

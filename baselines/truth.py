@@ -28,6 +28,7 @@ from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import json_digest, stream, tensor_digest, values_digest
 from samattr_ref.support.source import reach
+from samattr_ref.training import REPLAY_TOLERANCE
 
 log = logging.getLogger("samattr")
 
@@ -39,9 +40,6 @@ LARGE_GRADIENTS = 0.01
 
 QUICK_SECONDS = 600
 """A kept truth that took no longer is retrained where more is asked of it than was kept."""
-
-REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
-"""How far, relative to ‖ω*‖, retraining with nothing removed may end from the run itself."""
 
 
 @dataclass(frozen=True, eq=False)

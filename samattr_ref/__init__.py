@@ -28,8 +28,10 @@ from samattr_ref.data import (
     make_splits,
 )
 from samattr_ref.growth import Growth, Way
+from samattr_ref.known_states import from_state_dict
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.recipe import SamRecipe
+from samattr_ref.recorder import Recorder
 from samattr_ref.registry import Family, Library, method, methods
 from samattr_ref.run import Run
 from samattr_ref.sam.perturbation import perturbation, perturbation_derivative
@@ -67,6 +69,7 @@ __all__ = [
     "Library",
     "LogisticRegression",
     "MiniImageNet",
+    "Recorder",
     "ResNet9",
     "ResNet18",
     "Run",
@@ -83,6 +86,7 @@ __all__ = [
     "Workload",
     "attribute",
     "data_folder",
+    "from_state_dict",
     "group_norm",
     "influence_score",
     "load_workload",

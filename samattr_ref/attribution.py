@@ -1,6 +1,7 @@
 """Attribution of a run by any method: scores, influence scores and parameter changes, in blocks that fit in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from samattr_ref.data import Examples
 from samattr_ref.registry import DENSE_VECTORS, Method, as_method, dense_query
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores, merge_diagnostics
-from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.errors import SamattrError, TrajectoryError
 from samattr_ref.support.memory import block_length, check_fits, in_chunks, memory_bound
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -58,7 +59,7 @@ def attribute(
     chosen.check(options)
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
         raise SamattrError(f"runs must be a whole number of at least 1, not {runs!r}")
-    with memory_bound(memory_bytes):
+    with memory_bound(memory_bytes), _named(chosen):
         scores = _scores(chosen, run, queries, options)
         for seed in training_seeds(run.workload, runs)[1:]:
             again = train(replace(run.workload, training_seed=seed))
@@ -69,6 +70,15 @@ def attribute(
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         raise SamattrError(f"{chosen.name} returned NaN or infinity")
     return scores
+
+
+@contextmanager
+def _named(method: Method) -> Iterator[None]:
+    """Have the method named where it asks a run for what is not known of it."""
+    try:
+        yield
+    except TrajectoryError as error:
+        raise TrajectoryError(method.name) from error
 
 
 def training_seeds(workload: Workload, count: int) -> list[int]:
@@ -158,7 +168,7 @@ def parameter_change(
     change, groups = chosen.change, check_groups(run, removed)
     if not groups:
         return run.parameters.new_empty(0, len(run.parameters))
-    with memory_bound(memory_bytes):
+    with memory_bound(memory_bytes), _named(chosen):
         own = chosen.query_bytes(run) if chosen.query_bytes else 0
         each = max(own, dense_query(run)) + 4 * run.n_train * run.parameters.element_size()  # who is in which group
         blocks = in_chunks(lambda part: change(run, groups[part], **options), len(groups), _block(run, each))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -11,6 +11,8 @@ from samattr_ref.sam.variants import SAM, VARIANTS, Rule, Sam
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.options import checked
 from samattr_ref.support.seeds import stream
+
+DECAYS = ("loss", "optimizer")
 
 
 @checked
@@ -25,7 +27,9 @@ class SamRecipe:
         batch_size: Points a step; None takes all of them every step.
         learning_rate: Peak step size η.
         momentum: μ in [0, 1).
-        weight_decay: λ >= 0 of the L2 term (λ/2)‖ω‖², a part of the loss.
+        weight_decay: λ >= 0 of the L2 term (λ/2)‖ω‖².
+        decay: `"loss"`: the L2 term is a part of the loss, in both gradients of a step. `"optimizer"`: the perturbation
+            is made of the data's gradient alone and the step adds λω, as torch.optim.SGD does beneath a user's SAM.
         schedule: `"constant"`, `"cosine"` (to zero) or `"linear"` (to zero).
         warmup: Steps of linear warm-up from zero.
         sampling: `"epochs"`: each epoch is a permutation of the points, cut into batches. `"replacement"`: each batch
@@ -44,11 +48,14 @@ class SamRecipe:
     warmup: int = 0
     sampling: str = "epochs"
     variant: Sam = SAM
+    decay: str = field(default="loss", repr=False)  # kept ground truth is found by how a recipe is written
 
     def __post_init__(self) -> None:
         if not isinstance(self.variant, Sam):
             raise SamattrError(f"variant must be one of {', '.join(VARIANTS)} as an object, not {self.variant!r}")
-        Rule(self.rho, self.p, self.momentum, self.variant)
+        if self.decay not in DECAYS:
+            raise unknown_name("place of weight decay", self.decay, DECAYS)
+        Rule(self.rho, self.p, self.momentum, self.variant, float(self.decay == "optimizer"))
         if self.steps < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise SamattrError(f"steps and batch_size must be at least 1, not {self.steps} and {self.batch_size}")
         if not (0 < self.learning_rate < math.inf and 0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
@@ -63,7 +70,8 @@ class SamRecipe:
     @cached_property
     def rule(self) -> Rule:
         """How a step perturbs and moves."""
-        return Rule(self.rho, self.p, self.momentum, self.variant)
+        decay = self.weight_decay if self.decay == "optimizer" else 0.0
+        return Rule(self.rho, self.p, self.momentum, self.variant, decay)
 
     def step_sizes(self) -> torch.Tensor:
         """η_t for t = 0..T−1, float64 [T]."""

@@ -90,11 +90,11 @@ class Method:
         full_size: Options for training sets of full size, where no option can be chosen; None where it takes too long
             there.
         compared: Whether the paper's curves compare it by default, which takes its scores hundreds of times.
-        library: A library that it needs and that the project does not install. Such a method is optional: it is taken
-            where it is named, and never because all methods are, so that tables are the same with and without it.
+        library: A library that it needs and that the project does not install.
         any_functional: Whether its scores are right of whatever is attributed of a query, see
             `samattr_ref.network.functionals`, and not of its loss alone: queries enter it by `Run.query_values`,
             `Run.query_gradients` and `Run.query_directions`, or by nothing but their functional's sign.
+        by_name: Whether it is optional for another reason: it is for some networks or workloads alone, or an oracle.
     """
 
     name: str
@@ -116,6 +116,15 @@ class Method:
     compared: bool = True
     library: Library | None = None
     any_functional: bool = False
+    by_name: bool = False
+
+    @property
+    def optional(self) -> bool:
+        """Whether it is taken where it is named, and never because all methods are.
+
+        Tables are then the same with and without its library, and on every network.
+        """
+        return self.by_name or self.library is not None
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -198,6 +207,7 @@ def method(
     compared: bool = True,
     library: Library | None = None,
     any_functional: bool = False,
+    by_name: bool = False,
 ) -> Callable[[F], F]:
     """Register a function `(run, queries, **options)` as an attribution method.
 
@@ -220,6 +230,7 @@ def method(
         compared: Whether the paper's curves compare it, see `Method`.
         library: A library that it needs and that the project does not install, see `Method`.
         any_functional: Whether it attributes whatever functional of a query, see `Method`.
+        by_name: Whether it is optional though it needs no such library, see `Method`.
 
     Raises:
         SamattrError: for a family that there is not, or options that the method does not have.
@@ -248,6 +259,7 @@ def method(
             compared=compared,
             library=library,
             any_functional=any_functional,
+            by_name=by_name,
         )
         METHODS.add(name, registered, function.__module__)
         return function
@@ -259,8 +271,8 @@ def methods(*, optional: bool = False) -> dict[str, Method]:
     """All methods by name, those of installed packages among them, in the order of tables: by rank, then by name.
 
     Args:
-        optional: Whether those are among them that need a library which the project does not install, whether it is
-            there or not. They are found by their names, and no table has them that does not name them.
+        optional: Whether the optional ones are among them, their libraries there or not. They are found by their
+            names, and no table has them that does not name them.
 
     >>> list(methods())[:3]
     ['sam-unrolled', 'sam-hif-implicit', 'sam-if']
@@ -268,7 +280,7 @@ def methods(*, optional: bool = False) -> dict[str, Method]:
     (False, True)
     """
     order = sorted(METHODS.values(), key=lambda known: (known.rank, known.name))
-    return {known.name: known for known in order if optional or known.library is None}
+    return {known.name: known for known in order if optional or not known.optional}
 
 
 def get_method(name: str) -> Method:

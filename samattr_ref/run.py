@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,10 +40,12 @@ class Run:
         network: The digest of its network, as it was built.
         ways: How its network was called, as was proved right at its start and its end.
         built: Its network, tried once: copies of the run share it.
+        stepwise: Whether every step of it is known; if not, its states are a few checkpoints, or ω* alone.
         cache: What methods computed about the run and may use again; `fresh` and
             `dataclasses.replace` start an empty one.
     """
 
+    stepwise: ClassVar[bool] = True
     workload: Workload
     key: str
     parameters: Tensor

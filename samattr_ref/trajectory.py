@@ -111,17 +111,30 @@ def last(items: Iterable[T]) -> T:
 def effective_step_sizes(run: Run) -> Tensor:
     """η̃_t = Σ_{s ≥ t} η_s μ^{s−t}, float64 [T]: how far step t's gradient moves ω_T through the momentum buffer.
 
-    Without momentum it is η_t.
+    Without momentum it is η_t. Where a step stands for many, through the buffer each moves ω_T by 1/(1 − μ).
     """
     momentum = run.workload.recipe.momentum
+    if not run.stepwise:
+        return run.step_sizes[: most_segments(run)] / (1 - momentum)
     effective = run.step_sizes.clone()
     for t in range(len(effective) - 2, -1, -1):
         effective[t] += momentum * effective[t + 1]
     return effective
 
 
+def most_segments(run: Run) -> int:
+    """How many segments a run may be cut into: its steps, or the checkpoints that are known in their place.
+
+    Raises:
+        TrajectoryError: if neither is known.
+    """
+    return len(run.step_sizes) or run.n_steps
+
+
 def segments(run: Run, checkpoints: int | None, step_sizes: Tensor) -> Iterator[Segment]:
     """The run cut into segments: one a step where `checkpoints` is None, else C nearly equal ones.
+
+    Of a run whose batches are not known, every point is taken to have had its equal share of every step.
 
     Args:
         run: The run.
@@ -131,11 +144,14 @@ def segments(run: Run, checkpoints: int | None, step_sizes: Tensor) -> Iterator[
     Raises:
         SamattrError: if C is larger than the number of steps.
     """
-    bounds = segment_bounds(run.n_steps if checkpoints is None else checkpoints, run.n_steps)
+    most = run.n_steps if checkpoints is None else most_segments(run)
+    bounds = segment_bounds(most if checkpoints is None else checkpoints, most)
     middles = [(start + stop - 1) // 2 for start, stop in bounds]
     for (start, stop), (t, state) in zip(bounds, states(run, middles), strict=True):
         weights = torch.zeros(run.n_train, dtype=torch.float64)
-        for step in range(start, stop):
+        if not run.stepwise:
+            weights += step_sizes[start:stop].sum() / run.n_train
+        for step in range(start, stop) if run.stepwise else ():
             batch = run.batch(step)
             weights[batch] += step_sizes[step] / len(batch)
         points = weights.nonzero()[:, 0]

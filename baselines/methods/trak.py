@@ -75,7 +75,7 @@ def trak(run: Run, queries: Examples, *, projection: int | None = None, checkpoi
         raise SamattrError(
             f"projection must be at least 1 and smaller than the {least} training points or parameters, not {size}"
         )
-    if not 1 <= checkpoints <= run.n_steps:
+    if checkpoints != 1 and not 1 <= checkpoints <= run.n_steps:
         raise SamattrError(f"checkpoints must lie in 1..{run.n_steps}, the steps of the run, not {checkpoints}")
     with apart(run, "trak") as folder:
         from trak import TRAKer

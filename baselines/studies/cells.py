@@ -158,7 +158,7 @@ def _code(measure: Callable[..., Any], workload: Workload, arguments: Mapping[st
         named |= found.strings
         every = not found.imports.isdisjoint(ALL_METHODS)
     known = methods(optional=True)
-    taken = [method for name, method in known.items() if name in named or (every and method.library is None)]
+    taken = [method for name, method in known.items() if name in named or (every and not method.optional)]
     chosen = [method_digest(method) for method in taken]
     chosen += [fingerprint(variant).digest for name, variant in VARIANTS.items() if name in named or not ours]
     parts = fingerprint([workload.data, workload.model])

@@ -19,11 +19,11 @@ def train_plainly(run: Run) -> Tensor:
     """ω_T of the run's recipe, [P]: autograd and foreach updates on the module's own parameters, p = 2, nothing kept.
 
     Raises:
-        SamattrError: for another norm than the 2-norm, which users' SAM has.
+        SamattrError: for another norm than the 2-norm, which users' SAM has, or the optimiser's weight decay.
     """
     recipe = run.workload.recipe
-    if recipe.p != 2 or not recipe.variant.is_sam:
-        raise SamattrError("plain training knows SAM with p = 2 alone")
+    if recipe.p != 2 or not recipe.variant.is_sam or recipe.rule.decay:
+        raise SamattrError("plain training knows SAM with p = 2 and weight decay in the loss alone")
     module = run.workload.build()[0].module
     parameters: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
     vector_to_parameters(run.checkpoints[0].clone(), parameters)

@@ -22,6 +22,9 @@ A variant of SAM has its own E, and D = ∂ê/∂ω at fixed g where ê depends 
 randomness is averaged over (ESAM's mask) or left out (ESAM's choice of points, GSAM's turn of the direction), and
 Friendly-SAM's memory is what it is a moving average of, the full gradient.
 
+Where weight decay is the optimiser's, λω is added at ω and ê is made of the data's gradient: of H, what stands before ê
+and its changes is then without its λI, and so is H₀.
+
 Scores are a function of the run and the options alone, bit for bit, whatever was computed about the run before: what is
 kept with it is what would be computed again, and iterations begin at an earlier solution in `warm_starts` alone.
 

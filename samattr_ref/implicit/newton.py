@@ -62,6 +62,8 @@ class NewtonStep:
             raise SamattrError(f"newton takes the full training set and at most {DENSE_LIMIT} parameters")
         if not run.workload.recipe.variant.is_sam:
             raise SamattrError("newton is for SAM itself, not for a variant of it")
+        if run.workload.recipe.rule.decay:
+            raise SamattrError("newton is for weight decay as a part of the loss, not for the optimiser's")
         self.run = run
         self.system = ImplicitSystem(run, form, options)
         (self._part,) = self.system.parts

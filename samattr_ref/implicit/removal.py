@@ -13,7 +13,7 @@ def through_removal(system: ImplicitSystem, x: Tensor) -> Tensor:
     for part in system.parts:
         terms = [(system.at(part), x)]
         if system.form.removal:
-            inner = system.vjp(part, system.times(system.H(part), x))[1]
+            inner = system.vjp(part, system.rule.less_decay(system.times(system.H(part), x), x))[1]
             terms.append((part.point.omega, inner.contiguous()))
         for omega, direction in terms:
             for rows, found in products(omega, train.x, train.y, direction, part.points):
@@ -33,7 +33,7 @@ def removal(system: ImplicitSystem, group: Tensor) -> Tensor:
         if system.form.removal:
             through = _gradient(system, part.point.omega, there)[:, None]
             inner = system.jvp(part, torch.zeros_like(through), through)
-            right = right + system.times(system.H(part), inner)[:, 0]
+            right = right + system.rule.less_decay(system.times(system.H(part), inner), inner)[:, 0]
         total = total + part.share / len(part.points) * right
     return total
 

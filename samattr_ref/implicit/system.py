@@ -68,8 +68,11 @@ class ImplicitSystem:
     def _product(self, v: Tensor, damping: float) -> Tensor:
         total = damping * v
         for part in self.parts:
-            inner = v + self.jvp(part, v, self.times(part.at_omega, v)) if self.coupled else v
-            total = total + part.share * self.times(self.H(part), inner)
+            if not self.coupled:
+                total = total + part.share * self.times(self.H(part), v)
+                continue
+            moved = self.jvp(part, v, self.times(part.at_omega, v))
+            total = total + part.share * self.rule.less_decay(self.times(self.H(part), v + moved), moved)
         return total
 
     def transpose_product(self, v: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ class ImplicitSystem:
         for part in self.parts:
             Hv = self.times(self.H(part), v)
             if self.coupled:
-                through_omega, through_g = self.vjp(part, Hv)
+                through_omega, through_g = self.vjp(part, self.rule.less_decay(Hv, v))
                 Hv = Hv + through_omega + self.times(part.at_omega, through_g)
             total = total + part.share * Hv
         return total
@@ -149,7 +152,8 @@ class ImplicitSystem:
             for part in self.parts:
                 H = self.H(part).dense()
                 if self.coupled:
-                    H = H + H @ self.jvp(part, torch.eye(self.size).to(H), part.at_omega.dense())
+                    moved = self.jvp(part, torch.eye(self.size).to(H), part.at_omega.dense())
+                    H = self.rule.less_decay(H + H @ moved, moved)
                 total += part.share * H
             cache[key] = total
         matrix: Tensor = cache[key]
@@ -161,8 +165,12 @@ class ImplicitSystem:
 
     def gradient_diagnostics(self) -> dict[str, Any]:
         """‖g‖, its mean over parts where there are several, and ρ/‖g‖: how near a fixed point the run ended."""
-        norm = sum(part.share * float(torch.linalg.vector_norm(part.point.g)) for part in self.parts)
-        return {"grad_norm": norm, "rho_over_grad_norm": self.rule.rho / norm if norm > 0 else math.inf}
+        points = [(part.share, part.point) for part in self.parts]
+        norm = sum(share * float(torch.linalg.vector_norm(at.g)) for share, at in points)
+        felt = sum(
+            share * float(torch.linalg.vector_norm(self.rule.less_decay(at.g, at.omega))) for share, at in points
+        )
+        return {"grad_norm": norm, "rho_over_grad_norm": self.rule.rho / felt if felt > 0 else math.inf}
 
     def diagnostics(self, solution: Solution) -> dict[str, Any]:
         """What must be known beside the result: how well the system was solved, and how large ρ/‖g‖ was."""

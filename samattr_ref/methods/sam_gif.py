@@ -23,7 +23,14 @@ from samattr_ref.registry import Family, factored_query, method
 from samattr_ref.run import Run
 from samattr_ref.sam.step import Batch
 from samattr_ref.scores import Scores
-from samattr_ref.trajectory import Segment, add_products, effective_step_sizes, segments, trajectory_change
+from samattr_ref.trajectory import (
+    Segment,
+    add_products,
+    effective_step_sizes,
+    most_segments,
+    segments,
+    trajectory_change,
+)
 
 
 def sam_gif_change(run: Run, groups: Sequence[Tensor], *, checkpoints: int | None = None) -> Tensor:
@@ -70,7 +77,7 @@ def perturbed_segments(run: Run, checkpoints: int | None) -> Iterator[tuple[Segm
     The points that a variant left out of a step's perturbed gradient weigh nothing there.
     """
     rule = run.workload.recipe.rule
-    single = checkpoints in (None, run.n_steps)
+    single = checkpoints in (None, most_segments(run))
     for segment in segments(run, checkpoints, effective_step_sizes(run)):
         omega, memory = segment.state.omega, segment.state.memory
         g = run.gradient(omega, segment.points if single else None)

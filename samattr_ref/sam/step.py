@@ -86,7 +86,8 @@ def sam_step(batch: Batch, state: State, eta: float | Tensor, rule: Rule, draw: 
     """One step with SGD and momentum: v ← μ v + G(ω), ω ← ω − η v.
 
     For SAM, G(ω) = ∇L(ω + ê(ω)): L's gradient at the perturbed point, no derivative taken through ê (Foret et al.
-    2021). Both gradients are of the same batch. With ρ = 0 it is plain SGD.
+    2021). Both gradients are of the same batch. With ρ = 0 it is plain SGD. Where weight decay is the optimiser's, as
+    in torch.optim.SGD beneath a user's SAM, L is the loss of the data alone and G(ω) = ∇L(ω + ê(ω)) + λω.
 
     Args:
         batch: The points of the step.
@@ -101,8 +102,10 @@ def sam_step(batch: Batch, state: State, eta: float | Tensor, rule: Rule, draw: 
     omega, velocity, memory = state
     G = g = batch.gradient(omega)
     if rule.rho > 0:
-        perturbed = omega + rule.perturb(omega, g, memory, draw)
+        e = rule.perturb(omega, g, memory, draw)
+        perturbed = omega + e
         G = rule.variant.combine(g, batch.gradient(perturbed, batch.keep(rule, omega, perturbed)))
+        G = rule.less_decay(G, e)
         memory = rule.variant.remember(memory, g, draw)
     if rule.momentum:
         G = velocity = rule.momentum * velocity + G

@@ -301,28 +301,40 @@ class Rule:
         p: Order of the norm; 2 for every variant that has a norm of its own.
         momentum: μ in [0, 1).
         variant: The variant.
+        decay: λ of a weight decay that the optimiser adds at ω: ê is made of g − λω, and G is g̃ − λê, as the L2 term
+            stands in g and g̃ by λω and λ(ω + ê). 0 where that term is a part of the loss.
     """
 
     rho: float
     p: float = 2.0
     momentum: float = 0.0
     variant: Sam = SAM
+    decay: float = 0.0
 
     def __post_init__(self) -> None:
         check_radius(self.rho, self.p)
         if self.p != 2 and not self.variant.any_norm:
             raise SamattrError(f"{self.variant.name} has a norm of its own: leave p at 2")
+        if self.decay and (self.variant.remembers or self.variant.combines):
+            raise SamattrError(
+                f"{self.variant.name} takes weight decay as a part of the loss alone: leave decay at 'loss'"
+            )
 
     def perturb(self, omega: Tensor, g: Tensor, memory: Tensor, draw: Draw = NOTHING) -> Tensor:
         """ê [P]; zero for ρ = 0."""
         if self.rho == 0:
             return torch.zeros_like(g)
-        return self.variant.perturb(omega, g, memory, self.rho, self.p, draw)
+        return self.variant.perturb(omega, self.less_decay(g, omega), memory, self.rho, self.p, draw)
+
+    def less_decay(self, v: Tensor, at: Tensor) -> Tensor:
+        """What is left of v without λ times `at`: of g without λω what perturbs, of g̃ without λê the direction G."""
+        return v - self.decay * at if self.decay else v
 
     def jvp(self, at: "Point", d_omega: Tensor, d_g: Tensor, d_memory: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of ê and of the next memory along changes of ω, g and the memory, [m, P] each."""
         if self.variant.perturbs_as_sam:
-            return perturbation_derivative(at.g, d_g.T, self.rho, self.p).T, d_memory
+            g, d_g = self.less_decay(at.g, at.omega), self.less_decay(d_g, d_omega)
+            return perturbation_derivative(g, d_g.T, self.rho, self.p).T, d_memory
 
         def along(*tangents: Tensor) -> tuple[Tensor, Tensor]:
             changes: tuple[Tensor, Tensor] = jvp(self._outputs(at.draw), (at.omega, at.g, at.memory), tangents)[1]
@@ -333,7 +345,8 @@ class Rule:
     def vjp(self, at: "Point", a_e: Tensor, a_memory: Tensor) -> tuple[Tensor | float, Tensor, Tensor]:
         """Adjoints of ω, g and the memory from those of ê and of the next memory, [m, P] each."""
         if self.variant.perturbs_as_sam:
-            return 0.0, perturbation_derivative(at.g, a_e.T, self.rho, self.p).T, a_memory
+            a_g = perturbation_derivative(self.less_decay(at.g, at.omega), a_e.T, self.rho, self.p).T
+            return (-self.decay * a_g if self.decay else 0.0), a_g, a_memory
         back = vjp(self._outputs(at.draw), at.omega, at.g, at.memory)[1]
         adjoints: tuple[Tensor, Tensor, Tensor] = vmap(back)((a_e, a_memory))
         return adjoints

@@ -16,6 +16,20 @@ class UnstableError(SamattrError):
     """Training that diverges or does not repeat itself: nothing can be the ground truth of it."""
 
 
+class TrajectoryError(SamattrError):
+    """Batches and states that a run would have to have, asked of one that was not recorded.
+
+    Args:
+        who: What needs them, as the message begins.
+    """
+
+    def __init__(self, who: str = "what trains again or follows the run") -> None:
+        super().__init__(
+            f"{who} needs the batches and states of the run, which are not known: record it with sr.Recorder, or hand "
+            "in checkpoints for methods that work from some"
+        )
+
+
 class MemoryLimitError(SamattrError):
     """Memory that ran out, or a bound on it that has no room for the smallest part of a computation."""
 

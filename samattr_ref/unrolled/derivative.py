@@ -21,7 +21,8 @@ the step are taken with a graph, each graph is walked back once: about two to th
 
 A variant of SAM has another ê(ω, g, m), carries a memory m or makes G of g and g̃ = ∇L_b(ω + ê): functions of vectors,
 whose derivatives (`samattr_ref.sam.variants`) stand in the place of E and add an adjoint of m. The two products stay
-two.
+two. Where weight decay is the optimiser's, ê is made of g − λω and G is g̃ − λê: then the adjoint of ê is h − λu, and ω
+has another −λEᵀ of it.
 
 Leaving out both Hessian terms, a ← a, gives `sam-gif`. What is held is the states ω_t, see
 `trajectory.reversed_states`.
@@ -136,7 +137,7 @@ def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tens
         return a + h, rule.momentum * u, d, products
     b, b_perturbed = rule.vjp_direction(step.point, u)
     h, products = step.at_perturbed.along(b_perturbed)
-    through_omega, through_g, d = rule.vjp(step.point, h, d)
+    through_omega, through_g, d = rule.vjp(step.point, rule.less_decay(h, u), d)
     h0, products0 = step.at_omega.along(b + through_g)
     return a + h + through_omega + h0, rule.momentum * u, d, products + products0
 
@@ -176,7 +177,7 @@ def _ahead(run: Run, step: Step, dw: Tensor, dm: Tensor, removed: Tensor) -> tup
     de, dm = rule.jvp(step.point, dw, dg, dm)
     kept = share if step.keep is None else share * step.keep
     d_perturbed = step.at_perturbed.along(dw + de)[0] - gradients(step.perturbed, x, y, kept)
-    return rule.jvp_direction(step.point, dg, d_perturbed), dm
+    return rule.less_decay(rule.jvp_direction(step.point, dg, d_perturbed), de), dm
 
 
 def carried_bytes(run: Run) -> int:
