@@ -141,7 +141,7 @@ class _Subject:
     def scores(self, run: Run, queries: Examples, memory_bytes: int | None = None) -> Tensor:
         """Scores as anybody asks for them, in float64."""
         found = attribute(run, self.method.function, queries, memory_bytes=memory_bytes, **self.options)
-        return found.values.double()
+        return found.values.double().clone()
 
     def needs_knowledge(self) -> None:
         """Skip what nothing is known of where scores know nothing of points and queries."""
@@ -219,7 +219,7 @@ def _returns(subject: _Subject) -> str | None:
         return "it returns sparse or complex numbers: return a dense tensor of real ones"
     if values.requires_grad:
         return "it returns scores that a gradient is recorded of: return scores.detach()"
-    subject.values = values.double()
+    subject.values = values.double().clone()  # a method may return the same tensor again
     return None
 
 

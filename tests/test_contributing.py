@@ -53,6 +53,7 @@ def test_the_method_is_the_gradient_product_where_lengths_count(folder):
     for method in ("cosine", "cosine.py:cosines", "cosine:cosines"):
         assert (sr.attribute(run, method, power=0.0).values - products).abs().max() < 1e-9 * products.abs().max()
     assert sr.attribute(run, "cosine").values.abs().max() <= 1 + 1e-9
+    assert all(found.passed is not False for found in baselines.check("cosine.py:cosines"))
     with pytest.raises(sr.SamattrError, match="option power of cosine cannot be 'much': it takes a number"):
         sr.attribute(run, "cosine", power="much")
 
