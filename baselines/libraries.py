@@ -58,6 +58,17 @@ def apart(run: Run, name: str) -> Iterator[Path]:
 
 
 @contextmanager
+def in_precision_of(run: Run) -> Iterator[None]:
+    """Within the block, tensors that a library makes with no dtype have that of the run's parameters."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(run.parameters.dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def followed(library: str) -> Iterator[None]:
     """Within the block, whatever a library raises about a network is one line.
 
