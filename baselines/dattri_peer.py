@@ -43,7 +43,7 @@ class DattriPeer(ExitStack):
     def __enter__(self) -> "DattriPeer":
         super().__enter__()
         try:
-            for context in (apart(self.run, self.method), in_precision_of(self.run), torch.no_grad()):
+            for context in (apart(self.run, self.method), in_precision_of(self.run)):
                 self.enter_context(context)
             self.module = network_at(self.run, self.run.parameters)
             few = trial_points(self.run)
@@ -55,12 +55,12 @@ class DattriPeer(ExitStack):
 
     def solver(self, attributor: Callable[..., Any], **settings: Any) -> Solve:
         """What one of the library's attributors makes of gradients, given all training points as one batch."""
-        with followed("dattri"):
+        with followed("dattri"), torch.no_grad():
             peer = attributor(task=self._task(self.run.train), device=str(self.run.parameters.device), **settings)
             peer.cache([(self._numbers(slice(0, self.run.n_train)),)])
 
         def solve(rows: Tensor) -> Tensor:
-            with followed("dattri"):
+            with followed("dattri"), torch.no_grad():
                 found: Tensor = peer.transform_test_rep(0, rows)
             return found.detach().to(rows)
 
@@ -129,7 +129,7 @@ class DattriPeer(ExitStack):
         """The library's ∇ℓ_i(ω*) of some examples, [b, P]."""
         from dattri.algorithm.base import BaseInnerProductAttributor
 
-        with followed("dattri"):
+        with followed("dattri"), torch.no_grad():
             peer = BaseInnerProductAttributor(self._task(examples), device=str(self.run.parameters.device))
             found: Tensor = peer.generate_train_rep(0, (self._numbers(part)[None],))
         return found.detach()

@@ -3,10 +3,10 @@
     s[k, q] = (1/n) ⟨∇ℓ_q(ω*), (A ⊗ B + (δ + λ) I)⁻¹ ∇ℓ_k(ω*)⟩,    a block a layer
 
 A = E[a aᵀ] of the layer's inputs a (a 1 appended for the bias), B = E[g gᵀ] of the gradients g of the loss by its
-outputs, the expectation over labels that the network predicts taken exactly. Factors and inverse are curvlinops', by its
-`KFACLinearOperator` and `KFACInverseLinearOperator`; gradients and products are ours, since it has no scores. It covers
-layers of `nn.Linear` and `nn.Conv2d`; those of norms are left out as `ekfac` does (`left_out` of the diagnostics).
-Layers that are used at many positions take its way "expand". The network is taken as a plain one.
+outputs, the expectation over labels that the network predicts taken exactly. Factors and inverse are those of
+curvlinops, by its `KFACLinearOperator` and `KFACInverseLinearOperator`; gradients and products are ours, since it has
+no scores. It covers layers of `nn.Linear` and `nn.Conv2d`; those of norms are left out as `ekfac` does (`left_out` of
+the diagnostics). Layers that are used at many positions take its way "expand". The network is taken as a plain one.
 
 Traps: (1) damping is added to each factor unless exact damping is asked for, and is then no δI; (2) labels are drawn
 unless `type-2` is asked for; (3) weight and bias of a layer have blocks of their own unless told otherwise; (4) of

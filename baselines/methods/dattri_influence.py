@@ -225,4 +225,5 @@ def dattri_datainf(run: Run, queries: Examples, *, damping: float = 0.01) -> Sco
 
 def _tolerance(run: Run) -> float:
     """The relative residual that counts as solved."""
-    return max(1e-6, 4 * float(torch.finfo(run.parameters.dtype).eps) ** 0.5)
+    eps: float = torch.finfo(run.parameters.dtype).eps
+    return max(1e-6, 4 * eps**0.5)

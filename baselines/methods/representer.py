@@ -93,7 +93,9 @@ class _Fitted:
         start = run.parameters[weight].double().view(-1, f.shape[1])
         if bias is not None:
             start = torch.cat([start, run.parameters[bias].double()[:, None]], dim=1)
-        self.offset = run.objective.logits(run.parameters, run.train.x[:1]).detach().double() - self.f[:1] @ start.T
+        self.offset = torch.zeros_like(start[:, 0])
+        if bias is None:  # a frozen one stays what it is
+            self.offset = (run.objective.all_logits(run.parameters, run.train.x[:1]).double() - self.f[:1] @ start.T)[0]
         n = run.n_train
 
         def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -111,9 +113,8 @@ class _Fitted:
             return (moved.T @ self.f / n + decay * direction).flatten().cpu().numpy()
 
         initial = start.flatten().cpu().numpy()
-        found = minimize(
-            loss, initial, jac=True, hessp=product, method="Newton-CG", options={"xtol": 1e-12, "maxiter": STEPS}
-        )
+        settings = {"method": "Newton-CG", "options": {"xtol": 1e-12, "maxiter": STEPS}}
+        found = minimize(loss, initial, jac=True, hessp=product, **settings)
         self.theta = torch.as_tensor(found.x).to(start).view_as(start)
         self.moved = float((self.theta - start).norm() / start.norm().clamp(min=1e-300))
         self.residuals = residuals(self.logits(self.f), y)
