@@ -3,6 +3,7 @@
 import gc
 import io
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samattr_ref.data import Examples
-from samattr_ref.network.trial import spread
+from samattr_ref.network.trial import differing, spread
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.seeds import seeded
@@ -57,6 +58,17 @@ def apart(run: Run, name: str) -> Iterator[Path]:
 
 
 @contextmanager
+def in_precision_of(run: Run) -> Iterator[None]:
+    """Within the block, tensors that a library makes with no dtype have that of the run's parameters."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(run.parameters.dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def followed(library: str) -> Iterator[None]:
     """Within the block, whatever a library raises about a network is one line.
 
@@ -74,15 +86,57 @@ def followed(library: str) -> Iterator[None]:
 def network_at(run: Run, omega: Tensor) -> nn.Module:
     """The run's network, built once more, with ω [P] in its parameters."""
     module = run.workload.build()[0].module
+    put(run, module, omega)
+    return module
+
+
+def put(run: Run, module: nn.Module, omega: Tensor) -> None:
+    """Put ω [P] into the parameters of the run's network, built once more."""
     parts = run.objective.unflatten(omega)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name in parts:
                 parameter.copy_(parts[name])
-    return module
 
 
 def trial_points(run: Run) -> Examples:
     """A few training points to try a library at, with other labels: there no gradient is small for being fitted."""
     few = run.train.take(spread(run.train.x, run.train.y))
     return Examples(few.x, (few.y + 1) % run.splits.n_classes)
+
+
+def check_gradients(run: Run, found: Tensor, few: Examples, library: str, method: str) -> None:
+    """Hold a library's ∇ℓ_i(ω*) [b, P] at a few points against those of plain PyTorch.
+
+    Raises:
+        SamattrError: naming a parameter by which they differ.
+    """
+    true = run.objective.sample_gradients(run.parameters, few.x, few.y)
+    if wrong := differing(run.objective.layout, found, true):
+        name = min(wrong, key=run.objective.layout.names.index)
+        raise SamattrError(
+            f"{library} takes other gradients by '{name}' than plain PyTorch: {method} says nothing of it"
+        )
+
+
+def total_damping(run: Run, damping: float) -> float:
+    """δ + λ: the L2 term is part of the training loss, and so of its curvature.
+
+    Raises:
+        SamattrError: if δ is no finite number >= 0.
+    """
+    if not (math.isfinite(damping) and damping >= 0):
+        raise SamattrError(f"damping must be a finite number >= 0, not {damping}")
+    return damping + run.objective.weight_decay
+
+
+def positive_damping(run: Run, damping: float) -> float:
+    """δ + λ for an approximation of the curvature that may have no inverse of its own.
+
+    Raises:
+        SamattrError: if δ is no finite number >= 0, or neither is larger than 0.
+    """
+    total = total_damping(run, damping)
+    if total == 0:
+        raise SamattrError("damping must be larger than 0 where there is no weight decay: F has no inverse")
+    return total

@@ -17,7 +17,6 @@ number, chosen on held-out queries, and not a tenth of the mean of Λ in each la
 anything is computed, so that scores do not depend on batches; with `draws` = None the expectation over labels is exact.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
-from baselines.libraries import apart, followed, network_at, trial_points
+from baselines.kronecker import covered
+from baselines.libraries import apart, followed, network_at, positive_damping, trial_points
 from samattr_ref.data import Examples
 from samattr_ref.implicit.options import TUNE
 from samattr_ref.registry import Family, Library, method
@@ -35,12 +35,6 @@ from samattr_ref.scores import Scores
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import block_length, chunk_bytes
 from samattr_ref.support.seeds import stream
-
-LAYERS = (nn.Linear, nn.Conv2d)
-"""What kronfluence covers; not what is derived from them."""
-
-NORMS = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
-"""Layers whose parameters may be left out."""
 
 TOLERANCE = 1e-3
 """How far the library's products of gradients may be from ours at a few points, relative to the largest."""
@@ -75,45 +69,16 @@ def ekfac(run: Run, queries: Examples, *, damping: float = 0.01, draws: int | No
         SamattrError: for an option out of range, a parameter that is neither in a layer that kronfluence covers nor in
             a norm, or a network whose gradients are not what kronfluence takes them for.
     """
-    if not (math.isfinite(damping) and damping >= 0):
-        raise SamattrError(f"damping must be a finite number >= 0, not {damping}")
-    if damping + run.objective.weight_decay == 0:
-        raise SamattrError("damping must be larger than 0 where there is no weight decay: F has no inverse")
+    total = positive_damping(run, damping)
     if draws is not None and draws < 1:
         raise SamattrError(f"draws must be at least 1, or None, not {draws}")
-    layers, left_out = _covered(run)
+    layers, left_out = covered(run, "ekfac")
     with apart(run, "ekfac") as folder:
         peer = _Peer(run, layers, folder)
         peer.try_out()
         peer.fit(draws, seed)
-        values = peer.products(queries, damping + run.objective.weight_decay)
+        values = peer.products(queries, total)
     return Scores((values / run.n_train).to(run.parameters), {"damping": damping, "left_out": left_out})
-
-
-def _covered(run: Run) -> tuple[list[str], int]:
-    """The names of the layers that are covered, and how many parameters are in none of them.
-
-    Raises:
-        SamattrError: if one of these is not in a norm, or there is no such layer.
-    """
-    module, layout = run.objective.module, run.objective.layout
-    layers, found = [], set()
-    for name, layer in module.named_modules():
-        own = {f"{name}.{part}".removeprefix(".") for part, _ in layer.named_parameters()}
-        if type(layer) in LAYERS and own and own <= set(layout.names):
-            layers.append(name)
-            found |= own
-    others = [name for name in layout.names if name not in found]
-    for name in others:
-        owner = module.get_submodule(name.rpartition(".")[0])
-        if not isinstance(owner, NORMS):
-            raise SamattrError(
-                f"ekfac covers nn.Linear and nn.Conv2d layers that are trained whole, and leaves out norms: '{name}' "
-                f"({type(owner).__name__}) is in neither"
-            )
-    if not layers:
-        raise SamattrError("ekfac covers nn.Linear and nn.Conv2d layers, and the network has none that is trained")
-    return layers, sum(span.stop - span.start for span in (layout.spans[name] for name in others))
 
 
 class _Weighted(Dataset[tuple[Tensor, Tensor, Tensor]]):

@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.libraries import apart, followed, network_at, trial_points
+from baselines.libraries import apart, check_gradients, followed, network_at, trial_points
 from samattr_ref.data import Examples
-from samattr_ref.network.trial import differing
 from samattr_ref.registry import Family, Library, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
@@ -122,10 +121,7 @@ def _try_out(run: Run, peer: Any) -> None:
         slopes = peer.gradient_computer.compute_loss_grad((few.x, few.y))
     names = run.objective.layout.names
     found = torch.cat([margins[name].reshape(len(few), -1) for name in names], dim=1) * -slopes
-    true = run.objective.sample_gradients(run.parameters, few.x, few.y)
-    if wrong := differing(run.objective.layout, found, true):
-        name = min(wrong, key=names.index)
-        raise SamattrError(f"traker takes other gradients by '{name}' than plain PyTorch: trak says nothing of it")
+    check_gradients(run, found, few, "traker", "trak")
 
 
 def _values(run: Run, peer: Any, queries: Examples, checkpoints: int) -> Tensor:
