@@ -100,7 +100,7 @@ def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, A
     def of(part: slice) -> Scores:
         block = queries if part == slice(0, count) else queries.take(part)
         found = method.function(run, block, **options)
-        scores = found if isinstance(found, Scores) else Scores(torch.as_tensor(found))
+        scores = found if isinstance(found, Scores) else Scores(_tensor(method, found))
         shape, expected = list(scores.values.shape), [run.n_train, part.stop - part.start]
         if shape != expected:
             raise SamattrError(f"{method.name} returned scores of shape {shape}, not [n_train, n_query] = {expected}")
@@ -120,6 +120,14 @@ def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, A
         values[:, part] = scores.values
         diagnostics = merge_diagnostics(diagnostics, scores.diagnostics)
     return Scores(values, diagnostics)
+
+
+def _tensor(method: Method, found: Any) -> Tensor:
+    """What a method returned as a tensor, without what recorded gradients of it."""
+    try:
+        return torch.as_tensor(found).detach()
+    except Exception as error:  # whatever objects that are no numbers raise
+        raise SamattrError(f"{method.name} returned a {type(found).__name__}, not scores [n_train, n_query]") from error
 
 
 def _block(run: Run, bytes_per_item: int) -> int:

@@ -226,4 +226,4 @@ def dattri_datainf(run: Run, queries: Examples, *, damping: float = 0.01) -> Sco
 def _tolerance(run: Run) -> float:
     """The relative residual that counts as solved."""
     eps: float = torch.finfo(run.parameters.dtype).eps
-    return max(1e-6, 4 * eps**0.5)
+    return float(max(1e-6, 4 * eps**0.5))

@@ -120,6 +120,25 @@ def zeros(run, queries):
     return torch.zeros(run.n_train, len(queries))
 
 
+@pytest.mark.parametrize("found", [None, {"scores": 1}, "high", [[1, 2], [3]]])
+def test_what_is_no_scores_is_one_line(found):
+    with pytest.raises(sr.SamattrError, match=r"made returned a \w+, not scores \[n_train, n_query\]") as raised:
+        sr.attribute(sr.train(small()), made_of(found))
+    assert "\n" not in str(raised.value)
+
+
+def test_scores_that_a_gradient_is_recorded_of_are_scores():
+    scores = sr.attribute(sr.train(small()), lambda run, queries: run.train.x @ queries.x.T.requires_grad_()).values
+    assert not scores.requires_grad
+
+
+def made_of(found):
+    def made(run, queries):
+        return found
+
+    return made
+
+
 def test_a_function_is_a_method():
     assert torch.equal(sr.attribute(sr.train(small()), zeros).values, torch.zeros(60, 7))
 
