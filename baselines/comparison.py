@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from baselines import metrics
+from baselines.kept import N_CHANGES
 from baselines.metrics import NO_LIMITS, Limits
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 from samattr_ref.support.registered import Registry, default_label
@@ -22,9 +23,6 @@ CORRELATION, SHARE, SIZE = (-1.0, 1.0), (0.0, 1.0), (0.0, math.inf)
 
 Array = np.ndarray
 Found = Array | float | None
-
-N_CHANGES = 100
-"""Predicted parameter changes are compared for at most so many removed points: each may take a solve of its own."""
 
 INSPECTED = 0.4
 """The share of the training points after which found wrong labels are counted: the paper's."""

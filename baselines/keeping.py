@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.comparison import N_CHANGES
 from baselines.engines import Engine
-from baselines.kept import Kept, find, keep, kept_path
+from baselines.kept import N_CHANGES, Kept, find, keep, kept_path
 from baselines.truth import is_made, kept_changes, kept_losses, retraining_truth
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError

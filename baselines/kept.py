@@ -27,6 +27,9 @@ log = logging.getLogger("samattr")
 
 FOLDER = Path(__file__).parent / "truths"
 
+N_CHANGES = 100
+"""Changes of the parameters are kept and compared for at most so many removed points: one may take a solve."""
+
 TOLERANCE = 0.02
 """How far, relative to their norm, the losses of the queries may be from those of the run that was kept."""
 

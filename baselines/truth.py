@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.comparison import N_CHANGES
 from baselines.engines import Engine, Plan, first_steps, plan_retraining, retrain
-from baselines.kept import FOLDER, Kept, find, own_sets
+from baselines.kept import FOLDER, N_CHANGES, Kept, find, own_sets
 from baselines.measure import measured
 from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples

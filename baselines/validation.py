@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from baselines import metrics
-from baselines.comparison import N_CHANGES, Comparison, metrics_within
+from baselines.comparison import Comparison, metrics_within
+from baselines.kept import N_CHANGES
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.measure import measured
 from baselines.quality import quality

@@ -128,7 +128,9 @@ def test_what_is_no_scores_is_one_line(found):
 
 
 def test_scores_that_a_gradient_is_recorded_of_are_scores():
-    scores = sr.attribute(sr.train(small()), lambda run, queries: run.train.x @ queries.x.T.requires_grad_()).values
+    scores = sr.attribute(
+        sr.train(small()), lambda run, queries: run.train.x.flatten(1) @ queries.x.flatten(1).T.requires_grad_()
+    ).values
     assert not scores.requires_grad
 
 
