@@ -24,7 +24,14 @@ from tests.samattr_ref.zoo import ZOO, workload_of
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path: (ROOT / path).read_text()
-    for path in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/experiments.md")
+    for path in (
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/design.md",
+        "docs/experiments.md",
+        "docs/rivals.md",
+    )
 }
 README = PAGES["README.md"]
 REFERENCE = ROOT / "reports" / "reference" / "quick"
@@ -127,6 +134,11 @@ def test_methods_and_variants_of_the_design_are_those_that_there_are():
     assert set(re.findall(r"^\| `([\w-]+)` \|", methods, flags=re.MULTILINE)) == set(sr.methods(optional=True))
     classes = {cls.__name__ for cls in VARIANTS.values()} - {"Sam"}
     assert set(re.findall(r"^\| `(\w+)` \|", variants, flags=re.MULTILINE)) == classes
+
+
+def test_every_optional_method_is_on_the_page_of_rivals():
+    optional = {name for name, method in sr.methods(optional=True).items() if method.optional}
+    assert set(re.findall(r"^\| `([\w-]+)` \|", PAGES["docs/rivals.md"], flags=re.MULTILINE)) == optional
 
 
 def test_what_no_recipe_has_is_said_to_be_unsupported():

@@ -79,7 +79,7 @@ def dattri_if_explicit(run: Run, queries: Examples, *, damping: float = 0.01) ->
     from dattri.algorithm.influence_function import IFAttributorExplicit
 
     total, P = total_damping(run, damping), len(run.parameters)
-    needed = 2 * P * run.parameters.nbytes + 4 * P * run.n_train * run.objective.activation_bytes(run.train.x)
+    needed = 2 * P * run.parameters.nbytes + P * run.n_train * run.objective.activation_bytes(run.train.x)
     if P > DENSE_LIMIT or needed > LARGEST:
         raise SamattrError(f"dattri-if-explicit would take about {needed} bytes at once here: dattri-if-cg takes less")
     check_fits(needed, "the Hessian as dattri makes it")
