@@ -17,6 +17,7 @@ float32 table: the steps are called once each; (6) it puts the network into eval
 is none (see `docs/rivals.md`).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -225,5 +226,4 @@ def dattri_datainf(run: Run, queries: Examples, *, damping: float = 0.01) -> Sco
 
 def _tolerance(run: Run) -> float:
     """The relative residual that counts as solved."""
-    eps: float = torch.finfo(run.parameters.dtype).eps
-    return max(1e-6, 4 * eps**0.5)
+    return max(1e-6, 4 * math.sqrt(torch.finfo(run.parameters.dtype).eps))
