@@ -143,6 +143,11 @@ def test_the_page_of_measures_has_every_functional_metric_and_measure():
             assert row.split("|")[3].strip() == MEASURES[name].best
 
 
+def test_every_optional_method_is_on_the_page_of_rivals():
+    optional = {name for name, method in sr.methods(optional=True).items() if method.optional}
+    assert set(re.findall(r"^\| `([\w-]+)` \|", PAGES["docs/rivals.md"], flags=re.MULTILINE)) == optional
+
+
 def test_what_no_recipe_has_is_said_to_be_unsupported():
     section = README.split("## What is not supported")[1].lower()
     assert UNSUPPORTED

@@ -17,6 +17,7 @@ float32 table: the steps are called once each; (6) it puts the network into eval
 is none (see `docs/rivals.md`).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ def dattri_if_explicit(run: Run, queries: Examples, *, damping: float = 0.01) ->
     from dattri.algorithm.influence_function import IFAttributorExplicit
 
     total, P = total_damping(run, damping), len(run.parameters)
-    needed = 2 * P * run.parameters.nbytes + 4 * P * run.n_train * run.objective.activation_bytes(run.train.x)
+    needed = 2 * P * run.parameters.nbytes + P * run.n_train * run.objective.activation_bytes(run.train.x)
     if P > DENSE_LIMIT or needed > LARGEST:
         raise SamattrError(f"dattri-if-explicit would take about {needed} bytes at once here: dattri-if-cg takes less")
     check_fits(needed, "the Hessian as dattri makes it")
@@ -225,5 +226,4 @@ def dattri_datainf(run: Run, queries: Examples, *, damping: float = 0.01) -> Sco
 
 def _tolerance(run: Run) -> float:
     """The relative residual that counts as solved."""
-    eps: float = torch.finfo(run.parameters.dtype).eps
-    return float(max(1e-6, 4 * eps**0.5))
+    return max(1e-6, 4 * math.sqrt(torch.finfo(run.parameters.dtype).eps))

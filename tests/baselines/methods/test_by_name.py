@@ -11,7 +11,6 @@ import baselines
 import samattr_ref as sr
 from baselines.studies.detection import confident_learning
 from tests.conftest import small, small_cnn
-from tests.samattr_ref.networks import Tied
 from tests.samattr_ref.test_zoo import RIGHT, assert_close
 from tests.samattr_ref.zoo import VECTORS, ZOO, Network, workload_of
 
@@ -76,11 +75,20 @@ def test_a_frozen_bias_stays_what_it_is():
     assert sr.attribute(run, "representer").values.isfinite().all()
 
 
+class Lent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(torch.tanh(x @ self.layer.weight))
+
+
 @pytest.mark.parametrize(
     ("make", "settings", "said"),
     [
         (lambda: nn.Linear(4, 3), {"weight_decay": 0.0}, "weight_decay larger than 0"),
-        (Tied, {}, "'out'"),
+        (Lent, {}, "whose weight is used there alone, not as 'layer' is"),
         (lambda: nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 3, 4), nn.Flatten()), {}, "needs a last layer"),
         (lambda: nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(-1)), {}, "gives the logits, and '0' does not"),
     ],

@@ -122,8 +122,9 @@ def test_a_call_leaves_nothing_behind_and_says_nothing(there, tmp_path, monkeypa
     assert all(torch.equal(kept[name], value) for name, value in run.objective.module.state_dict().items())
 
 
-def close(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8 * float(expected.abs().max()))
+def close(found, expected, name):
+    tolerance = 1e-5 if name == "dattri-if-cg" else 1e-8  # its steps go by the queries that are solved together
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,8 @@ def run():
     return sr.train(small("digits-mlp", n_train=30, hidden=(6,), weight_decay=0.01))
 
 
+BOUNDS = {"dattri-if-explicit": 2**27, "dattri-if-cg": 2**20, "dattri-if-lissa": 2**20, "cleanlab-quality": 2**22}
+"""Bytes that cut their work into parts, where half a MiB is not enough for one query: all points go with it."""
 BATCHED = sorted(set(OPTIONAL) - {"trak"})
 """All but what is float32 at best: `test_trak.py` has its own."""
 
@@ -144,10 +147,10 @@ def test_the_mean_query_and_parts_that_fit_in_memory(name, run):
         options = options | {"batch": 30}  # what is drawn depends on who is scored together
     whole = sr.attribute(run, name, **options).values
     assert torch.equal(whole, sr.attribute(run.fresh(), name, **options).values)
-    close(sr.attribute(run, name, queries.pool(), **options).values, whole.mean(1, keepdim=True))
-    close(sr.attribute(run, name, queries.take(torch.tensor([2, 0])), **options).values, whole[:, [2, 0]])
-    bound = 2**22 if name in ("dattri-if-explicit", "cleanlab-quality") else 2**19
-    close(sr.attribute(run.fresh(), name, memory_bytes=bound, **options).values, whole)
+    close(sr.attribute(run, name, queries.pool(), **options).values, whole.mean(1, keepdim=True), name)
+    close(sr.attribute(run, name, queries.take(torch.tensor([2, 0])), **options).values, whole[:, [2, 0]], name)
+    bound = BOUNDS.get(name, 2**19)
+    close(sr.attribute(run.fresh(), name, memory_bytes=bound, **options).values, whole, name)
 
 
 @pytest.mark.slow
