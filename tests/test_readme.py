@@ -104,7 +104,7 @@ PROGRAM = typer.main.get_command(cli.app)
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_options_and_names_are_there(page):
     commands = re.findall(r"samattr ([a-z-]+)([^`\n]*)", "\n".join(re.findall(r"`+[^`]+`+", PAGES[page])))
-    assert commands
+    assert commands or page == "docs/runs-trained-elsewhere.md"  # which is about a program of one's own
     for command, rest in commands:
         options = {name for parameter in PROGRAM.commands[command].params for name in parameter.opts}
         assert options.issuperset(re.findall(r"--[\w-]+", rest)), (command, rest)
