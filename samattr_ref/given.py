@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from samattr_ref.data import Examples, Splits
+from samattr_ref.data.examples import examples_of
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.workload import DTYPES
 
@@ -83,28 +84,6 @@ def flat(module: nn.Module) -> Tensor:
     """The trained parameters of a module as one vector [P], a copy on the CPU."""
     trained = [parameter.detach().reshape(-1) for parameter in module.parameters() if parameter.requires_grad]
     return torch.cat(trained).to("cpu", copy=True)
-
-
-def examples_of(data: Any, what: str) -> Examples:
-    """Examples from what a user has: `Examples`, inputs with labels, or a map-style dataset of such pairs.
-
-    Raises:
-        SamattrError: if it is none of these, or `Examples` refuses it.
-    """
-    if isinstance(data, Examples):
-        return data
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return Examples(*data)
-    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        raise SamattrError(f"{what} must be Examples, a pair (inputs, labels) or a dataset, not {type(data).__name__}")
-    try:
-        inputs, labels = zip(*(data[i] for i in range(len(data))), strict=True)
-        stacked = torch.stack([torch.as_tensor(x) for x in inputs])
-        return Examples(stacked, torch.tensor([int(y) for y in labels]))
-    except SamattrError:
-        raise
-    except Exception as error:  # whatever a user's dataset raises
-        raise SamattrError(f"{what} cannot be read as pairs (input, label): {first_line(error)}") from error
 
 
 def splits_of(train: Examples, queries: Any, validation: Any = None, tuning: Any = None) -> Splits:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from samattr_ref.given import Given, Standing, copied, dtype_of, examples_of, flat, splits_of
+from samattr_ref.data.examples import examples_of
+from samattr_ref.given import Given, Standing, copied, dtype_of, flat, splits_of
 from samattr_ref.network.proof import prove
 from samattr_ref.recorded import UnknownSteps
 from samattr_ref.run import Run

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from samattr_ref.data import Augmentation
-from samattr_ref.given import Given, Standing, copied, dtype_of, examples_of, flat, splits_of
+from samattr_ref.data.examples import examples_of
+from samattr_ref.given import Given, Standing, copied, dtype_of, flat, splits_of
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.recorded import Steps, recorded_recipe
 from samattr_ref.replay import compared

@@ -8,6 +8,7 @@ from samattr_ref.data.features import Features
 from samattr_ref.data.folder import data_folder
 from samattr_ref.data.images import CIFAR10, CIFAR100, TorchvisionDigits
 from samattr_ref.data.mini_imagenet import MiniImageNet
+from samattr_ref.data.points import Points
 from samattr_ref.data.sizes import DataSource, Sizes, make_splits
 from samattr_ref.data.tabular import BreastCancer
 from samattr_ref.data.text import Docstrings, TextFolder
@@ -26,6 +27,7 @@ __all__ = [
     "FlipAndShift",
     "LabelNoise",
     "MiniImageNet",
+    "Points",
     "Sizes",
     "Splits",
     "TextFolder",

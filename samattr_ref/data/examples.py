@@ -83,6 +83,28 @@ class Examples:
         return Examples(x, self.y.to(device), self.pooled, self.functional)
 
 
+def examples_of(data: Any, what: str) -> Examples:
+    """Examples from what a user has: `Examples`, inputs with labels, or a map-style dataset of such pairs.
+
+    Raises:
+        SamattrError: if it is none of these, or `Examples` refuses it.
+    """
+    if isinstance(data, Examples):
+        return data
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return Examples(*data)
+    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        raise SamattrError(f"{what} must be Examples, a pair (inputs, labels) or a dataset, not {type(data).__name__}")
+    try:
+        inputs, labels = zip(*(data[i] for i in range(len(data))), strict=True)
+        stacked = torch.stack([torch.as_tensor(x) for x in inputs])
+        return Examples(stacked, torch.tensor([int(y) for y in labels]))
+    except SamattrError:
+        raise
+    except Exception as error:  # whatever a user's dataset raises
+        raise SamattrError(f"{what} cannot be read as pairs (input, label): {first_line(error)}") from error
+
+
 def _tensor(values: Any, what: str) -> Tensor:
     """What a user gives as a dense tensor of numbers."""
     try:
