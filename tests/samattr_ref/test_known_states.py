@@ -27,7 +27,10 @@ FROM_THE_END = {
     "random": {},
     "ekfac": {"damping": 0.1},
     "trak": {"projection": 4},
-    **dict.fromkeys(("dattri-if-explicit", "dattri-if-cg", "dattri-datainf", "curvlinops-kfac"), {"damping": 0.1}),
+    "dattri-if-explicit": {"damping": 0.1},
+    "dattri-if-cg": {"damping": 0.1},
+    "dattri-datainf": {"damping": 0.1},
+    "curvlinops-kfac": {"damping": 0.1},
     "captum-arnoldi": {"damping": 0.1},
     "representer": {},
 }
