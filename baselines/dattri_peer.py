@@ -1,8 +1,9 @@
 """The library dattri on a copy of a run's network: gradients of samples, and what it makes of those of queries."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,11 +13,13 @@ from torch.nn.functional import cross_entropy
 
 from baselines.libraries import apart, check_gradients, followed, in_precision_of, network_at, trial_points
 from samattr_ref.data import Examples
+from samattr_ref.network.trial import differing
 from samattr_ref.registry import DENSE_VECTORS
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import block_length, chunk_length, chunks
+from samattr_ref.support.seeds import stream
 
 Solve = Callable[[Tensor], Tensor]
 """From gradients [m, P] to what they become, [m, P]."""
@@ -52,6 +55,24 @@ class DattriPeer(ExitStack):
             self.close()
             raise
         return self
+
+    def try_products(self) -> None:
+        """Hold the library's product with the Hessian, reverse over reverse, against ours at a few points.
+
+        Raises:
+            SamattrError: if it is another, as through layers whose second derivative torch has wrong in that mode.
+        """
+        from dattri.func.hessian import hvp
+
+        run, few = self.run, trial_points(self.run)
+        v = torch.randn(len(run.parameters), generator=stream(0, "dattri"), dtype=torch.float64).to(run.parameters)
+        task = self._task(few)
+        with followed("dattri"), torch.no_grad():
+            loss = partial(task.get_loss_func(), **{task.loss_func_data_key: (self._numbers(slice(0, len(few.x))),)})
+            found = hvp(loss)((task.get_param(0)[0],), v)
+        true = run.objective.hvp(run.parameters, few.x, few.y, v[:, None])[:, 0] - run.objective.weight_decay * v
+        if differing(run.objective.layout, found.detach(), true, factor=10.0):
+            raise SamattrError(f"dattri takes another Hessian of this network: {self.method} says nothing of it")
 
     def solver(self, attributor: Callable[..., Any], **settings: Any) -> Solve:
         """What one of the library's attributors makes of gradients, given all training points as one batch."""
@@ -113,11 +134,14 @@ class DattriPeer(ExitStack):
         residual = {} if self.largest_residual is None else {"residual": self.largest_residual}
         return Scores(torch.cat(columns, dim=1).to(run.parameters), diagnostics | residual)
 
-    def _blocks(self, queries: Examples, length: int, size: int) -> Any:
+    def _blocks(self, queries: Examples, length: int, size: int) -> Iterator[Tensor]:
         """The gradients of the queries [m, P], so many at once; of pooled ones their mean."""
         count = len(queries.x)
         if queries.pooled:
-            yield sum(self._rows(queries, part).sum(0, keepdim=True) for part in chunks(count, size)) / count
+            total = torch.zeros_like(self.run.parameters)[None]
+            for part in chunks(count, size):
+                total += self._rows(queries, part).sum(0)
+            yield total / count
             return
         for part in chunks(count, length):
             yield self._rows(queries, part)

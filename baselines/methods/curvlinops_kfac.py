@@ -115,13 +115,14 @@ def _try_out(run: Run, module: nn.Module, layers: list[str]) -> None:
     handles = [watch(name) for name in layers]
     try:
         total = cross_entropy(module(few.x.clone()), few.y, reduction="sum")
+        outputs = [seen[0][1] for seen in calls.values() if seen]
+        by_output = torch.autograd.grad(total, outputs, allow_unused=True, materialize_grads=True)
     finally:
         for handle in handles:
             handle.remove()
+    # the backward pass among it: what is checkpointed is called again there
     if wrong := [name for name, seen in calls.items() if len(seen) != 1]:
         raise SamattrError(f"curvlinops-kfac needs each layer to be called once, and '{wrong[0]}' is not")
-    outputs = [seen[0][1] for seen in calls.values()]
-    by_output = torch.autograd.grad(total, outputs, allow_unused=True, materialize_grads=True)
     found = run.objective.sample_gradients(run.parameters, few.x, few.y).clone()
     for (name, seen), g in zip(calls.items(), by_output, strict=True):
         layer, a = module.get_submodule(name), seen[0][0]

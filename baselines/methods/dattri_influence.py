@@ -119,6 +119,7 @@ def dattri_if_cg(run: Run, queries: Examples, *, damping: float = 0.01, max_iter
     if max_iterations < 1:
         raise SamattrError(f"max_iterations must be at least 1, not {max_iterations}")
     with DattriPeer(run, "dattri-if-cg") as peer:
+        peer.try_products()
 
         def solve(rows: Tensor) -> Tensor:
             found, left, steps = torch.zeros_like(rows), rows.any(1).nonzero()[:, 0], min(FIRST_STEPS, max_iterations)
@@ -183,6 +184,7 @@ def dattri_if_lissa(
         raise SamattrError(f"scale must be a finite number larger than the damping with λ, {total}, not {scale}")
     size = min(batch, run.n_train)
     with DattriPeer(run, "dattri-if-lissa") as peer:
+        peer.try_products()
         torch.manual_seed(stream_seed(run.workload.seed, "dattri-if-lissa", seed))
         settings = {"batch_size": size, "recursion_depth": depth, "num_repeat": repeats, "scaling": scale}
         solve = peer.solver(IFAttributorLiSSA, damping=total / scale, **settings)

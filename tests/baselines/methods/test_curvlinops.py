@@ -11,7 +11,7 @@ from tests.baselines.methods.plain_rivals import Twin
 from tests.conftest import small, small_cnn
 from tests.samattr_ref.networks import Tied
 from tests.samattr_ref.test_zoo import assert_close
-from tests.samattr_ref.zoo import COLOURS, VECTORS, Network
+from tests.samattr_ref.zoo import COLOURS, VECTORS, ZOO, Network, workload_of
 
 pytest.importorskip("curvlinops")
 
@@ -68,6 +68,12 @@ def test_what_the_factors_do_not_cover_is_refused(data, make, said):
     with pytest.raises(sr.SamattrError, match=said) as caught:
         sr.attribute(run, "curvlinops-kfac")
     assert "\n" not in str(caught.value)
+
+
+def test_a_layer_that_the_backward_pass_calls_again_is_refused():
+    run = sr.train(workload_of(ZOO["checkpoint"]))
+    with pytest.raises(sr.SamattrError, match="each layer to be called once"):
+        sr.attribute(run, "curvlinops-kfac")
 
 
 def test_curvature_that_nothing_is_added_to_is_refused():

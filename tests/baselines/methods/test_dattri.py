@@ -131,6 +131,13 @@ def test_a_network_that_it_cannot_follow_is_one_line():
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["dattri-if-cg", "dattri-if-lissa"])
+def test_a_hessian_that_is_wrong_in_its_mode_is_refused(method):
+    """Of weight norm, torch's own second derivative is wrong, reverse over reverse."""
+    with pytest.raises(sr.SamattrError, match="takes another Hessian"):
+        sr.attribute(sr.train(workload_of(ZOO["weight-norm"])), method)
+
+
 def test_its_ekfac_is_none():
     """At ω = 0 a linear network's curvature is a Kronecker product: any EK-FAC is the influence function there."""
     from dataclasses import replace
