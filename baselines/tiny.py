@@ -74,10 +74,10 @@ def renumbered(workload: Workload) -> tuple[Workload, Tensor]:
     return replace(workload, data=Taken(workload.data, numbers), recipe=Renumbered(**given, order=numbers)), order
 
 
-def doubled(workload: Workload) -> Workload:
-    """The workload with its first training point once more as its last, and every point in every batch."""
-    numbers = (*range(len(workload.splits.train)), 0)
+def doubled(workload: Workload, n_train: int) -> Workload:
+    """The workload of so many points with its first one once more as its last, and every point in every batch."""
+    numbers = (*range(n_train), 0)
     return replace(workload, data=Taken(workload.data, numbers), recipe=replace(workload.recipe, batch_size=None))
 
 
-DOUBLED = doubled(Workload("tiny-logreg", DIGITS, LogisticRegression(), RECIPE, dtype="float64"))
+DOUBLED = doubled(Workload("tiny-logreg", DIGITS, LogisticRegression(), RECIPE, dtype="float64"), N_TRAIN)

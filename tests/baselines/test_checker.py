@@ -14,14 +14,21 @@ from baselines.checker import CHECKS, NEGATED
 from baselines.metrics import spearman_per_query
 from samattr_ref.support.memory import chunk_length
 
+OPTIONS = {"ekfac": {"draws": None}, "dattri-if-lissa": {"batch": 41}}
+"""What is drawn follows the numbers of points or queries: nothing is drawn with these."""
+
+AVERAGED = ("captum-tracin-cp", "captum-tracin-cp-fast")
+"""They take every point for one that every batch holds, and are told so."""
+
 METHODS = [
     pytest.param(
         name,
-        method.benchmark | {"ekfac": {"draws": None}}.get(name, {}),  # labels that are drawn follow the points' numbers
+        method.benchmark | OPTIONS.get(name, {}),
         id=name,
         marks=pytest.mark.skipif(method.library is not None and not method.library.installed, reason="not installed"),
     )
     for name, method in sr.methods(optional=True).items()
+    if name != "label-wrong"  # no label of the tiny workloads is wrong
 ]
 
 
@@ -38,7 +45,7 @@ def products(run, queries):
 
 @pytest.mark.parametrize(("name", "options"), METHODS)
 def test_every_method_of_the_project_passes(name, options):
-    assert faults(name, **options) == {}
+    assert set(faults(name, **options)) == ({"unused-points"} if name in AVERAGED else set())
 
 
 @pytest.mark.parametrize(("name", "options"), METHODS)

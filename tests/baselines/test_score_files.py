@@ -87,7 +87,7 @@ def test_every_file_in_both_layouts_gives_the_very_metrics_of_the_method(kind, l
     assert found.values.equal(scores) and found.validation is None
     assert found.made_for == (identity(run) if kind in SAYING else {"run": run.digest})
     result = baselines.validate_scores(found.values, run.workload, "mine", made_for=found.made_for, seconds=1.5)
-    without = {"noise_auc": None}
+    without = {"noise_auc": None, "noise_ap": None}
     assert result.metrics == expected.metrics | without and result.intervals == expected.intervals | without
     assert (result.per_query, result.mean_effect) == (expected.per_query, expected.mean_effect)
     assert (result.method, result.n_removed, result.runtime_s, result.peak_memory_bytes) == ("mine", 60, 1.5, None)
@@ -340,5 +340,5 @@ def test_what_can_be_told_without_training_is_told_before_it(monkeypatch, scores
 def test_a_table_leaves_out_what_is_not_known(run, scores):
     result = baselines.validate_scores(scores, run.workload)
     assert set(Results(PROFILES["quick"], [result], []).tidy()["metric"]).isdisjoint(
-        {"noise_auc", "runtime_s", "peak_memory_bytes"}
+        {"noise_auc", "noise_ap", "runtime_s", "peak_memory_bytes"}
     )

@@ -16,5 +16,5 @@ def test_plain_training_ends_where_the_run_does(make, settings):
 
 
 def test_plain_training_has_the_two_norm_alone():
-    with pytest.raises(sr.SamattrError, match="p = 2 alone"):
+    with pytest.raises(sr.SamattrError, match="p = 2 and weight decay in the loss alone"):
         train_plainly(sr.train(small(p=3.0)))
