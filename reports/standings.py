@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 import pandas as pd
 
@@ -13,12 +14,14 @@ from baselines.leaderboard.row import COMPARED, Row
 from reports.intervals import bracket, triple
 from reports.labels import label_of
 from reports.markdown import table
+from samattr_ref.registry import METHODS
 from samattr_ref.support.errors import SamattrError
 
 NOTE = (
     "Ranks: one more than the methods that lead, where a method leads another if the paired 95 % interval over seeds "
     "of their difference, query by query, excludes zero; methods that cannot be told apart share a rank. Trainings: "
-    "seconds for all scores over those of one plain training. Options chosen on held-out queries, or (defaults)."
+    "seconds for all scores over those of one plain training. Options: those other than the defaults, chosen on held-out "
+    "queries."
 )
 OVER_ALL = (
     "Over all workloads: the mean of a method's rank in each seed of each workload, and how often it does better on a "
@@ -74,9 +77,16 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
             METRICS[COMPARED].heading: [bracket(cells) for cells in frame[[COMPARED, "low", "high"]].to_numpy()],
             "Trainings": [rounded(value) for value in frame["trainings"]],
             "Peak memory (MiB)": [rounded(value) for value in frame["mebibytes"]],
-            "Options": [", ".join(f"{name}={value}" for name, value in chosen.items()) for chosen in frame["options"]],
+            "Options": [_options(row.method, row.options) for row in frame[["method", "options"]].itertuples()],
         }
     )
+
+
+def _options(method: str, chosen: Mapping[str, Any]) -> str:
+    """The options that are other than a method's defaults, where these are known."""
+    known = METHODS[method].options if method in METHODS else {}
+    other = {name: value for name, value in chosen.items() if name not in known or value != known[name].default}
+    return ", ".join(f"{name}={value}" for name, value in other.items())
 
 
 def _shown_overall(frame: pd.DataFrame) -> pd.DataFrame:
