@@ -20,8 +20,8 @@ from samattr_ref.support.errors import SamattrError
 NOTE = (
     "Ranks: one more than the methods that lead, where a method leads another if the paired 95 % interval over seeds "
     "of their difference, query by query, excludes zero; methods that cannot be told apart share a rank. Trainings: "
-    "seconds for all scores over those of one plain training. Options: those other than the defaults, chosen on held-out "
-    "queries."
+    "seconds for all scores over those of one plain training. Options: those other than the defaults, chosen on "
+    "held-out queries."
 )
 OVER_ALL = (
     "Over all workloads: the mean of a method's rank in each seed of each workload, and how often it does better on a "
