@@ -134,14 +134,20 @@ def identity(run: Run, kind: str) -> tuple[str, str]:
     path = kept_path(run, kind, FOLDER).with_suffix(".json")
     if not path.exists():
         raise SamattrError(f"no ground truth of {run.workload.name} with seed {run.workload.seed} comes with samattr")
-    meta = json.loads(path.read_text())
-    return meta["recipe"], meta["sha256"]
+    return _digests(path)
 
 
 def shipped(workload: str) -> set[tuple[str, str]]:
     """`identity` of every leave-one-out truth of a workload that comes with the project; nothing is trained."""
-    found = [json.loads(path.read_text()) for path in FOLDER.glob(f"{workload}-loo-*.json")]
-    return {(meta["recipe"], meta["sha256"]) for meta in found if meta["workload"] == workload}
+    return {_digests(path) for path in FOLDER.glob(f"{workload}-loo-*.json")}
+
+
+def _digests(path: Path) -> tuple[str, str]:
+    try:
+        meta = json.loads(path.read_text())
+        return meta["recipe"], meta["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"{path} is damaged: fetch it again, or install samattr anew") from error
 
 
 def _described(run: Run) -> dict[str, str]:

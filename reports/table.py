@@ -56,9 +56,9 @@ def caption(frame: pd.DataFrame) -> str:
     """What the table's numbers are over, and what its columns mean."""
     sizes = frame.drop_duplicates("workload")[["workload", "n_train", "n_removed"]].to_dict("records")
     captions = [text for text in dict.fromkeys(metric.caption for metric in table_metrics()) if text]
-    return render(
-        "accuracy_caption", sizes=sizes, n_query=frame["n_query"].max(), seeds=frame["seeds"].max(), columns=captions
-    )
+    queries = sorted({int(count) for count in frame["n_query"]})
+    asked = f"{queries[0]} to {queries[-1]}" if len(queries) > 1 else str(queries[0])
+    return render("accuracy_caption", sizes=sizes, n_query=asked, seeds=frame["seeds"].max(), columns=captions)
 
 
 def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:

@@ -83,9 +83,9 @@ class Row:
         return f"{self.method}.json" if self.tuned else f"{self.method}-defaults.json"
 
     @property
-    def truths(self) -> list[tuple[int, str]]:
-        """The seeds and the truths that it is held against: rows of the same ones are comparable."""
-        return [(one.seed, one.truth) for one in self.seeds]
+    def truths(self) -> list[tuple[int, str, int]]:
+        """The seeds, the truths that it is held against and their queries: rows of the same ones are comparable."""
+        return [(one.seed, one.truth, len(one.per_query[COMPARED])) for one in self.seeds]
 
     def values(self, metric: str = COMPARED) -> list[list[float]]:
         """A metric's values on the queries of every seed."""
@@ -164,8 +164,8 @@ def same_truths(rows: Sequence[Row]) -> None:
     for row in rows[1:]:
         if row.truths != rows[0].truths:
             raise SamattrError(
-                f"the rows '{row.name}' and '{rows[0].name}' of {row.workload} are of other ground truths: make one of "
-                "them again"
+                f"the rows '{row.name}' and '{rows[0].name}' of {row.workload} are of other ground truths, seeds or "
+                "queries: make one of them again"
             )
 
 

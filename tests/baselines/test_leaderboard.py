@@ -65,6 +65,17 @@ def test_rows_of_other_truths_are_not_compared():
     with pytest.raises(sr.SamattrError, match="'b' and 'a' of w are of other ground truths") as raised:
         ranking([made("a", 0.0), made("b", 0.0, truth="other")])
     assert "\n" not in str(raised.value)
+    fewer = made("b", 0.0)
+    fewer.seeds[1].per_query["spearman"].pop()
+    with pytest.raises(sr.SamattrError, match="of other ground truths, seeds or queries"):
+        ranking([made("a", 0.0), fewer])
+
+
+def test_damaged_truths_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    (tmp_path / "w-loo-5-uniform-r.json").write_text("{")
+    with pytest.raises(sr.SamattrError, match="is damaged: fetch it again, or install samattr anew"):
+        check_truths(made("a", 0.0))
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path):

@@ -1,6 +1,7 @@
 """The formulas of the rivals in the plainest way: dense matrices in float64, one point and one layer at a time."""
 
 import torch
+from torch import nn
 
 from samattr_ref.support.seeds import stream_seed
 from samattr_ref.trajectory import segments
@@ -102,3 +103,14 @@ class Twin:
             left, right = (torch.stack([layers[i].flatten() for layers in part]) for part in (trained, asked))
             total += left @ torch.linalg.solve(F, right.T) / self.n
         return total
+
+
+class Lent(nn.Module):
+    """A layer whose weight is used once more outside of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(torch.tanh(x @ self.layer.weight))

@@ -10,6 +10,7 @@ from torch import nn
 import baselines
 import samattr_ref as sr
 from baselines.studies.detection import confident_learning
+from tests.baselines.methods.plain_rivals import Lent
 from tests.conftest import small, small_cnn
 from tests.samattr_ref.test_zoo import RIGHT, assert_close
 from tests.samattr_ref.zoo import VECTORS, ZOO, Network, workload_of
@@ -73,15 +74,6 @@ def test_a_frozen_bias_stays_what_it_is():
     recipe = sr.SamRecipe(steps=8, batch_size=10, weight_decay=0.05)
     run = sr.train(sr.Workload("frozen", VECTORS, Network(make), recipe, dtype="float64"))
     assert sr.attribute(run, "representer").values.isfinite().all()
-
-
-class Lent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(4, 4)
-
-    def forward(self, x):
-        return self.layer(torch.tanh(x @ self.layer.weight))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from torch import nn
 
 import samattr_ref as sr
 from baselines.methods import captum_arnoldi
-from tests.baselines.methods.plain_rivals import Twin
+from tests.baselines.methods.plain_rivals import Lent, Twin
 from tests.conftest import small
 from tests.samattr_ref.test_zoo import assert_close
 from tests.samattr_ref.zoo import VECTORS, ZOO, Network, workload_of
@@ -79,15 +79,6 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return 2 * self.layer(x)
-
-
-class Lent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(4, 4)
-
-    def forward(self, x):
-        return self.layer(torch.tanh(x @ self.layer.weight))
 
 
 @pytest.mark.parametrize(
