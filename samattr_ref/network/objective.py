@@ -130,11 +130,9 @@ class Objective:
         """‖∇ℓ_i(ω)‖ of each sample, without the L2 term: [b]; in chunks of samples."""
 
         def norms(rows: slice) -> Tensor:
-            found: Tensor = torch.linalg.vector_norm(self.sample_gradients(omega, x[rows], y[rows]), dim=1)
-            return found
+            return self.factored_gradients(omega, x[rows], y[rows]).norms()
 
-        each = self.tried.engine.bytes_a_sample(self.activation_bytes(x), 1, omega.element_size())
-        size = chunk_length(each + 2 * self.n_parameters * omega.element_size())
+        size = chunk_length(self.tried.engine.bytes_a_sample(self.activation_bytes(x), 1, omega.element_size()))
         return torch.cat([found for _, found in in_chunks(norms, len(x), size)])
 
     def gradient_products(self, omega: Tensor, x: Tensor, y: Tensor, directions: Tensor | SampleGradients) -> Tensor:

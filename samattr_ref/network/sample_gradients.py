@@ -19,7 +19,7 @@ convolutions Rochette, Manoel & Tramel, arXiv 1912.06015; chosen layer by layer 
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -50,6 +50,9 @@ class LayerGradients(Protocol):
     def weighted(self, weights: Tensor) -> Tensor:
         """Sums over the samples with weights [m, b]: [m, k]."""
 
+    def squared_norms(self) -> Tensor:
+        """Of each sample's, [b]."""
+
 
 @dataclass(frozen=True, eq=False)
 class Formed:
@@ -72,6 +75,10 @@ class Formed:
     def weighted(self, weights: Tensor) -> Tensor:
         """[m, k]."""
         return weights @ self.rows
+
+    def squared_norms(self) -> Tensor:
+        """[b]."""
+        return self.rows.square().sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +140,25 @@ class Affine:
         scaled = (weights[:, None] * deltas.T).flatten(0, 1)
         found = matmul_t(scaled, inputs.T).view(len(weights), -1)
         return torch.cat([found, weights @ deltas], dim=1) if self.bias else found
+
+    def squared_norms(self) -> Tensor:
+        """[b]: Σ_{s,t} ⟨a_s, a_t⟩ ⟨δ_s, δ_t⟩ for few positions, of the small matrices for many."""
+        b, s, out = self.deltas.shape
+        if s == 1:
+            found = self.inputs()[:, 0].square().sum(1) * self.deltas[:, 0].square().sum(1)
+        else:
+            pairs = s * (self.width + out) < self.width * out
+            each = s * (self.width + 2 * s) if pairs else self.width * (out + s)
+            parts = chunks(b, chunk_length(each * self.deltas.element_size()))
+            found = torch.cat([self._squared_by_pairs(p) if pairs else self._squared_by_matrices(p) for p in parts])
+        return found.add_(self.deltas.sum(1).square().sum(1)) if self.bias else found
+
+    def _squared_by_pairs(self, part: slice) -> Tensor:
+        a, deltas = self.inputs(part), self.deltas[part]
+        return (a @ a.transpose(1, 2)).mul_(deltas @ deltas.transpose(1, 2)).sum((1, 2))
+
+    def _squared_by_matrices(self, part: slice) -> Tensor:
+        return replace(self, x=self.x[part], deltas=self.deltas[part]).matrices().square_().sum(1)
 
     def _dot_weights(self, other: "Affine") -> Tensor:
         """Σ_{s,t} ⟨a_is, a_qt⟩ ⟨δ_is, δ_qt⟩, [b, m], in the cheaper order of contraction."""
@@ -240,6 +266,15 @@ class Lookup:
         """[m, rows · dim]."""
         return weights @ self.dense()
 
+    def squared_norms(self) -> Tensor:
+        """[b]."""
+        parts = []
+        for part in chunks(len(self.deltas), chunk_length(2 * self.deltas.shape[1] * self.deltas[0, :, 0].nbytes)):
+            indices, deltas = self.indices[part], self.deltas[part]
+            same = indices[:, :, None] == indices[:, None]
+            parts.append(((deltas @ deltas.transpose(1, 2)) * same).sum((1, 2)))
+        return torch.cat(parts)
+
 
 @dataclass(frozen=True, eq=False)
 class SampleGradients:
@@ -278,6 +313,10 @@ class SampleGradients:
                 held += b * layer.width * layer.deltas[0, 0].nbytes
                 passing = max(passing, b * positions * layer.width * layer.deltas.element_size())
         return (held + passing) // self.count
+
+    def norms(self) -> Tensor:
+        """‖∇ℓ_i‖, [b]."""
+        return sum_of([layer.squared_norms() for layer in self.layers]).sqrt()
 
     def dot(self, other: "SampleGradients") -> Tensor:
         """⟨∇ℓ_i, ∇ℓ_q⟩ with those of other samples of the same network, at any ω: [b, m]."""

@@ -59,6 +59,7 @@ def test_products_equal_those_of_gradients_taken_one_by_one(name):
     rows = plain(module, x, y)
     exact = {"rtol": 1e-10, "atol": 1e-12}
     torch.testing.assert_close(objective.sample_gradients(omega, x, y), rows, **exact)
+    torch.testing.assert_close(objective.gradient_norms(omega, x, y), rows.norm(dim=1), **exact)
     others = objective.factored_gradients(omega, x[:4], y[:4])
     assert [type(layer) for layer in others.layers] == kinds
     torch.testing.assert_close(objective.gradient_products(omega, x, y, others), rows @ rows[:4].T, **exact)
@@ -83,8 +84,9 @@ def test_chunks_do_not_matter(name, monkeypatch):
     whole = objective.gradient_products(omega, x, y, others)
     monkeypatch.setattr(chunking, "DEFAULT_BYTES", 16_000)
     torch.testing.assert_close(objective.gradient_products(omega, x, y, others), whole, rtol=1e-12, atol=1e-14)
-    at_once = objective.factored_gradients(omega, x, y).dot(others)
-    torch.testing.assert_close(at_once, whole, rtol=1e-12, atol=1e-14)
+    factored = objective.factored_gradients(omega, x, y)
+    torch.testing.assert_close(factored.dot(others), whole, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(factored.norms(), factored.dense().norm(dim=1), rtol=1e-12, atol=1e-14)
 
 
 def test_gradients_at_other_parameters():
