@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from baselines.score_files import LAYOUTS, LONG, identity
+from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.run import Run
 from samattr_ref.sam.variants import Sam
@@ -170,6 +171,7 @@ def _described(run: Run) -> dict[str, Any]:
         "step": _step(run),
         "not_in_this_folder": _missing(run),
         "augmentation": None if workload.augmentation is None else repr(workload.augmentation),
+        "loss": repr(workload.loss),
         "scores": _expected(run),
         "environment": run.environment,
     }
@@ -193,7 +195,7 @@ def _step(run: Run) -> list[str]:
     }.get(recipe.p, "e = rho sign(g) |g|^(q-1) / (sum |g|^q)^(1/p), 1/p + 1/q = 1")
     lines = [
         "b: the points batches[t] that are not -1",
-        "L(w): mean cross-entropy over b, plus weight_decay/2 |w|_2^2 of all trained parameters w",
+        f"L(w): mean {_loss(run.workload.loss)} over b, plus weight_decay/2 |w|_2^2 of all trained parameters w",
         "g = grad L(w)",
     ]
     if recipe.rho == 0:
@@ -206,6 +208,10 @@ def _step(run: Run) -> list[str]:
         lines.append(f"G: by the variant {variant.name}. {said[0]}")
     momentum = "v = momentum v + G, v = 0 before the first step" if recipe.momentum else "v = G"
     return [*lines, f"{momentum}; w = w - step_sizes[t] v"]
+
+
+def _loss(loss: Loss) -> str:
+    return "cross-entropy" if loss == CROSS_ENTROPY else repr(loss)
 
 
 def _missing(run: Run) -> list[str]:

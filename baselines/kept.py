@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
+from samattr_ref.network.losses import CROSS_ENTROPY
 from samattr_ref.run import Run
 from samattr_ref.support import store
 from samattr_ref.support.errors import SamattrError, StoreError
@@ -155,7 +156,9 @@ def _described(run: Run) -> dict[str, str]:
     described = {"model": repr(workload.model), "recipe": repr(workload.recipe), "dtype": workload.dtype}
     if workload.recipe.decay != "loss":
         described["decay"] = workload.recipe.decay
-    return described if workload.augmentation is None else described | {"augmentation": repr(workload.augmentation)}
+    if workload.augmentation is not None:
+        described |= {"augmentation": repr(workload.augmentation)}
+    return described if workload.loss == CROSS_ENTROPY else described | {"loss": repr(workload.loss)}
 
 
 def _recipe_digest(run: Run) -> str:

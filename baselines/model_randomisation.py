@@ -34,7 +34,12 @@ class RandomLabels:
         splits = self.source.load(seed)
         order = torch.randperm(len(splits.train), generator=stream(seed, "random labels"))
         y = splits.train.y[order]
-        return replace(splits, train=Examples(splits.train.x, y), noisy=y != splits.train.y, clean=None)
+        return replace(
+            splits,
+            train=Examples(splits.train.x, y),
+            noisy=(y != splits.train.y).view(len(y), -1).any(1),
+            clean=None,
+        )
 
 
 def randomised(run: Run) -> Run:

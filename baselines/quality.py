@@ -40,13 +40,12 @@ def quality(run: Run) -> Quality:
     if (stored := store.load(path, name)) is not None:
         return Quality(**stored[0])
     seen = run.batches[run.batches >= 0].bincount(minlength=run.n_train)
-    given = run.predictions(train).argmax(-1) == train.y
     found = Quality(
         epochs=float(seen.double().mean()),
         unseen=float((seen == 0).double().mean()),
         accuracy=run.accuracy(validation),
-        training_accuracy=float(given.double().mean()),
-        fitted=float(given[noisy].double().mean()) if noisy.any() else None,
+        training_accuracy=run.accuracy(train),
+        fitted=run.accuracy(train.take(noisy.nonzero()[:, 0])) if noisy.any() else None,
     )
     store.save(path, name, asdict(found))
     return found

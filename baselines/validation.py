@@ -131,7 +131,7 @@ def validate(
     get_functional(functional)
     wanted = [asked(text) for text in measures]
     if chosen:
-        chosen.check_functional(functional)
+        chosen.check_functional(functional, workload.loss)
         chosen.check(options or {})
     elif runs > 1:
         raise SamattrError(f"{GROUND_TRUTH} is what one run does: leave out runs")

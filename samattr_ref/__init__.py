@@ -30,6 +30,7 @@ from samattr_ref.data import (
 )
 from samattr_ref.growth import Growth, Way
 from samattr_ref.known_states import from_state_dict
+from samattr_ref.network.losses import BinaryCrossEntropy, CrossEntropy, Loss, NextToken, SquaredError
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.recorder import Recorder
@@ -53,7 +54,9 @@ __all__ = [
     "MLP",
     "Asam",
     "Augmentation",
+    "BinaryCrossEntropy",
     "BreastCancer",
+    "CrossEntropy",
     "DataSource",
     "Digits",
     "Docstrings",
@@ -69,7 +72,9 @@ __all__ = [
     "LabelNoise",
     "Library",
     "LogisticRegression",
+    "Loss",
     "MiniImageNet",
+    "NextToken",
     "Points",
     "Recorder",
     "ResNet9",
@@ -82,6 +87,7 @@ __all__ = [
     "Sizes",
     "Solution",
     "Splits",
+    "SquaredError",
     "TextFolder",
     "TorchvisionDigits",
     "Way",

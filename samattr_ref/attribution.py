@@ -55,7 +55,7 @@ def attribute(
     chosen = as_method(method)
     queries = run.workload.queries if queries is None else queries
     check_queries(run, queries)
-    chosen.check_functional(queries.functional.name)
+    chosen.check_functional(queries.functional.name, run.workload.loss)
     chosen.check(options)
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
         raise SamattrError(f"runs must be a whole number of at least 1, not {runs!r}")
@@ -221,8 +221,10 @@ def check_queries(run: Run, queries: Examples) -> None:
             f"queries are {given[0]} on {given[1]}, the network of {run.workload.name} reads {read[0]} on {read[1]}: "
             f"give queries.to('{read[1]}', {read[0]})"
         )
-    if int(queries.y.max()) >= run.splits.n_classes:
+    if not queries.y.is_floating_point() and int(queries.y.max()) >= run.splits.n_classes:
         raise SamattrError(f"a query's label is outside the {run.splits.n_classes} classes")
+    run.workload.loss.check(queries.y, run.splits.n_classes)
+    queries.functional.of(run.workload.loss)  # refused where there are no classes
 
 
 def _check_examples(given: Any, what: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from samattr_ref.data.examples import examples_of
 from samattr_ref.given import Given, Standing, copied, dtype_of, flat, splits_of
+from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.network.proof import prove
 from samattr_ref.recorded import UnknownSteps
 from samattr_ref.run import Run
@@ -64,6 +65,7 @@ def from_state_dict(
     validation: Any = None,
     tuning: Any = None,
     name: str = "trained-elsewhere",
+    loss: Loss = CROSS_ENTROPY,
 ) -> KnownStates:
     """A run of a network that is known by its final weights, for the methods that look at these alone.
 
@@ -72,7 +74,8 @@ def from_state_dict(
     the settings are those that it was trained with: they are taken as given.
 
     Args:
-        model: The network, from inputs [b, ...] to class logits [b, c], in the mode that it was trained in.
+        model: The network, from inputs [b, ...] to class logits [b, c] or what else the loss takes, in the mode that it
+            was trained in.
         state: Its final weights, as `model.state_dict()` or `safetensors.torch.load_file` gives them.
         train: The training points as the network saw them: `Examples`, a pair (inputs, labels), or a dataset of such.
         queries: The queries, alike.
@@ -87,6 +90,7 @@ def from_state_dict(
         validation: The validation set; None takes the queries.
         tuning: The queries that options are chosen on; None takes the validation set.
         name: What it is called in tables.
+        loss: The loss of a point, see `samattr_ref.network.losses`.
 
     Raises:
         SamattrError: for a state that does not fit the network or holds NaN, sets that do not go together, settings out
@@ -95,7 +99,7 @@ def from_state_dict(
     splits = splits_of(examples_of(train, "the training set"), queries, validation, tuning)
     ended = _loaded(model, state, "the state")
     recipe = UnknownSteps(rho=rho, p=p, momentum=momentum, weight_decay=weight_decay, variant=variant, decay=decay)
-    workload = Workload(name, Given(splits), Standing(ended), recipe, dtype=dtype_of(ended))
+    workload = Workload(name, Given(splits), Standing(ended), recipe, dtype=dtype_of(ended), loss=loss)
     kept, sizes = _checkpoints(model, ended, checkpoints, recipe)
     objective, omega = workload.build()
     points = workload.splits.train

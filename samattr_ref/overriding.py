@@ -10,7 +10,7 @@ from samattr_ref.support.options import Option, unknown_setting
 if TYPE_CHECKING:
     from samattr_ref.workload import Workload
 
-OWN = ("dtype", "n_removed", "removed", "training_seed", "augmentation")
+OWN = ("dtype", "n_removed", "removed", "training_seed", "augmentation", "loss")
 """The workload's own fields that may be replaced."""
 
 

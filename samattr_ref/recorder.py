@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from samattr_ref.data import Augmentation
 from samattr_ref.data.examples import examples_of
 from samattr_ref.given import Given, Standing, copied, dtype_of, flat, splits_of
+from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.recorded import Steps, recorded_recipe
 from samattr_ref.replay import compared
@@ -34,7 +35,7 @@ class Recorder:
     Settings that are not given are read from the optimiser's parameter groups; those of a user's SAM have them.
 
     Args:
-        model: The network that the loop trains, on class logits and cross-entropy (mean over the batch).
+        model: The network that the loop trains, on the mean of the loss over the batch.
         train: The training points as the network sees them: `Examples`, a pair (inputs, labels), or a dataset of such.
         optimizer: The optimiser, whose step sizes are read at each step.
         rho: Perturbation radius ρ.
@@ -45,6 +46,7 @@ class Recorder:
             (λ/2)‖ω‖² to its loss.
         variant: SAM or a variant of it; None for SAM, or ASAM where the optimiser says `adaptive`.
         augmentation: How the loop changes the inputs of each step, see `Workload`; with the seed 0.
+        loss: The loss of a point, by default cross-entropy of class logits, see `samattr_ref.network.losses`.
 
     Raises:
         SamattrError: for settings that are missing, out of range, not the same for all parameters, or not supported.
@@ -63,9 +65,10 @@ class Recorder:
         decay: str = "optimizer",
         variant: Sam | None = None,
         augmentation: Augmentation | None = None,
+        loss: Loss = CROSS_ENTROPY,
     ) -> None:
         self._model, self._train, self._optimizer = model, examples_of(train, "the training set"), optimizer
-        self._augmentation = augmentation
+        self._augmentation, self._loss = augmentation, loss
         own: dict[str, Any] = _settings(model, optimizer)
         given = {"rho": rho, "momentum": momentum, "weight_decay": weight_decay, "variant": variant}
         own |= {setting: value for setting, value in given.items() if value is not None}
@@ -141,6 +144,7 @@ class Recorder:
             recorded_recipe(self._rule, steps),
             dtype=dtype_of(self._initial),
             augmentation=self._augmentation,
+            loss=self._loss,
         )
         run = train(workload)
         recorded = [*self._states, (len(self), end)]

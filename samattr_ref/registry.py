@@ -16,6 +16,7 @@ from torch import Tensor
 
 from samattr_ref.growth import Growth, Way
 from samattr_ref.network.functionals import LOSS
+from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.options import Option
@@ -92,8 +93,9 @@ class Method:
         compared: Whether the paper's curves compare it by default, which takes its scores hundreds of times.
         library: A library that it needs and that the project does not install.
         any_functional: Whether its scores are right of whatever is attributed of a query, see
-            `samattr_ref.network.functionals`, and not of its loss alone: queries enter it by `Run.query_values`,
-            `Run.query_gradients` and `Run.query_directions`, or by nothing but their functional's sign.
+            `samattr_ref.network.functionals`, and not of its cross-entropy alone: queries enter it by
+            `Run.query_values`, `Run.query_gradients` and `Run.query_directions`, or by nothing but their functional's
+            sign, and training points by `Run.objective`, so that the network's loss may be any, too.
         by_name: Whether it is optional for another reason: it is for some networks or workloads alone, or an oracle.
     """
 
@@ -142,12 +144,17 @@ class Method:
             raise SamattrError(f"{self.name} needs {self.library.package}, which is missing: {self.library.install}")
         self._check_options(options)
 
-    def check_functional(self, name: str) -> None:
-        """Refuse what the method does not say of queries.
+    def check_functional(self, name: str, loss: Loss = CROSS_ENTROPY) -> None:
+        """Refuse what the method does not say of queries, and networks of another loss than it was written for.
 
         Raises:
-            SamattrError: for anything but the loss, unless it takes any functional.
+            SamattrError: for anything but the loss, or a loss that is not plain cross-entropy, unless it takes any.
         """
+        if loss != CROSS_ENTROPY and not self.any_functional:
+            raise SamattrError(
+                f"{self.name} is written for plain cross-entropy, and the network is trained on {loss}: take another "
+                "method, or register one of your own that takes any loss with any_functional=True"
+            )
         if name != LOSS.name and not self.any_functional:
             raise SamattrError(
                 f"{self.name} attributes the queries' loss alone, not their {name}: ask for the loss, or register one "

@@ -150,17 +150,27 @@ class Run:
 
     def _values(self, queries: Examples, functional: Functional, parameters: Tensor | None) -> Tensor:
         omega = self.parameters if parameters is None else parameters
-        values = functional.value(self.objective.all_logits(omega, queries.x), queries.y)
+        values = functional.of(self.workload.loss).value(self.objective.all_logits(omega, queries.x), queries.y)
         return values.mean()[None] if queries.pooled else values
 
     def predictions(self, examples: Examples, parameters: Tensor | None = None) -> Tensor:
-        """Class probabilities [b, c] at ω*, or at other parameters [P]."""
+        """Class probabilities [b, c] at ω*, or at other parameters [P].
+
+        Raises:
+            SamattrError: if the network's loss is of no classes.
+        """
+        if not self.workload.loss.classes:
+            raise SamattrError(f"there are class probabilities of cross-entropy alone, not of {self.workload.loss}")
         omega = self.parameters if parameters is None else parameters
         return self.objective.all_logits(omega, examples.x).softmax(-1)
 
     def accuracy(self, examples: Examples, parameters: Tensor | None = None) -> float:
-        """Share of the examples whose likeliest class is their label, in [0, 1]."""
-        return float((self.predictions(examples, parameters).argmax(-1) == examples.y).double().mean())
+        """Share of the examples whose likeliest class is their label, in [0, 1]; or what stands for it of other losses.
+
+        That is the share of labels or tokens that are right, and of numbers R², see `samattr_ref.network.losses`.
+        """
+        omega = self.parameters if parameters is None else parameters
+        return self.workload.loss.quality(self.objective.all_logits(omega, examples.x), examples.y)
 
     def query_gradients(self, queries: Examples, parameters: Tensor | None = None) -> Tensor:
         """∇f_q at ω*, or at other parameters [P], without the L2 term: [n_query, P]; of the loss, ∇ℓ_q."""

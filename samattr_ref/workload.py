@@ -16,6 +16,8 @@ from samattr_ref.data import (
     Features,
     Splits,
 )
+from samattr_ref.data.examples import SETS
+from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.network.models import ModelRecipe
 from samattr_ref.network.network import prepared
 from samattr_ref.network.objective import Objective
@@ -58,6 +60,7 @@ class Workload:
             not at all. Retraining and the exact derivative of the run see what the step saw; every method that
             approximates takes the points as they stand in the training set.
         training_seed: Seeds the initial parameters and the batches in place of `seed`: the same points trained anew.
+        loss: What is trained on, such as `SquaredError()`; see `samattr_ref.network.losses`.
     """
 
     name: str
@@ -70,12 +73,15 @@ class Workload:
     removed: str = "uniform"
     training_seed: int | None = None
     augmentation: Augmentation | None = None
+    loss: Loss = CROSS_ENTROPY
 
     def __post_init__(self) -> None:
         _check_part("data", self.data, "load", "load(seed) that returns sr.Splits, such as sr.Digits()")
         _check_part("model", self.model, "build", "build(input_shape, n_classes), such as sr.MLP()")
         if self.augmentation is not None:
             _check_part("augmentation", self.augmentation, "view", "view(x, seed, step), such as sr.FlipAndShift()")
+        if not isinstance(self.loss, Loss):
+            raise SamattrError(f"loss must be a sr.Loss, such as sr.SquaredError(), not {self.loss!r}")
         if not isinstance(self.recipe, SamRecipe):
             raise SamattrError(f"recipe must be a SamRecipe, such as sr.SamRecipe(), not {type(self.recipe).__name__}")
         if self.dtype not in DTYPES:
@@ -88,7 +94,10 @@ class Workload:
     @property
     def splits(self) -> Splits:
         """Its training, query, tuning and validation sets, in its dtype on the device."""
-        return _splits(self)
+        splits = _splits(self)
+        for name in SETS:
+            self.loss.check(getattr(splits, name).y, splits.n_classes)
+        return splits
 
     @property
     def queries(self) -> Examples:
@@ -128,7 +137,7 @@ class Workload:
             except Exception as error:  # whatever a user's model raises
                 raise SamattrError(f"the model cannot be built: {first_line(error)}") from error
         refuse_layers(module)
-        objective = Objective(module, self.recipe.weight_decay)
+        objective = Objective(module, self.recipe.weight_decay, self.loss)
         if not objective.n_parameters:
             raise SamattrError("the network has no parameters to train: all are frozen, or it has none")
         return objective, objective.flatten()
@@ -146,12 +155,15 @@ class Workload:
     def key_of(self, network: Fingerprint) -> str:
         """`key`, where its network is built already."""
         variant, augmentation = fingerprint(self.recipe.variant), fingerprint(self.augmentation)
-        if network.unkeyed or variant.unkeyed or augmentation.unkeyed:
+        loss = fingerprint(self.loss)
+        if network.unkeyed or variant.unkeyed or augmentation.unkeyed or loss.unkeyed:
             return f"{UNKEYED}{uuid.uuid4().hex}"
         recipe = {f.name: str(getattr(self.recipe, f.name)) for f in fields(self.recipe)}
         own = {} if precision() == DEFAULT else {"precision": precision()}
         if self.augmentation is not None:
             own["augmentation"] = augmentation.digest
+        if self.loss != CROSS_ENTROPY:
+            own["loss"] = loss.digest
         return json_digest(
             {
                 "version": RUN_VERSION,

@@ -23,13 +23,14 @@ class Examples:
     Attributes:
         x: Inputs [b, ...]: floating point and finite; pixels as uint8 or bool, which `to` makes floating point; or
             other whole numbers, as int64, which stay what they are for networks that embed them.
-        y: Class indices [b], as int64 whatever integers or bools they are given as.
+        y: Class indices [b], as int64 whatever integers or bools they are given as; or what else a loss takes: numbers
+            [b] or [b, k], floating point and finite, or tokens [b, s].
         pooled: Whether the examples stand for one query whose loss is the mean of theirs.
         functional: What of them is attributed where they are queries, see `of`: their loss.
 
     Raises:
-        SamattrError: if the shapes do not go together, the set is empty, an input is not finite, labels are other than
-            class indices, or the functional is none.
+        SamattrError: if the shapes do not go together, the set is empty, an input is not finite, a class
+            index is negative, or the functional is none.
     """
 
     x: Tensor
@@ -40,16 +41,17 @@ class Examples:
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", _inputs(self.x))
         object.__setattr__(self, "y", _labels(self.y))
-        if self.x.ndim < 2 or self.y.ndim != 1 or len(self.x) != len(self.y):
+        if self.x.ndim < 2 or self.y.ndim < 1 or len(self.x) != len(self.y):
             shapes = f"{list(self.x.shape)} and {list(self.y.shape)}"
             raise SamattrError(f"examples need inputs [b, ...] and labels [b], not shapes {shapes}")
         if not isinstance(self.functional, Functional):
             raise SamattrError(f"functional must be a Functional, not {self.functional!r}: use examples.of('margin')")
         if len(self.x) == 0:
             raise SamattrError("the set of examples is empty")
-        if int(self.y.min()) < 0:
+        if not self.y.is_floating_point() and int(self.y.min()) < 0:
             raise SamattrError("labels must be class indices: whole numbers >= 0")
-        bad = (~torch.isfinite(self.x)).flatten(1).any(1).nonzero()
+        bad = ~torch.isfinite(self.x).flatten(1).all(1) | ~torch.isfinite(self.y.view(len(self.y), -1)).all(1)
+        bad = bad.nonzero()
         if len(bad):
             raise SamattrError(
                 f"{len(bad)} of {len(self.x)} examples hold NaN or infinity, the first at index {int(bad[0])}"
@@ -80,7 +82,15 @@ class Examples:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Examples":
         """The examples on a device, the inputs in that dtype unless they are whole numbers to embed."""
         x = self.x.to(device) if self.x.dtype == torch.int64 else self.x.to(device, dtype)
-        return Examples(x, self.y.to(device), self.pooled, self.functional)
+        y = self.y.to(device, dtype) if self.y.is_floating_point() else self.y.to(device)
+        return Examples(x, y, self.pooled, self.functional)
+
+    @property
+    def n_outputs(self) -> int:
+        """The outputs that a network needs for them: one a number of a target, else one a class that is there."""
+        if self.y.is_floating_point():
+            return self.y[0].numel()
+        return max(2, int(self.y.max()) + 1)
 
 
 def examples_of(data: Any, what: str) -> Examples:
@@ -98,7 +108,7 @@ def examples_of(data: Any, what: str) -> Examples:
     try:
         inputs, labels = zip(*(data[i] for i in range(len(data))), strict=True)
         stacked = torch.stack([torch.as_tensor(x) for x in inputs])
-        return Examples(stacked, torch.tensor([int(y) for y in labels]))
+        return Examples(stacked, torch.stack([torch.as_tensor(y) for y in labels]))
     except SamattrError:
         raise
     except Exception as error:  # whatever a user's dataset raises
@@ -125,13 +135,9 @@ def _inputs(values: Any) -> Tensor:
 
 
 def _labels(values: Any) -> Tensor:
-    """Class indices as int64."""
+    """Class indices and tokens as int64, numbers as they are."""
     y = _tensor(values, "labels")
-    if y.is_floating_point() or y.ndim == 2:
-        raise SamattrError(
-            f"labels are {_described(y)}: soft and multi-label targets are not supported, class indices [b] are"
-        )
-    return y.to(torch.int64)
+    return y if y.is_floating_point() else y.to(torch.int64)
 
 
 def _described(tensor: Tensor) -> str:
@@ -194,7 +200,7 @@ class Splits:
         tuning: Held-out queries: damping and the like are chosen on them, never on `queries`.
         validation: The set that Influence Scores average over.
         noisy: Mask [n_train] of the training points with a wrong label.
-        n_classes: Number of classes, at least 2.
+        n_classes: Number of classes, at least 2; of the numbers that a target is, where it is numbers.
         clean: The right labels [n_train] of the training points, where they are known.
 
     Raises:
@@ -212,13 +218,15 @@ class Splits:
 
     def __post_init__(self) -> None:
         whole = isinstance(self.n_classes, Integral) and not isinstance(self.n_classes, bool)
-        if not whole or self.n_classes < 2:
+        if not whole or self.n_classes < 1:
             raise SamattrError(f"n_classes must be a whole number of at least 2, not {self.n_classes!r}")
         for name in SETS:
             part = getattr(self, name)
             if not isinstance(part, Examples):
                 raise SamattrError(f"the set '{name}' must be Examples, not {type(part).__name__}")
-            if (label := int(part.y.max())) >= self.n_classes:
+            if not part.y.is_floating_point() and self.n_classes < 2:
+                raise SamattrError(f"n_classes must be a whole number of at least 2, not {self.n_classes!r}")
+            if not part.y.is_floating_point() and (label := int(part.y.max())) >= self.n_classes:
                 raise SamattrError(f"the set '{name}' has a label {label}, outside the {self.n_classes} classes")
         n = len(self.train.x)
         noisy = _tensor(self.noisy, "the mask 'noisy'")

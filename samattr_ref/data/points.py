@@ -35,5 +35,5 @@ class Points(Sizes):
         held_out = None if self.test is None else examples_of(self.test, "test")
         train, others = self.draw(len(points), None if held_out is None else len(held_out), seed)
         rest: Examples = points if held_out is None else held_out
-        n_classes = max(2, int(points.y.max()) + 1, int(rest.y.max()) + 1)
+        n_classes = max(points.n_outputs, rest.n_outputs)
         return make_splits(self, [points.take(train[0]), *(rest.take(i) for i in others)], n_classes, seed)

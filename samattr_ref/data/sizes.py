@@ -73,6 +73,8 @@ def make_splits(sizes: Sizes, examples: list[Examples], n_classes: int, seed: in
     train, queries, tuning, validation = examples
     noisy, clean = torch.zeros(len(train), dtype=torch.bool), train.y
     if sizes.noise is not None:
+        if train.y.is_floating_point() or train.y.ndim > 1:
+            raise SamattrError("label noise draws wrong classes, and the targets are none: set noise to None")
         labels, noisy = sizes.noise.apply(train.y, n_classes, seed)
         train = Examples(train.x, labels)
     return Splits(train, queries, tuning, validation, noisy, n_classes, clean)

@@ -144,14 +144,16 @@ def loss_changes(run: Run, queries: Examples, change: Tensor) -> Tensor:
 
 
 def _point(run: Run, omega: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """∇ℓ_k [P, 1], its logits' Jacobian B [P, c] and Λ = diag π − π πᵀ [c, c], float64."""
+    """∇ℓ_k [P, 1], its logits' Jacobian B [P, c] and Λ = ∂²ℓ_k/∂z², diag π − π πᵀ of cross-entropy, [c, c], float64."""
     x = run.train.x[k : k + 1]
 
-    def logits(w: Tensor) -> Tensor:
-        return run.objective.logits(w, x)[0]
+    def outputs(w: Tensor) -> Tensor:
+        return run.objective.logits(w, x)[0].flatten()
 
-    B = torch.autograd.functional.jacobian(logits, omega).double().T
-    pi = logits(omega).detach().double().softmax(-1)
-    delta = pi.clone()
-    delta[run.train.y[k]] -= 1
-    return (B @ delta)[:, None], B, pi.diag() - torch.outer(pi, pi)
+    B = torch.autograd.functional.jacobian(outputs, omega).double().T
+    loss, z = run.objective.sample_loss, run.objective.logits(omega, x).detach().double()
+    y = run.train.y[k : k + 1]
+    y = y.double() if y.is_floating_point() else y
+    delta = loss.by_outputs(z, y).flatten()
+    units = torch.eye(z.numel()).to(z).view(-1, 1, *z.shape[1:])
+    return (B @ delta)[:, None], B, torch.stack([loss.curvature(z, y, unit).flatten() for unit in units])

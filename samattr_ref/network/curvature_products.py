@@ -31,7 +31,7 @@ def hessian(objective: "Objective", omega: Tensor) -> Products:
 
 
 def gauss_newton(objective: "Objective", omega: Tensor) -> Products:
-    """Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i v in the fastest way that was found right."""
+    """Σ_i J_iᵀ (∂²ℓ_i/∂z_i²) J_i v in the fastest way that was found right."""
     if (chain := objective.chain) is not None:
         return lambda x, y, v: ChainLinearised(chain, 0.0, omega, x, y).gauss_newton(v.T).T * len(x)
     product = forward_gauss_newton if objective.tried.forward else backward_gauss_newton
@@ -61,14 +61,16 @@ def forward_hessian(objective: "Objective", omega: Tensor, x: Tensor, y: Tensor,
 
 
 def forward_gauss_newton(objective: "Objective", omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-    """Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i v for directions v [P, m], by a forward and a backward pass each."""
+    """Σ_i J_iᵀ (∂²ℓ_i/∂z_i²) J_i v for directions v [P, m], by a forward and a backward pass each."""
 
     def logits(w: Tensor) -> Tensor:
         return objective.logits(w, x)
 
     def product(column: Tensor) -> Tensor:
         z, change = cast(tuple[Tensor, Tensor], jvp(logits, (omega,), (column,)))
-        (back,) = cast(Callable[[Tensor], tuple[Tensor]], vjp(logits, omega)[1])(_output_curvature(z, change))
+        (back,) = cast(Callable[[Tensor], tuple[Tensor]], vjp(logits, omega)[1])(
+            objective.sample_loss.curvature(z, y, change)
+        )
         return back
 
     return vmap(product, in_dims=1, out_dims=1)(v)
@@ -81,7 +83,7 @@ def backward_hessian(objective: "Objective", omega: Tensor, x: Tensor, y: Tensor
 
 
 def backward_gauss_newton(objective: "Objective", omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-    """Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i v for directions v [P, m], by backward passes alone.
+    """Σ_i J_iᵀ (∂²ℓ_i/∂z_i²) J_i v for directions v [P, m], by backward passes alone.
 
     Jᵀ u is linear in u, so that its derivative by u along v is J v.
     """
@@ -92,12 +94,7 @@ def backward_gauss_newton(objective: "Objective", omega: Tensor, x: Tensor, y: T
     columns = []
     for column in v.T:
         (change,) = gradients(back, [u], objective.layout.views(column.contiguous()), retain_graph=True)
-        columns.append(flat(gradients(z, leaves, _output_curvature(z.detach(), change), retain_graph=True)))
+        columns.append(
+            flat(gradients(z, leaves, objective.sample_loss.curvature(z.detach(), y, change), retain_graph=True))
+        )
     return torch.stack(columns, dim=1)
-
-
-def _output_curvature(z: Tensor, change: Tensor) -> Tensor:
-    """(diag π_i − π_i π_iᵀ) times the change of each sample's logits, [b, c]."""
-    pi = z.softmax(-1)
-    weighted = pi * change
-    return weighted - pi * weighted.sum(-1, keepdim=True)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from samattr_ref.network.losses import cross_entropy, one_hot, residuals
-from samattr_ref.support.errors import unknown_name
+from samattr_ref.network.losses import Loss, cross_entropy, one_hot, residuals
+from samattr_ref.support.errors import SamattrError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Functional:
 
     Attributes:
         name: What it is called.
-        value: Logits [b, c] and class indices [b] to f, [b].
+        value: Logits [b, c] and class indices [b] to f, [b]. That of the loss is cross-entropy, and the network's own
+            loss stands in its place, see `of`.
         by_logits: The same to ∂f/∂z, [b, c].
         sign: 1 where a larger value is worse, −1 where it is better: `sign` times a score is positive where a point
             helps.
@@ -41,6 +42,18 @@ class Functional:
     value: Callable[[Tensor, Tensor], Tensor]
     by_logits: Callable[[Tensor, Tensor], Tensor]
     sign: int
+
+    def of(self, loss: Loss) -> "Functional":
+        """What it is of a network that is trained on another loss than cross-entropy: the loss is that loss.
+
+        Raises:
+            SamattrError: for a margin or a logit where there are no classes.
+        """
+        if self.name == LOSS.name:
+            return Functional(self.name, loss.value, loss.by_outputs, self.sign)
+        if not loss.classes:
+            raise SamattrError(f"the {self.name} of a query is one of class logits, which {loss} has none of")
+        return self
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:

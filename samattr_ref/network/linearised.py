@@ -51,11 +51,14 @@ class Linearised:
         along = self.objective.layout.views(u)
         *h, by_residuals = gradients(self._data, self._inputs, along, batched=True, retain_graph=True)
         found = torch.cat([part.reshape(len(u), -1) for part in h], dim=1)
-        return torch.add(found, u, alpha=self.objective.weight_decay), (by_residuals * self._samples).sum(-1)
+        return torch.add(found, u, alpha=self.objective.weight_decay), self._products(by_residuals, 1)
 
     def _single(self, u: Tensor) -> tuple[Tensor, Tensor]:
         *h, by_residuals = gradients(self._data, self._inputs, self.objective.layout.views(u), retain_graph=True)
-        return torch.add(flat(h), u, alpha=self.objective.weight_decay), (by_residuals * self._samples).sum(-1)
+        return torch.add(flat(h), u, alpha=self.objective.weight_decay), self._products(by_residuals, 0)
+
+    def _products(self, by_residuals: Tensor, lead: int) -> Tensor:
+        return (by_residuals * self._samples).flatten(lead + 1).sum(-1)
 
 
 def gradients(

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 from torch.nn.parameter import UninitializedParameter
 
 from samattr_ref.network.bind import bind
 from samattr_ref.network.flat_parameters import Layout
 from samattr_ref.network.kernels import plain_kernels
+from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.network.pooling import with_sliced_pooling
 from samattr_ref.support.errors import SamattrError
 
@@ -49,16 +49,18 @@ class Network:
     """A module on a flat vector ω [P] of its trained parameters.
 
     Args:
-        module: Maps inputs [b, ...] to class logits [b, c], each sample by itself.
+        module: Maps inputs [b, ...] to class logits [b, c], or to what else the loss takes, each sample by itself.
+        loss: The loss of a sample.
 
     Attributes:
         module: The module itself.
+        loss: The loss of a sample.
         layout: Where each of its parameters stands in ω.
         ways: How it is called.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module, self.layout, self.ways = module, Layout(module), Ways()
+    def __init__(self, module: nn.Module, loss: Loss = CROSS_ENTROPY) -> None:
+        self.module, self.loss, self.layout, self.ways = module, loss, Layout(module), Ways()
         self.pools = any(type(layer) is nn.AvgPool2d for layer in module.modules())
         self._sliced = with_sliced_pooling(module) if self.pools else module
         self._convolves = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
@@ -124,7 +126,7 @@ class Network:
     def plain_gradient(self, omega: Tensor, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
         """The mean loss of a batch and its gradient [P] as plain PyTorch takes them, the module holding ω."""
         with self.holding(omega) as module, torch.enable_grad():
-            loss = cross_entropy(module(x), y)
+            loss = self.loss.value(module(x), y).mean()
             parts = torch.autograd.grad(loss, self.trained, allow_unused=True, materialize_grads=True)
         return float(loss.detach()), torch.cat([part.reshape(-1) for part in parts])
 

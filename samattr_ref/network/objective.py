@@ -2,8 +2,8 @@
 
     L(ω; w) = (1/|b|) Σ_i w_i ℓ_i(ω) + (λ/2) ‖ω‖²
 
-with cross-entropy ℓ_i. The divisor stays |b| when points are removed (w_i = 0). The L2 term enters gradients as λω and
-curvatures as λI, in closed form.
+with cross-entropy ℓ_i, or another loss of `samattr_ref.network.losses`. The divisor stays |b| when points are removed
+(w_i = 0). The L2 term enters gradients as λω and curvatures as λI, in closed form.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from samattr_ref.network import curvature_products
 from samattr_ref.network.functionals import LOSS, Functional
 from samattr_ref.network.linear_chain import Chain, ChainLinearised
 from samattr_ref.network.linearised import Linearised, flat, gradients
-from samattr_ref.network.losses import cross_entropy
+from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.network.network import Network
 from samattr_ref.network.sample_gradients import SampleGradients
 from samattr_ref.network.trial import Trial
@@ -39,11 +39,12 @@ class Objective:
     Args:
         module: Maps inputs [b, ...] to class logits [b, c], each sample by itself. Its trained parameters are ω.
         weight_decay: λ >= 0 of the L2 term.
+        loss: ℓ of a sample; where it is another, logits are the outputs that it takes.
     """
 
-    def __init__(self, module: nn.Module, weight_decay: float = 0.0) -> None:
-        self.module = module
-        self.network = Network(module)
+    def __init__(self, module: nn.Module, weight_decay: float = 0.0, loss: Loss = CROSS_ENTROPY) -> None:
+        self.module, self.sample_loss = module, loss
+        self.network = Network(module, loss)
         self.weight_decay = weight_decay
         self.layout = self.network.layout
         self.n_parameters = self.layout.size
@@ -75,8 +76,8 @@ class Objective:
         return torch.cat([found for _, found in in_chunks(part, len(x), chunk_length(2 * self.activation_bytes(x)))])
 
     def sample_losses(self, omega: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy ℓ_i(ω) of each sample [b], in nats, without the L2 term."""
-        return cross_entropy(self.logits(omega, x), y)
+        """ℓ_i(ω) of each sample [b], in nats where it is a cross-entropy, without the L2 term."""
+        return self.sample_loss.value(self.logits(omega, x), y)
 
     def loss(self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
         """L(ω; w) on a batch, the L2 term included; scalar. `weights` [b] are 1 where it is None."""
@@ -193,7 +194,7 @@ class Objective:
                 logits, by_logits = self.residuals(leaves, xs, ys, None)
                 found = omega.new_empty(len(weights), len(omega))
                 for row, a in zip(found, weights[:, rows] * len(xs), strict=True):
-                    data = gradients(logits, leaves, a[:, None] * by_logits, retain_graph=True)
+                    data = gradients(logits, leaves, times_each(a, by_logits), retain_graph=True)
                     torch.cat([part.reshape(-1) for part in data], out=row)
                 return found
 
@@ -231,10 +232,10 @@ class Objective:
         return self._curvature_product(curvature_products.hessian(self, omega), x, y, v)
 
     def ggnvp(self, omega: Tensor, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """The generalised Gauss-Newton (1/n) Σ_i J_iᵀ (diag π_i − π_i π_iᵀ) J_i + λI times v [P, m].
+        """The generalised Gauss-Newton (1/n) Σ_i J_iᵀ (∂²ℓ_i/∂z_i²) J_i + λI times v [P, m].
 
-        J_i are the logits' Jacobians, π_i the softmax probabilities (Schraudolph 2002): the Hessian without the
-        network's own second derivative, so never indefinite.
+        J_i are the logits' Jacobians, and ∂²ℓ/∂z² of cross-entropy is diag π − π πᵀ with the softmax probabilities π
+        (Schraudolph 2002): the Hessian without the network's own second derivative, never indefinite for a convex ℓ.
         """
         return self._curvature_product(curvature_products.gauss_newton(self, omega), x, y, v)
 
@@ -245,10 +246,10 @@ class Objective:
     def residuals(
         self, leaves: list[Tensor], x: Tensor, y: Tensor, weights: Tensor | None, functional: Functional = LOSS
     ) -> tuple[Tensor, Tensor]:
-        """Logits z [b, c] and the loss's gradient by them, w_i (π_i − onehot(y_i))/|b|: backward begins there."""
+        """Logits z and the loss's gradient by them, w_i ∂ℓ_i/∂z_i / |b|, [b, c]: backward begins there."""
         logits = self.network(leaves, self.network.images(x))
-        by_logits = functional.by_logits(logits, y) / len(x)
-        return logits, by_logits if weights is None else by_logits * weights[:, None]
+        by_logits = functional.of(self.sample_loss).by_logits(logits, y) / len(x)
+        return logits, by_logits if weights is None else times_each(weights, by_logits)
 
     def _eager_data_gradient(
         self, omega: Tensor, x: Tensor, y: Tensor, weights: Tensor | None = None, functional: Functional = LOSS
@@ -305,6 +306,11 @@ class Objective:
                 hook.remove()
             self._activations = sum(counted)
         return (self._activations + x[0].numel()) * x.element_size()
+
+
+def times_each(a: Tensor, values: Tensor) -> Tensor:
+    """Each sample's values [b, ...] times its own number a [b]."""
+    return a.view(-1, *[1] * (values.ndim - 1)) * values
 
 
 def _taken(x: Tensor, y: Tensor, rows: slice, points: Tensor | None) -> tuple[Tensor, Tensor]:

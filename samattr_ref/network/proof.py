@@ -47,8 +47,8 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     Args:
         objective: The training loss; its network is called in these ways from then on.
         x: Training inputs, [n, ...].
-        y: Their labels, [n].
-        n_classes: The number of classes.
+        y: Their labels, [n], or what else the loss takes.
+        n_classes: The number of classes, or of outputs that the targets need.
         batch_size: Points a step; None for all.
         omega: Initial parameters ω_0, [P].
 
@@ -95,7 +95,7 @@ def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | No
 
 
 def _checked_output(network: Network, x: Tensor, n_classes: int, omega: Tensor) -> bool:
-    """Refuse outputs that are not class logits; whether a forward pass takes its course by the values that it meets."""
+    """Refuse outputs that the loss cannot take; whether a forward pass takes its course by the values that it meets."""
     shape, dtype, mode = list(x.shape[1:]), str(x.dtype).removeprefix("torch."), _ReadsValues()
     try:
         with torch.no_grad(), network.holding(omega) as module, mode:
@@ -105,13 +105,11 @@ def _checked_output(network: Network, x: Tensor, n_classes: int, omega: Tensor) 
     if not isinstance(z, Tensor) or not z.is_floating_point():
         what = str(z.dtype) if isinstance(z, Tensor) else type(z).__name__
         raise SamattrError(f"the network returns a {what}: it must return class logits, a floating tensor [b, c]")
-    if z.dim() != 2 or len(z) != len(x):
+    if z.dim() < 2 or len(z) != len(x):
         raise SamattrError(
             f"the network returns shape {list(z.shape)} for {len(x)} points: it must return class logits [b, c]"
         )
-    if z.shape[1] < max(2, n_classes):
-        one = " (a binary network needs two, one a class)" if z.shape[1] == 1 else ""
-        raise SamattrError(f"the network has {z.shape[1]} outputs, fewer than the {n_classes} classes{one}")
+    network.loss.check_outputs(z, n_classes)
     if not bool(torch.isfinite(z).all()):
         raise SamattrError("the network's outputs are NaN or infinite at its initial parameters")
     return mode.found

@@ -465,7 +465,7 @@ class GhostEngine:
         for recorded in seen.values():  # which holds its layer: a cycle would keep both until the collector comes
             del recorded.layer.__dict__["forward"]
         outputs = [recorded.output for recorded in seen.values()]
-        deltas = torch.autograd.grad(logits, outputs, functional.by_logits(logits.detach(), y))
+        deltas = torch.autograd.grad(logits, outputs, functional.of(self.network.loss).by_logits(logits.detach(), y))
         return list(zip(seen, seen.values(), deltas, strict=True))
 
     def formed(
@@ -484,10 +484,10 @@ class GhostEngine:
     def _traced(
         self, omega: Tensor, x: Tensor, y: Tensor, names: Collection[str], functional: Functional
     ) -> list[Tensor]:
-        parameters = self.layout.named(omega.detach())
+        parameters, own = self.layout.named(omega.detach()), functional.of(self.network.loss)
 
         def value(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return functional.value(self.network(list((parameters | chosen).values()), x[None]), y[None])[0]
+            return own.value(self.network(list((parameters | chosen).values()), x[None]), y[None])[0]
 
         rows = vmap(grad(value), in_dims=(None, 0, 0))({name: parameters[name] for name in names}, x, y)
         return [rows[name] for name in names]
@@ -497,10 +497,10 @@ class GhostEngine:
     ) -> list[Tensor]:
         leaves = {name: part.requires_grad_() for name, part in self.layout.named(omega.detach()).items()}
         chosen = [leaves[name] for name in names]
-        rows = []
+        rows, own = [], functional.of(self.network.loss)
         with torch.enable_grad():
             for i in range(len(x)):
-                value = functional.value(self.network(list(leaves.values()), x[i : i + 1]), y[i : i + 1]).sum()
+                value = own.value(self.network(list(leaves.values()), x[i : i + 1]), y[i : i + 1]).sum()
                 rows.append(torch.autograd.grad(value, chosen, allow_unused=True, materialize_grads=True))
         return [torch.stack(parts) for parts in zip(*rows, strict=True)]
 

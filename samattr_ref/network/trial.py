@@ -109,7 +109,7 @@ def spread(x: Tensor, y: Tensor, count: int = POINTS) -> Tensor:
     """Positions of at most `count` points: the first and last, of smallest and largest norm, of each class, others."""
     looked_at = torch.linspace(0, len(x) - 1, min(len(x), LOOKED_AT)).round().to(torch.int64)
     norms = torch.linalg.vector_norm(x[looked_at].flatten(1).double(), dim=1)
-    labels = y[looked_at].tolist()
+    labels = y[looked_at].tolist() if y.ndim == 1 and not y.is_floating_point() else []  # else there are no classes
     first = {label: i for i, label in reversed(list(enumerate(labels)))}
     chosen = [0, len(looked_at) - 1, int(norms.argmin()), int(norms.argmax()), *first.values()]
     chosen += torch.linspace(0, len(looked_at) - 1, count).round().int().tolist()

@@ -22,6 +22,7 @@ from samattr_ref.network.curvature_products import (
 )
 from samattr_ref.network.linear_chain import Chain, ChainLinearised
 from samattr_ref.network.linearised import Linearised
+from samattr_ref.network.losses import CROSS_ENTROPY
 from samattr_ref.network.sample_gradients import GhostEngine, known_layers
 from samattr_ref.network.stacked import stacked_gradients
 from samattr_ref.network.trial import Trial, differing
@@ -86,8 +87,8 @@ class Tried:
 
     @cached_property
     def chain(self) -> Chain | None:
-        """The network as a chain of linear layers, whose derivatives are written out; None where it is none."""
-        if self.trial is None or self.network.ways.branches:
+        """The network as a chain of linear layers, whose derivatives by cross-entropy are written out; else None."""
+        if self.trial is None or self.network.ways.branches or self.network.loss != CROSS_ENTROPY:
             return None
         try:
             chain = Chain(self.network.module)

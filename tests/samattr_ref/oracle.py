@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 from unittest import mock
@@ -17,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 from torch.nn.parameter import is_lazy
 
+import samattr_ref as sr
 from samattr_ref import Workload
 from samattr_ref.data import Examples
 from samattr_ref.support.seeds import stream_seed
@@ -82,8 +84,30 @@ def put(module: nn.Module, omega: Tensor) -> None:
 
 
 def losses(logits: Tensor, y: Tensor) -> Tensor:
-    """ℓ_i [b]."""
-    return cross_entropy(logits, y.long(), reduction="none")
+    """ℓ_i [b], of the loss that `trained_on` says, as torch's own functions compute it."""
+    loss = _TRAINED_ON.get()
+    if isinstance(loss, sr.SquaredError):
+        return mse_loss(logits, y.view_as(logits), reduction="none").mean(1)
+    if isinstance(loss, sr.BinaryCrossEntropy):
+        return binary_cross_entropy_with_logits(logits, y, reduction="none").mean(1)
+    if isinstance(loss, sr.NextToken):
+        return cross_entropy(logits.transpose(1, 2), y, reduction="none").mean(1)
+    if not isinstance(loss, sr.CrossEntropy):
+        return loss.value(logits, y)
+    found = cross_entropy(logits, y.long(), reduction="none", label_smoothing=loss.label_smoothing)
+    return found if loss.class_weights is None else found * logits.new_tensor(loss.class_weights)[y]
+
+
+CROSS_ENTROPY = sr.CrossEntropy()
+_TRAINED_ON: ContextVar[sr.Loss] = ContextVar("trained on", default=CROSS_ENTROPY)
+
+
+@contextmanager
+def trained_on(loss: sr.Loss) -> Iterator[None]:
+    """What is trained on within the block, where it is not cross-entropy."""
+    token = _TRAINED_ON.set(loss)
+    yield
+    _TRAINED_ON.reset(token)
 
 
 def margins(logits: Tensor, y: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import samattr_ref as sr
+from samattr_ref.network.losses import CROSS_ENTROPY
 from samattr_ref.network.models import Residual
 from samattr_ref.support.device import device
 
@@ -86,6 +87,7 @@ class Animal:
         refused: What the one line says that refuses it, as a regular expression; None: it must be right.
         kinks: Whether finite differences of whole runs meet kinks.
         model: The model recipe, where it is none that makes a module.
+        loss: What it is trained on.
         reordered: Whether its backward pass adds up in another order each time on a CUDA device, where it has no other.
     """
 
@@ -95,6 +97,7 @@ class Animal:
     kinks: bool = False
     model: Any = None
     reordered: bool = False
+    loss: sr.Loss = CROSS_ENTROPY
 
 
 RECIPE = {"rho": 0.1, "steps": 8, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01}
@@ -102,7 +105,7 @@ RECIPE = {"rho": 0.1, "steps": 8, "batch_size": 10, "learning_rate": 0.1, "momen
 
 def workload_of(animal: Animal, **recipe: Any) -> sr.Workload:
     model = Network(animal.make) if animal.model is None else animal.model
-    return sr.Workload("zoo", animal.data, model, sr.SamRecipe(**(RECIPE | recipe)), dtype="float64")
+    return sr.Workload("zoo", animal.data, model, sr.SamRecipe(**(RECIPE | recipe)), dtype="float64", loss=animal.loss)
 
 
 class Net(nn.Module):
@@ -913,7 +916,70 @@ DATA = {
     "list-field": Animal(lambda: mlp(nn.Tanh()), Scaled([1.0, 2.0, 0.5, 1.0])),
 }
 
-RIGHT = CHAINS | PARAMETERS | FROZEN | IMAGE_NETWORKS | NORMS | INPLACE | SEQUENCES | PROGRAMS | DATA
+
+Made = Callable[[Tensor], Tensor]
+
+
+def of(n_outputs: int, targets: Made, inputs: Made = torch.clone) -> Changed:
+    """Points whose targets are made of their inputs."""
+
+    def change(splits: sr.Splits) -> sr.Splits:
+        sets = {name: getattr(splits, name).x for name in ("train", "queries", "tuning", "validation")}
+        made = {name: sr.Examples(inputs(x), targets(x)) for name, x in sets.items()}
+        return replace(splits, **made, n_classes=n_outputs, clean=None)
+
+    return Changed(change)
+
+
+def tokens(x: Tensor) -> Tensor:
+    """Numbers as tokens 0..4."""
+    return (2 * x).round().clamp(-2, 2).long() + 2
+
+
+class CharTransformer(nn.Module):
+    """Embedded tokens and positions, a causal layer of attention, and logits of the next token at each position."""
+
+    def __init__(self, activation: str = "gelu") -> None:
+        super().__init__()
+        self.token, self.position = nn.Embedding(5, 4), nn.Parameter(0.1 * torch.randn(3, 4))
+        self.layer = nn.TransformerEncoderLayer(4, 2, 5, dropout=0.0, activation=activation, batch_first=True)
+        self.head = nn.Linear(4, 5)
+        self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(self.token(x) + self.position, src_mask=self.mask))
+
+
+@dataclass(frozen=True)
+class Huber(sr.Loss):
+    """A loss of a user's own: its value alone."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return ((outputs - targets).square() + 1).sqrt().sum(-1)
+
+
+LABELS = of(3, lambda x: (x[:, :3] > 0).double())
+LOSSES = {
+    "smoothed": Animal(lambda: mlp(nn.Tanh()), loss=sr.CrossEntropy(label_smoothing=0.1)),
+    "class-weights": Animal(lambda: mlp(nn.Tanh()), loss=sr.CrossEntropy(class_weights=(1.0, 2.0, 0.5))),
+    "regression": Animal(
+        lambda: nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Linear(5, 1)),
+        of(1, lambda x: x.sum(1).sin()),
+        loss=sr.SquaredError(),
+    ),
+    "regression-two": Animal(
+        lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)),
+        of(2, lambda x: x[:, :2].sin()),
+        loss=sr.SquaredError(),
+    ),
+    "multi-label": Animal(lambda: mlp(nn.Tanh()), LABELS, loss=sr.BinaryCrossEntropy()),
+    "own-loss": Animal(lambda: mlp(nn.Tanh()), of(3, lambda x: x[:, :3].sin()), loss=Huber()),
+    "next-token": Animal(
+        CharTransformer, of(5, lambda x: tokens(x)[:, 1:], lambda x: tokens(x)[:, :-1]), loss=sr.NextToken()
+    ),
+}
+
+RIGHT = CHAINS | PARAMETERS | FROZEN | IMAGE_NETWORKS | NORMS | INPLACE | SEQUENCES | PROGRAMS | DATA | LOSSES
 
 
 class Counting(nn.Module):
@@ -1165,6 +1231,16 @@ REFUSED = {
     "inputs-nan": Animal(lambda: mlp(nn.Tanh()), with_train(x=lambda x: x / (x > -2)), "NaN"),
     "inputs-complex": Animal(lambda: mlp(nn.Tanh()), with_train(x=lambda x: x + 0j), "complex|real"),
     "inputs-missing": Animal(lambda: mlp(nn.Tanh()), with_train(x=lambda x: x[:30]), "shape|labels"),
+    "labels-of-regression": Animal(lambda: mlp(nn.Tanh()), LABELS, "labels are float64"),
+    "classes-of-squared-error": Animal(lambda: mlp(nn.Tanh()), refused="floats", loss=sr.SquaredError()),
+    "classes-of-labels": Animal(lambda: mlp(nn.Tanh()), refused="floats", loss=sr.BinaryCrossEntropy()),
+    "classes-of-tokens": Animal(lambda: mlp(nn.Tanh()), refused="tokens", loss=sr.NextToken()),
+    "outputs-of-regression": Animal(
+        lambda: nn.Linear(4, 2), of(1, lambda x: x.sum(1)), "shape|outputs", loss=sr.SquaredError()
+    ),
+    "weights-of-other-classes": Animal(
+        lambda: mlp(nn.Tanh()), refused="class_weights", loss=sr.CrossEntropy(class_weights=(1.0, 2.0))
+    ),
     "one-class": Animal(lambda: nn.Linear(4, 1), Changed(noisy_single_class), "class"),
 }
 
