@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from samattr_ref.network.linearised import Linearised
+from samattr_ref.network.loss_check import check_loss
 from samattr_ref.network.network import CALLS, Network, Ways
 from samattr_ref.network.objective import Objective
 from samattr_ref.network.trial import Trial, differing, noisy, spread
@@ -63,6 +64,7 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     others = spread(x, y, ALONE) if branches else points[:FEW]
     with network.holding(moved) as module:
         check_behaviour(module, x[others], _company(x, batch_size, len(others)), branches)
+    check_loss(network, trial, moved)
     try:
         assert trial.gradients
     except Exception as error:  # whatever autograd or a user's backward pass raises

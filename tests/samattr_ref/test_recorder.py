@@ -6,7 +6,7 @@ import pytest
 import pytorch_optimizer
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, dropout
+from torch.nn.functional import cross_entropy, dropout, mse_loss
 from torch.utils.data import TensorDataset
 
 import baselines
@@ -117,6 +117,38 @@ def test_a_users_loop_is_the_run_that_train_makes(name):
     assert same(*(baselines.leave_one_out(each, "stacked").values for each in (theirs, run)))
     change = [sr.parameter_change(each, "sam-unrolled", [[1, 2]]) for each in (theirs, run)]
     assert same(*change)
+
+
+def regression():
+    x = torch.randn(40, 3, generator=stream(0, "x"), dtype=torch.float64)
+    data = sr.Points(data=(x, x.sum(1).sin()), n_train=24, n_query=5, n_tuning=5, n_validation=6)
+    recipe = sr.SamRecipe(
+        rho=0.2, steps=12, batch_size=8, momentum=0.9, weight_decay=DECAY, decay="optimizer", learning_rate=0.05
+    )
+    return sr.Workload("sines", data, sr.MLP((4,)), recipe, dtype="float64", loss=sr.SquaredError())
+
+
+def test_a_loop_with_another_loss():
+    run = sr.train(regression())
+    optimizer, settings = sam(momentum=0.9, weight_decay=DECAY), {"loss_of": lambda z, y: mse_loss(z[:, 0], y)}
+    theirs = recorded(run, optimizer, loss=sr.SquaredError(), **settings)
+    assert same(theirs.parameters, run.parameters, 1e-12)
+    for method, options in METHODS.items():
+        values = [sr.attribute(each, method, run.splits.queries, **options).values for each in (theirs, run)]
+        assert same(*values), method
+    with pytest.raises(sr.SamattrError, match="labels are float64"):
+        recorded(run, optimizer, **settings)  # taken for cross-entropy
+
+
+def test_final_weights_of_another_loss():
+    run = sr.train(regression())
+    with run.objective.network.holding(run.parameters) as module:
+        module, state = copy.deepcopy(module), copy.deepcopy(module.state_dict())
+    settings = {"rho": 0.2, "weight_decay": DECAY, "decay": "optimizer", "momentum": 0.9, "loss": sr.SquaredError()}
+    ended = sr.from_state_dict(module, state, run.train, run.splits.queries, **settings)
+    for method in ("sam-if", "grad-dot"):
+        options = METHODS[method]
+        assert same(*(sr.attribute(each, method, run.splits.queries, **options).values for each in (ended, run)))
 
 
 def test_an_l2_term_in_the_loss_is_the_other_weight_decay():

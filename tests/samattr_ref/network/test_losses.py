@@ -124,6 +124,58 @@ def test_what_does_not_go_together_is_one_line(make, said):
     assert "\n" not in str(caught.value)
 
 
+class MeanOverTheBatch(Own):
+    """No number a point."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return super().value(outputs, targets[:, None]).mean()
+
+
+class Centred(Own):
+    """Each point's depends on its company."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return super().value(outputs - outputs.mean(0), targets[:, None])
+
+
+class WrongSlope(sr.SquaredError):
+    """Its gradient is half of what it should be."""
+
+    def by_outputs(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return super().by_outputs(outputs, targets) / 2
+
+
+class WrongCurvature(sr.SquaredError):
+    """Its second derivative is half of what it should be."""
+
+    def curvature(self, outputs: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        return super().curvature(outputs, targets, change) / 2
+
+
+class Fails(Own):
+    """It cannot be computed."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        raise ValueError("what a user's loss raises")
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (MeanOverTheBatch(), "one number a point"),
+        (Centred(), "one number a point"),
+        (WrongSlope(), "by_outputs is not what autograd makes"),
+        (WrongCurvature(), "curvature is not what autograd makes"),
+        (Fails(), "what a user's loss raises"),
+    ],
+)
+def test_a_loss_that_is_wrong_is_refused_before_training(loss, said, fresh_store):
+    with pytest.raises(sr.SamattrError, match=said) as caught:
+        sr.train(diabetes(loss))
+    assert "\n" not in str(caught.value)
+    assert not list(fresh_store.rglob("run.json"))
+
+
 def diabetes(loss=sr.SquaredError(), noise=None):  # noqa: B008
     """Regression on the table of 442 patients that scikit-learn ships, inputs and targets standardised."""
     table = load_diabetes()
