@@ -22,6 +22,7 @@ from torch.func import grad, jvp
 from torch.nn.functional import softplus
 
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.options import checked
 
 
 class Loss:
@@ -65,6 +66,7 @@ class Loss:
             raise SamattrError(f"the network has {outputs.shape[1]} outputs, fewer than the {n_outputs} of the targets")
 
 
+@checked
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
     """Cross-entropy of class logits [b, c] and class indices [b], in nats.

@@ -76,6 +76,7 @@ class Option:
 
 _CLIPPING = "gradients are not clipped"
 _AUGMENTATION = "augmentation must be a function of seed and step: `Workload(augmentation=)`"
+_LOSS = "the loss is the workload's: `Workload(loss=)`"
 _AVERAGE = "what is attributed is the last state of the run, not an average of states"
 
 UNSUPPORTED = {
@@ -84,7 +85,7 @@ UNSUPPORTED = {
     **dict.fromkeys(("clip", "clipping", "clip_norm", "clip_grad", "clip_grad_norm", "grad_clip"), _CLIPPING),
     **dict.fromkeys(("max_norm", "max_grad_norm", "gradient_clip", "gradient_clipping"), _CLIPPING),
     **dict.fromkeys(("augment", "augmentation", "augmentations", "transform", "transforms"), _AUGMENTATION),
-    **dict.fromkeys(("label_smoothing", "smoothing"), "the loss is cross-entropy with class indices, not smoothed"),
+    **dict.fromkeys(("loss", "criterion", "label_smoothing", "smoothing", "class_weights"), _LOSS),
     **dict.fromkeys(("ema", "ema_decay", "swa"), _AVERAGE),
 }
 """Why there is no setting of a name that one might look for."""

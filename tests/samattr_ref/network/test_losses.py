@@ -112,6 +112,9 @@ def test_targets_of_another_loss_are_one_line(loss, targets, said):
     ("make", "said"),
     [
         (lambda: sr.CrossEntropy(label_smoothing=1.0), "label_smoothing must lie in"),
+        (lambda: sr.CrossEntropy(label_smoothing="much"), "label_smoothing cannot be 'much'"),
+        (lambda: sr.CrossEntropy(smoothing=0.1), "there is no .*'smoothing'|label_smoothing"),
+        (lambda: sr.SamRecipe(label_smoothing=0.1), "the loss is the workload's"),
         (lambda: sr.CrossEntropy(class_weights=(1.0, -1.0)), "class_weights must be positive"),
         (lambda: diabetes(loss="mse"), "loss must be a sr.Loss"),
         (lambda: sr.train(diabetes(loss=sr.CrossEntropy())), "labels are float64"),

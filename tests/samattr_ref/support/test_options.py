@@ -89,7 +89,7 @@ def test_the_constructor_stays_the_same_in_everything_else(cls):
             {"transform": None},
             "there is no setting of SamRecipe 'transform': augmentation must be a function of seed and step",
         ),
-        ({"label_smoothing": 0.1}, "there is no setting of SamRecipe 'label_smoothing': the loss is cross-entropy"),
+        ({"label_smoothing": 0.1}, "there is no setting of SamRecipe 'label_smoothing': the loss is the workload's"),
         ({"ema": 0.999}, "there is no setting of SamRecipe 'ema': what is attributed is the last state of the run"),
     ],
 )
