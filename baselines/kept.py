@@ -157,8 +157,10 @@ def _described(run: Run) -> dict[str, str]:
     if workload.recipe.decay != "loss":
         described["decay"] = workload.recipe.decay
     if workload.augmentation is not None:
-        described |= {"augmentation": repr(workload.augmentation)}
-    return described if workload.loss == CROSS_ENTROPY else described | {"loss": repr(workload.loss)}
+        described["augmentation"] = repr(workload.augmentation)
+    if workload.loss != CROSS_ENTROPY:
+        described["loss"] = repr(workload.loss)
+    return described
 
 
 def _recipe_digest(run: Run) -> str:

@@ -223,6 +223,11 @@ def check_queries(run: Run, queries: Examples) -> None:
         )
     if not queries.y.is_floating_point() and int(queries.y.max()) >= run.splits.n_classes:
         raise SamattrError(f"a query's label is outside the {run.splits.n_classes} classes")
+    if queries.y.is_floating_point() and queries.y.dtype != run.train.y.dtype:
+        raise SamattrError(
+            f"queries have targets in {queries.y.dtype}, the network of {run.workload.name} was trained on "
+            f"{run.train.y.dtype}: give queries.to('{read[1]}', {read[0]})"
+        )
     run.workload.loss.check(queries.y, run.splits.n_classes)
     queries.functional.of(run.workload.loss)  # refused where there are no classes
 

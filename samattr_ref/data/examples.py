@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from samattr_ref.network.functionals import LOSS, Functional, get_functional
+from samattr_ref.network.losses import described
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.options import checked
 from samattr_ref.support.seeds import stream, tensor_digest
@@ -124,7 +125,7 @@ def _tensor(values: Any, what: str) -> Tensor:
     if tensor.layout != torch.strided or tensor.is_nested:
         raise SamattrError(f"{what} must be one dense tensor: call to_dense() on a sparse one")
     if tensor.is_complex():
-        raise SamattrError(f"{what} must be real numbers, not {_described(tensor)}")
+        raise SamattrError(f"{what} must be real numbers, not {described(tensor)}")
     return tensor
 
 
@@ -138,10 +139,6 @@ def _labels(values: Any) -> Tensor:
     """Class indices and tokens as int64, numbers as they are."""
     y = _tensor(values, "labels")
     return y if y.is_floating_point() else y.to(torch.int64)
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 @checked
@@ -231,7 +228,7 @@ class Splits:
         n = len(self.train.x)
         noisy = _tensor(self.noisy, "the mask 'noisy'")
         if noisy.dtype != torch.bool or list(noisy.shape) != [n]:
-            raise SamattrError(f"'noisy' must be a mask of the training points, bool [{n}], not {_described(noisy)}")
+            raise SamattrError(f"'noisy' must be a mask of the training points, bool [{n}], not {described(noisy)}")
         object.__setattr__(self, "noisy", noisy)
         if self.clean is not None:
             object.__setattr__(self, "clean", _labels(self.clean))

@@ -33,7 +33,7 @@ class Loss:
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """ℓ_i of outputs [b, ...] and targets [b, ...]: [b]."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no value(outputs, targets)")
 
     def by_outputs(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """∂ℓ_i/∂z_i, [b, ...]."""
@@ -117,9 +117,8 @@ class CrossEntropy(Loss):
     def check(self, targets: Tensor, n_outputs: int) -> None:
         """Class indices."""
         if targets.is_floating_point() or targets.ndim != 1:
-            dtype = str(targets.dtype).removeprefix("torch.")
             raise SamattrError(
-                f"labels are {dtype} {list(targets.shape)}, and cross-entropy takes class indices [b]: give the "
+                f"labels are {described(targets)}, and cross-entropy takes class indices [b]: give the "
                 "workload loss=sr.SquaredError(), sr.BinaryCrossEntropy() or sr.NextToken() for other targets"
             )
         if self.class_weights is not None and len(self.class_weights) != n_outputs:
@@ -166,7 +165,7 @@ class NextToken(Loss):
     def check(self, targets: Tensor, n_outputs: int) -> None:
         """Tokens."""
         if targets.is_floating_point() or targets.ndim != 2:
-            raise SamattrError(f"sr.NextToken takes tokens, whole numbers [b, s], not {_described(targets)}")
+            raise SamattrError(f"sr.NextToken takes tokens, whole numbers [b, s], not {described(targets)}")
         _check_indices(targets, n_outputs)
 
     def check_outputs(self, outputs: Tensor, n_outputs: int) -> None:
@@ -200,7 +199,7 @@ class BinaryCrossEntropy(Loss):
     def check(self, targets: Tensor, n_outputs: int) -> None:
         """Labels of 0 to 1."""
         if targets.ndim != 2 or targets.shape[1] != n_outputs or not targets.is_floating_point():
-            raise SamattrError(f"sr.BinaryCrossEntropy takes floats of 0 to 1, [b, k], not {_described(targets)}")
+            raise SamattrError(f"sr.BinaryCrossEntropy takes floats of 0 to 1, [b, k], not {described(targets)}")
         if float(targets.min()) < 0 or float(targets.max()) > 1:
             raise SamattrError("sr.BinaryCrossEntropy takes labels between 0 and 1")
 
@@ -235,7 +234,7 @@ class SquaredError(Loss):
         """Numbers."""
         width = 1 if targets.ndim == 1 else targets.shape[-1]
         if not targets.is_floating_point() or targets.ndim > 2 or width != n_outputs:
-            raise SamattrError(f"sr.SquaredError takes floats [b] or [b, k], not {_described(targets)}")
+            raise SamattrError(f"sr.SquaredError takes floats [b] or [b, k], not {described(targets)}")
 
     def check_outputs(self, outputs: Tensor, n_outputs: int) -> None:
         """One output a number."""
@@ -294,5 +293,10 @@ def _check_width(outputs: Tensor, n_outputs: int) -> None:
         raise SamattrError(f"the network returns shape {list(outputs.shape)}: the loss needs [b, {n_outputs}]")
 
 
-def _described(tensor: Tensor) -> str:
+def described(tensor: Tensor) -> str:
+    """Its dtype and shape in words.
+
+    >>> described(torch.zeros(2, 3))
+    'float32 [2, 3]'
+    """
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -106,8 +106,10 @@ _TRAINED_ON: ContextVar[sr.Loss] = ContextVar("trained on", default=CROSS_ENTROP
 def trained_on(loss: sr.Loss) -> Iterator[None]:
     """What is trained on within the block, where it is not cross-entropy."""
     token = _TRAINED_ON.set(loss)
-    yield
-    _TRAINED_ON.reset(token)
+    try:
+        yield
+    finally:
+        _TRAINED_ON.reset(token)
 
 
 def margins(logits: Tensor, y: Tensor) -> Tensor:

@@ -63,9 +63,7 @@ def test_values_are_torchs_own_and_derivatives_are_autograds(name):
     change = z.flip(0).cos()
     _, along = torch.autograd.functional.hvp(lambda z: value(z, y).sum(), z, change)
     torch.testing.assert_close(loss.curvature(z, y, change), along)
-    (again,) = torch.autograd.grad(
-        (loss.by_outputs(leaf, y) * change).sum(), leaf
-    )  # what a graph's backward pass takes
+    (again,) = torch.autograd.grad((loss.by_outputs(leaf, y) * change).sum(), leaf)  # by the gradient's own graph
     torch.testing.assert_close(again, along)
 
 
@@ -213,6 +211,18 @@ def test_a_method_written_for_cross_entropy_is_refused(regression):
 
     with pytest.raises(sr.SamattrError, match="written for plain cross-entropy"):
         sr.attribute(regression[0], scores)
+
+
+def test_queries_of_another_kind_are_one_line(regression):
+    run = regression[0]
+    queries = run.splits.queries
+    for y, said in (
+        (queries.y.float(), "targets in torch.float32"),
+        (torch.zeros(len(queries), 2).double(), "takes floats"),
+    ):
+        with pytest.raises(sr.SamattrError, match=said) as caught:
+            sr.attribute(run, "grad-dot", (sr.Examples(queries.x, y)))
+        assert "\n" not in str(caught.value)
 
 
 def test_another_loss_is_another_run():
