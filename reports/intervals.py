@@ -21,11 +21,16 @@ LIMITS: dict[str, Limits] = {
     **dict.fromkeys(("difference", "retrained_drop", "edited_drop", "test_drop", "gain", "own", "other"), DIFFERENCE),
     **dict.fromkeys(("gain_before", "gain_after"), DIFFERENCE),
     **dict.fromkeys(("seconds", "all_seconds", "minutes", "gib", "memory_bytes", "trainings"), SIZE),
+    "percent": (0.0, 100.0),
     **dict.fromkeys(("mean_trainings", "mean", "many", "times_plain", "least", "greatest", "gflops"), SIZE),
     **dict.fromkeys(("ratio", "size", "error", "residual", "growth", "grad_norm", "rho_over_grad_norm"), SIZE),
     **dict.fromkeys(("change", "after", "omitted", "bound", "loss_given", "loss_clean", "loss_error"), SIZE),
 }
 """The least and the greatest of values that are no metric, by column."""
+
+
+ROUNDING = 1e-9
+"""How far a value may be beyond its limits."""
 
 
 def limits_of(column: str) -> Limits:
@@ -56,7 +61,10 @@ def summarise(
         row["seeds"] = part["seed"].nunique()
         for value in values:
             numbers = pd.to_numeric(part[value]).groupby(part["seed"]).mean()
-            found = mean_interval(numbers.to_numpy(), limits or limits_of(value))
+            least, greatest = limits or limits_of(value)
+            inside = numbers.dropna().between(least - ROUNDING, greatest + ROUNDING)
+            assert inside.all(), f"{value} is not within {least} and {greatest}: it is another quantity's name"
+            found = mean_interval(numbers.to_numpy(), (least, greatest))
             row |= dict(zip(triple(value), found, strict=True))
         rows.append(row)
     return pd.DataFrame(rows)

@@ -41,11 +41,11 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Spearman of the exact derivative, its growth and the accuracy of the network."""
-    own = frame[frame["method"] == COMPARED[0]].assign(growth=np.log10(frame["growth"].clip(lower=1e-30)))
-    means = summarise(own, ["axis", "value", "activation"], ["spearman", "growth", "accuracy"])
+    own = frame[frame["method"] == COMPARED[0]].assign(log10_growth=np.log10(frame["growth"].clip(lower=1e-30)))
+    means = summarise(own, ["axis", "value", "activation"], ["spearman", "log10_growth", "accuracy"])
     varied = [f"{AXES[axis]} = {value:g}" for axis, value in zip(means["axis"], means["value"], strict=True)]
     shown = pd.DataFrame({"Varied": varied, "Activation": means["activation"]})
-    headings = {"spearman": "Spearman", "growth": "log10 growth", "accuracy": "Accuracy"}
+    headings = {"spearman": "Spearman", "log10_growth": "log10 growth", "accuracy": "Accuracy"}
     shown = shown.assign(**brackets(means, headings))
     counted = own.groupby(["axis", "value", "activation"], sort=False)["spearman"].agg(["count", "size"])
     shown["Stable runs"] = [f"{count} of {size}" for count, size in counted.to_numpy()]

@@ -47,10 +47,10 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """Share of flips, and error, by p, ρ and length of training."""
-    frame = frame.assign(flips=100 * frame["flips"])
+    frame = frame.assign(percent=100 * frame["flips"])
     own = frame[frame["method"] == METHODS[0]]
     keys = ["workload", "p", "rho", "steps"]
-    means = summarise(own, keys, ["flips", "error", "shift"])
+    means = summarise(own, keys, ["percent", "error", "shift"])
     shown = pd.DataFrame(
         {
             "Workload": means["workload"],
@@ -59,7 +59,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
             "Steps": [str(steps) for steps in means["steps"]],
         }
     )
-    headings = {"flips": "Flipped (%)", "error": "Rel. error", "shift": "‖ê change‖ / ‖Δ‖"}
+    headings = {"percent": "Flipped (%)", "error": "Rel. error", "shift": "‖ê change‖ / ‖Δ‖"}
     return shown.assign(**brackets(means, headings))
 
 

@@ -1,5 +1,8 @@
 """Means over seeds and their intervals, as frames, tables and figures have them."""
 
+import re
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,6 +12,9 @@ from baselines.metrics import NO_LIMITS, mean_interval
 from reports.dots import Mark, draw_dots
 from reports.intervals import brackets, summarise, triple
 from reports.style import style_of
+
+REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
+NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?"
 
 
 def test_summaries_are_over_seeds():
@@ -26,6 +32,22 @@ def test_intervals_end_where_their_columns_do():
     row = summarise(frame, ["method"], ["accuracy", "seconds", "lds_0", "slope"]).iloc[0]
     assert row["lds_0_high"] < row["accuracy_high"] == 1 < row["slope_high"]
     assert row["seconds_low"] == 0
+
+
+def test_a_value_beyond_the_limits_of_its_name_is_a_mistake_of_ours():
+    frame = pd.DataFrame({"method": "a", "seed": [0, 1, 2], "accuracy": [90.0, 98.0, 100.0]})
+    with pytest.raises(AssertionError, match="accuracy is not within 0.0 and 1.0"):
+        summarise(frame, ["method"], ["accuracy"])
+
+
+def test_committed_intervals_hold_their_values():
+    found = [
+        (path.name, *map(float, numbers))
+        for path in REFERENCE.glob("*/*.md")
+        for numbers in re.findall(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]", path.read_text())
+    ]
+    assert len(found) > 1000
+    assert [row for row in found if not row[2] <= row[1] <= row[3]] == []
 
 
 def test_brackets_are_of_each_row():
