@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -339,7 +338,6 @@ def report(
 
 def main() -> None:
     """Run the program. A user's mistake is one line on standard error, never a traceback."""
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)  # torch's own, from jvp
     try:
         app()
     except SamattrError as error:

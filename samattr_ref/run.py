@@ -62,6 +62,13 @@ class Run:
     built: dict[int, tuple[Workload, Objective]] = field(default_factory=dict, repr=False)
     cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
+    @staticmethod
+    def from_state_dict(*given: Any, **settings: Any) -> "Run":
+        """A run of a network that is known by its weights alone, see `samattr_ref.from_state_dict`."""
+        from samattr_ref.known_states import from_state_dict  # which builds on this class
+
+        return from_state_dict(*given, **settings)
+
     def fresh(self) -> "Run":
         """Copy the run without what methods have computed about it."""
         return replace(self)

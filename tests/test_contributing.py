@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md do what it says, each in a file of its own and found by an entry point."""
+"""The examples of CONTRIBUTING.md and of the page on workloads do what they say, each in a file of its own."""
 
 import importlib
 import json
@@ -19,8 +19,10 @@ from baselines.comparison import Comparison, table_metrics
 from reports.experiment import EXPERIMENTS, experiments, get_experiment
 from tests.conftest import small
 
-TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
-FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+WORKLOADS = (ROOT / "docs" / "a-workload-of-your-own.md").read_text()
+FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT + WORKLOADS, flags=re.DOTALL))
 GROUPS = {
     "cosine": "methods",
     "toptenth": "metrics",
@@ -42,7 +44,7 @@ def folder(tmp_path, monkeypatch, registering):
 
 
 def test_every_example_is_tested():
-    assert set(FILES) == set(GROUPS)
+    assert set(FILES) == {*GROUPS, "table", "mynetwork"}  # these two are in no group: they register nothing
     assert set(re.findall(r"samattr\.(\w+)", TEXT)) == set(GROUPS.values())
 
 

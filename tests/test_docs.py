@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["a-method-of-your-own.md"]
+PAGES = ["a-method-of-your-own.md", "a-workload-of-your-own.md", "tutorial.md"]
 
 
 @pytest.mark.slow

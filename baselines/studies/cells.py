@@ -124,7 +124,6 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
 
 def _measure(cell: Cell) -> tuple[Cell, str | None]:
     """Measure and store one cell if it is not on disk; the cell, and why it failed."""
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)  # torch's own, from jvp
     try:
         workload = cell.workload()
         path = cell.path(workload)

@@ -4,6 +4,7 @@
 right for the network.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -17,6 +18,10 @@ from samattr_ref.network.linearised import Linearised, flat, gradients
 
 if TYPE_CHECKING:
     from samattr_ref.network.objective import Objective
+
+with warnings.catch_warnings():  # torch loads forward mode at its first use, and warns of its own deprecated call
+    warnings.simplefilter("ignore", FutureWarning)
+    jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
 
 Products = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From inputs, labels and directions v [P, m] to a curvature's products with them, summed over the samples."""

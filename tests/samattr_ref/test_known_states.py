@@ -68,7 +68,7 @@ def known(run, *omegas, sizes=(), **settings):
     checkpoints = [(state_of(run, omega)[1], size) for omega, size in zip(omegas, sizes, strict=True)]
     sets = run.splits
     own = SETTINGS | {"checkpoints": checkpoints} | settings
-    return sr.from_state_dict(
+    return sr.Run.from_state_dict(
         model, state, sets.train, sets.queries, validation=sets.validation, tuning=sets.tuning, **own
     )
 
