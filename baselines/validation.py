@@ -28,6 +28,7 @@ from samattr_ref.support import store
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import memory_bound
+from samattr_ref.support.progress import working
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.source import reach
 from samattr_ref.training import train
@@ -145,7 +146,7 @@ def validate(
         truth = leave_one_out(train(workload))
         if truth.kept is not None:
             truth.effects(workload.queries.of(functional))  # refused where it is not, before the method is paid for
-        with memory_bound(memory_bytes):
+        with memory_bound(memory_bytes), working(f"scores of {method} on {workload.name}"):
             given = dict(options or {})
             result = _validate(chosen, truth, given, runs, functional) if chosen else _validate_truth(truth, functional)
         if ours:

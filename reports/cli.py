@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,17 +39,30 @@ from samattr_ref.catalogue import workloads as all_workloads
 from samattr_ref.registry import get_method
 from samattr_ref.registry import methods as all_methods
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.progress import silence
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Which training points made a sharpness-aware trained network what it is, held against exact retraining.",
 )
 
+
+def _silenced(quiet: bool) -> bool:
+    if quiet:
+        silence()
+    return quiet
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"samattr {version('samattr')}")
+        raise typer.Exit
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", callback=_silenced, help="Say nothing of progress.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the noise, the initial parameters and the batches.")]
 Rho = Annotated[float | None, typer.Option(help="Another perturbation radius ρ than the workload's.")]
@@ -95,6 +109,15 @@ DEFAULT_OUT = Path("reports/out")
 OWN_ROWS, FIRST = Path("leaderboard"), "digits-mlp"
 
 
+@app.callback()
+def program(
+    version_asked: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Which training points made a sharpness-aware trained network what it is, held against exact retraining."""
+
+
 @app.command()
 def workloads(as_json: JsonFlag = False) -> None:
     """List the workloads."""
@@ -132,6 +155,7 @@ def truth(
     keep: Annotated[Path | None, typer.Option(help="A folder to write the losses into, for others to use.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Remake a random part of a kept truth and compare.")] = False,
     as_json: JsonFlag = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make exact leave-one-out ground truth, or that of random subsets, or go on with it, or verify what is kept."""
     chosen = _workload(workload, seed, rho, p, settings)
@@ -173,6 +197,7 @@ def export_run(
     p: Norm = None,
     settings: Settings = None,
     as_json: JsonFlag = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write what another program needs to make scores: points, parameters, batches, step sizes."""
     chosen = _workload(workload, seed, rho, p, settings)
@@ -206,6 +231,7 @@ def validate(
     name: Annotated[str | None, typer.Option(help="What to call them; by default as the file.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long they took to make.")] = None,
     as_json: JsonFlag = False,
+    quiet: Quiet = False,
 ) -> None:
     """Hold a method, or scores that another program made, against exact leave-one-out retraining."""
     chosen = _workload(workload, seed, rho, p, settings)
@@ -242,6 +268,7 @@ def check(
     method: Annotated[str, typer.Argument(help="A method's name, or package.module:function.")],
     options: Options = None,
     as_json: JsonFlag = False,
+    quiet: Quiet = False,
 ) -> None:
     """Hold a method against its contract on tiny networks, in seconds: shape, sign, order, duplicates and more."""
     findings = run_check(method, _pairs(options))
@@ -279,6 +306,7 @@ def leaderboard(
     verify: Annotated[Path | None, typer.Option(help="A row, as a JSON file, to make again and compare.")] = None,
     method: Annotated[str | None, typer.Option(help="Where the method of the row to verify is found.")] = None,
     form: Annotated[Form, typer.Option("--format", help="How it is written.")] = Form.MARKDOWN,
+    quiet: Quiet = False,
 ) -> None:
     """Rank the methods that were held against the ground truths that come with samattr; add one, or verify a row."""
     if verify is not None:
@@ -306,6 +334,7 @@ def reproduce(
     jobs: Jobs = None,
     out: Out = DEFAULT_OUT,
     as_json: JsonFlag = False,
+    quiet: Quiet = False,
 ) -> None:
     """The main job: train, make ground truth, run every method, write tables, figures and the page."""
     _report(_job(names, profile, workload, settings, seeds), jobs, out, as_json, compute=True)

@@ -14,7 +14,6 @@ from typing import Any
 import joblib
 import pandas as pd
 import psutil
-from tqdm import tqdm
 
 from baselines.keys import method_digest, metrics_digest, workload_digest
 from baselines.quality import quality
@@ -27,6 +26,7 @@ from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.progress import silence, working
 from samattr_ref.support.registered import is_own
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.source import reach
@@ -101,25 +101,31 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
     others = [cell for cell in cells if not cell.timed]
     jobs = jobs or _workers()
     reasons: dict[Cell, str] = {}
-    with tqdm(total=len(cells), desc="experiments", disable=None, leave=False) as bar:
+    with working("experiments", len(cells)) as progress:
 
         def note(outcome: tuple[Cell, str | None]) -> None:
             cell, reason = outcome
             if reason is not None:
                 reasons[cell] = reason
-            bar.update()
+            progress.update()
 
         if jobs > 1 and len(others) > 1:
             # loky renews a worker that has grown: nothing is lost by it
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
                 parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-                for outcome in parallel(joblib.delayed(_measure)(cell) for cell in others):
+                for outcome in parallel(joblib.delayed(_measure_silently)(cell) for cell in others):
                     note(outcome)
             others = []
         for cell in [*others, *timed]:
             note(_measure(cell))
     return reasons
+
+
+def _measure_silently(cell: Cell) -> tuple[Cell, str | None]:
+    """The same in a process of its own, whose progress is that of the whole."""
+    silence()
+    return _measure(cell)
 
 
 def _measure(cell: Cell) -> tuple[Cell, str | None]:
@@ -130,7 +136,8 @@ def _measure(cell: Cell) -> tuple[Cell, str | None]:
         if store.load(path, "cell") is not None:
             return cell, None
         began = time.perf_counter()
-        frame = cell.measure(workload, **cell.case.arguments)
+        with working(str(cell)):
+            frame = cell.measure(workload, **cell.case.arguments)
         meta = {
             "seconds": time.perf_counter() - began,
             "n_train": len(workload.splits.train),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,11 @@ def test_a_damaged_artefact_is_one_line(samattr, fresh_store):
     assert code == 1
     assert len(err.strip().splitlines()) == 1
     assert "is damaged: delete the folder" in err
+
+
+def test_the_version_is_that_of_the_package(samattr):
+    assert samattr("--version")[1].split() == ["samattr", version("samattr")]
+
+
+def test_shells_can_complete_commands(samattr):
+    assert "_SAMATTR_COMPLETE" in samattr("--show-completion", "bash")[1]
