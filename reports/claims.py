@@ -13,7 +13,6 @@ import pandas as pd
 from baselines.comparison import INSPECTED
 from baselines.metrics import mean_interval
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
-from baselines.studies.profiles import Results
 from reports.curves import describe
 from reports.experiment import Measured
 from reports.intervals import bracket, summarise, triple
@@ -27,6 +26,9 @@ EDIT_TOLERANCE = 0.02
 LEAST_ACCURACY = 0.9 * 0.95
 """Nine tenths of the accuracy that the paper's network has, on CIFAR-10, after retraining."""
 
+HOLDS, IN_PART, DOES_NOT_HOLD, UNTESTED = "holds", "holds in part", "does not hold", "not tested at this accuracy"
+"""The verdicts on a workload."""
+
 FOUND = 0.9
 TENTH = 0.1
 PAPER_METHODS = ("sam-gif", "sam-hif", "sam-hif-fast")
@@ -37,19 +39,17 @@ class Finding:
     """What was measured about a claim.
 
     Attributes:
-        lines: The numbers, by where they were measured.
+        numbers: By workload and what else a row of numbers is of (in words, or empty): the numbers by their headings.
         holds: By workload and label of a method, empty where it is about all of them, whether the claim holds there.
-        between: What stands between two numbers of a line.
     """
 
-    lines: Mapping[str, Sequence[str]]
+    numbers: Mapping[tuple[str, str], Mapping[str, str]]
     holds: Mapping[tuple[str, str], bool]
-    between: str = ", "
 
     @property
     def ours(self) -> str:
         """The numbers, a line each."""
-        return render("finding", lines=self.lines, between=self.between)
+        return render("finding", numbers=self.numbers)
 
     def on(self, workloads: Collection[str]) -> "Finding":
         """What holds on some workloads alone."""
@@ -60,8 +60,8 @@ class Finding:
         """In words."""
         yes = [f"{name} by {label}" if label else name for (name, label), holds in self.holds.items() if holds]
         if len(yes) == len(self.holds):
-            return "holds"
-        return f"holds only on {', '.join(yes)}" if yes else "does not hold"
+            return HOLDS
+        return f"holds only on {', '.join(yes)}" if yes else DOES_NOT_HOLD
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,13 @@ class Claim:
     find: Callable[[pd.DataFrame], Finding]
     of_accuracy: bool = False
 
+    def word(self, finding: Finding, workload: str, accuracy: Mapping[str, float]) -> str:
+        """The verdict on one workload."""
+        if self.of_accuracy and accuracy.get(workload, 1.0) < LEAST_ACCURACY:
+            return UNTESTED
+        holds = list(finding.on([workload]).holds.values())
+        return HOLDS if all(holds) else IN_PART if any(holds) else DOES_NOT_HOLD
+
     def verdict(self, finding: Finding, accuracy: Mapping[str, float]) -> str:
         """What was found, in words, with the networks that are far from the paper's accuracy.
 
@@ -96,37 +103,74 @@ class Claim:
         if not self.of_accuracy:
             return f"{finding.verdict}, with networks far from the paper's accuracy: {named}"
         tested = finding.on([name for name, _ in finding.holds if name not in far])
-        untested = f"not tested at this accuracy: {named}"
+        untested = f"{UNTESTED}: {named}"
         return f"{untested}; {tested.verdict} on the others" if tested.holds else untested
 
 
-def compute(measured: Sequence[Measured], results: Results | None) -> pd.DataFrame:
-    """One row a claim whose experiment was measured."""
+@dataclass(frozen=True)
+class Tested:
+    """A claim and what was found of it.
+
+    Attributes:
+        says: What it says.
+        paper: The paper's numbers.
+        part: The experiment that tested it.
+        finding: What was measured.
+        verdict: What that comes to, in words.
+        verdicts: The same in a word for each workload.
+    """
+
+    says: str
+    paper: str
+    part: Measured
+    finding: Finding
+    verdict: str
+    verdicts: Mapping[str, str]
+
+    @property
+    def row(self) -> dict[str, str]:
+        """Its row in the table of claims."""
+        name = self.part.experiment.name
+        machines = dict.fromkeys(f"{e['gpu'] or e['cpu']}, {e['cores']} cores" for e in self.part.environments)
+        return {
+            "Claim": self.says,
+            "Paper": self.paper,
+            "Ours": self.finding.ours,
+            "Verdict": self.verdict,
+            "Figure": f"[{name}]({name}.png)",
+            "Size that was run": describe(self.part.frame),
+            "Hardware": "; ".join(machines),
+            "Minutes": f"{self.part.seconds / 60:.1f}",
+            "Command": f"`{self.part.command}`",
+        }
+
+
+def tested(measured: Sequence[Measured], values: pd.DataFrame | None) -> list[Tested]:
+    """The claims whose experiments were measured.
+
+    Args:
+        measured: The experiments.
+        values: What every validation found, as `Results.tidy` has it; None where there is none.
+    """
     parts = {part.experiment.name: part for part in measured}
-    rows = []
+    found = []
     for claim in CLAIMS:
         part = parts.get(claim.experiment)
         if part is None or part.frame.empty:
             continue
         frame = with_how(part.frame)
         finding = claim.find(frame[frame["how"] == ""])  # the paper's methods are used in their own way
-        machines = dict.fromkeys(f"{e['gpu'] or e['cpu']}, {e['cores']} cores" for e in part.environments)
-        rows.append(
-            {
-                "Claim": claim.says,
-                "Paper": claim.paper,
-                "Ours": finding.ours,
-                "Verdict": claim.verdict(finding, accuracies(part.frame)),
-                "Figure": f"[{claim.experiment}]({claim.experiment}.png)",
-                "Size that was run": describe(part.frame),
-                "Hardware": "; ".join(machines),
-                "Minutes": f"{part.seconds / 60:.1f}",
-                "Command": f"`{part.command}`",
-            }
-        )
-    if results is not None and "editing" in parts and len(parts["editing"].frame) and results.validations:
-        rows.append(_disagreement(results, parts["editing"], rows))
-    return pd.DataFrame(rows)
+        accuracy = accuracies(part.frame)
+        words = {name: claim.word(finding, name, accuracy) for name in dict.fromkeys(w for w, _ in finding.holds)}
+        found.append(Tested(claim.says, claim.paper, part, finding, claim.verdict(finding, accuracy), words))
+    if values is not None and "editing" in parts and len(parts["editing"].frame):
+        found.append(_disagreement(values, parts["editing"]))
+    return found
+
+
+def compute(measured: Sequence[Measured], values: pd.DataFrame | None) -> pd.DataFrame:
+    """One row a claim whose experiment was measured."""
+    return pd.DataFrame([claim.row for claim in tested(measured, values)])
 
 
 def updated(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
@@ -138,13 +182,13 @@ def updated(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
 
 def _editing(frame: pd.DataFrame) -> Finding:
     tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH)]
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     for workload, part in tenth.groupby("workload", sort=False):
         names = [RETRAINED, NO_EDIT, "sam-gif", "sam-hif", "sam-hif-fast", "sam-if", "if", "tracin"]
         means = summarise(part[part["method"].isin(names)], ["method"], ["accuracy"]).set_index("method")
-        cells = [f"{label_of(n)} {bracket(means.loc[n, triple('accuracy')])}" for n in names if n in means.index]
-        ours[str(workload)] = cells
+        there = [name for name in names if name in means.index]
+        ours[str(workload), ""] = {label_of(n): bracket(means.loc[n, triple("accuracy")]) for n in there}
         holds[str(workload), ""] = all(_matches(frame[frame["workload"] == workload], name) for name in PAPER_METHODS)
     return Finding(ours, holds)
 
@@ -159,30 +203,30 @@ def _matches(part: pd.DataFrame, name: str) -> bool:
 
 def _runtime(frame: pd.DataFrame) -> Finding:
     order = (RETRAINED, "sam-hif", "sam-hif-fast", "sam-gif")
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["seconds"]).set_index("method")
-        ours[str(workload)] = [f"{label_of(n)} {bracket(means.loc[n, triple('seconds')], 2)} s" for n in order]
+        ours[str(workload), ""] = {label_of(n): f"{bracket(means.loc[n, triple('seconds')], 2)} s" for n in order}
         seconds = [means.loc[name, "seconds"] for name in order]
         holds[str(workload), ""] = all(before > after for before, after in itertools.pairwise(seconds))
     return Finding(ours, holds)
 
 
 def _checkpoints(frame: pd.DataFrame) -> Finding:
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     gif = frame[frame["method"] == "sam-gif"]
     for workload, part in gif.groupby("workload", sort=False):
         accuracy = part.pivot(index="seed", columns="checkpoints", values="accuracy")
         rank = part.pivot(index="seed", columns="checkpoints", values="spearman")
         shown = [c for c in (3, 5, 10, max(accuracy.columns)) if c in accuracy.columns]
-        cells = [
-            f"C = {c}: accuracy {bracket(mean_interval(accuracy[c]))}, Spearman {bracket(mean_interval(rank[c]), 2)}"
-            for c in shown
-        ]
         unedited = part.groupby("seed")["unedited"].first()
-        ours[f"{workload} (no edit {bracket(mean_interval(unedited))})"] = cells
+        cells = {"no edit": bracket(mean_interval(unedited))}
+        for c in shown:
+            cells[f"C = {c}: accuracy"] = bracket(mean_interval(accuracy[c]))
+            cells[f"C = {c}: Spearman"] = bracket(mean_interval(rank[c]), 2)
+        ours[str(workload), ""] = cells
         _, low, _ = mean_interval(accuracy[10] - accuracy[3])
         _, flat, _ = mean_interval(accuracy[max(accuracy.columns)] - accuracy[10])
         holds[str(workload), ""] = bool(low > 0 and flat > -EDIT_TOLERANCE)
@@ -192,28 +236,28 @@ def _checkpoints(frame: pd.DataFrame) -> Finding:
 def _noise(frame: pd.DataFrame) -> Finding:
     at = frame[np.isclose(frame["rate"], TENTH) & np.isclose(frame["inspected"], INSPECTED)]
     names = ("loo", *PAPER_METHODS, "sam-if", "if", "tracin", "random")
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     for workload, part in at.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["found"]).set_index("method")
-        ours[str(workload)] = [
-            f"{label_of(n)} {bracket(means.loc[n, triple('found')], 2)}" for n in names if n in means.index
-        ]
+        there = [name for name in names if name in means.index]
+        ours[str(workload), ""] = {label_of(n): bracket(means.loc[n, triple("found")], 2) for n in there}
         holds |= {(str(workload), label_of(n)): bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
     return Finding(ours, holds)
 
 
 def _top(frame: pd.DataFrame) -> Finding:
     names = (*PAPER_METHODS, "sam-if", "if", "tracin")
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["retrained_drop", "difference"]).set_index("method")
-        ours[str(workload)] = [
-            f"{label_of(n)} drop {means.loc[n, 'retrained_drop']:.3f}, edited − retrained "
-            f"{bracket(means.loc[n, triple('difference')])}"
-            for n in names
-        ]
+        for n in names:
+            drop = f"{means.loc[n, 'retrained_drop']:.3f}"
+            ours[str(workload), label_of(n)] = {
+                "drop": drop,
+                "edited − retrained": bracket(means.loc[n, triple("difference")]),
+            }
         for name in PAPER_METHODS:
             _, low, high = means.loc[name, triple("difference")]
             holds[str(workload), label_of(name)] = bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE)
@@ -221,102 +265,98 @@ def _top(frame: pd.DataFrame) -> Finding:
 
 
 def _sgd(frame: pd.DataFrame) -> Finding:
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     for (workload, name), part in frame[frame["method"].isin(PAPER_METHODS)].groupby(
         ["workload", "method"], sort=False
     ):
         wide = part.pivot(index="seed", columns="optimiser", values="spearman")
         change = mean_interval(wide["SGD"] - wide["SAM"])
-        ours[f"{workload}, {label_of(name)}"] = [
-            f"Spearman {wide['SAM'].mean():.3f} with SAM",
-            f"{wide['SGD'].mean():.3f} with SGD",
-            f"change {bracket(change)}",
-        ]
+        ours[str(workload), label_of(name)] = {
+            "Spearman with SAM": f"{wide['SAM'].mean():.3f}",
+            "with SGD": f"{wide['SGD'].mean():.3f}",
+            "change": bracket(change),
+        }
         holds[str(workload), label_of(name)] = bool(change[2] < 0)
     return Finding(ours, holds)
 
 
 def _sampling(frame: pd.DataFrame) -> Finding:
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     last = frame["bin"].max()
     for workload, part in frame[frame["method"] == "sam-gif"].groupby("workload", sort=False):
         rank, error = (part.pivot(index="seed", columns="bin", values=name) for name in ("spearman", "error"))
         gain, excess = mean_interval(rank[last] - rank[1]), mean_interval(error[1] - error[last])
-        ours[str(workload)] = [
-            f"Spearman {rank[1].mean():.2f} in the rarest fifth, {rank[last].mean():.2f} in the commonest, difference "
-            f"{bracket(gain, 2)}",
-            f"error {error[1].mean():.2f} and {error[last].mean():.2f}, difference {bracket(excess, 2)}",
-        ]
+        for name, values, difference in (("Spearman", rank, gain), ("error", error, excess)):
+            ours[str(workload), name] = {
+                "rarest fifth": f"{values[1].mean():.2f}",
+                "commonest": f"{values[last].mean():.2f}",
+                "difference": bracket(difference, 2),
+            }
         holds[str(workload), ""] = bool(gain[1] > 0 or excess[1] > 0)
-    return Finding(ours, holds, "; ")
+    return Finding(ours, holds)
 
 
 def _underestimates(frame: pd.DataFrame) -> Finding:
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     for workload, part in frame[frame["rho"] > 0].groupby("workload", sort=False):
         slopes = summarise(part, ["method", "rho"], ["slope", "rho_over_grad_norm"]).set_index(["method", "rho"])
         rho = part["rho"].max()
-        cells = [
-            f"{label_of(name)} {bracket(slopes.loc[(name, rho), triple('slope')], 2)}"
-            for name in ("sam-hif", "sam-hif-implicit", "sam-if")
-        ]
         ratio = slopes.loc[("sam-hif", rho), "rho_over_grad_norm"]
-        cells[0] = f"slope of truth on score {cells[0]}"
-        ours[f"{workload}, ρ = {rho:g} (ρ/‖g‖ = {ratio:.3g})"] = cells
+        ours[str(workload), f"slope of truth on score, ρ = {rho:g} (ρ/‖g‖ = {ratio:.3g})"] = {
+            label_of(name): bracket(slopes.loc[(name, rho), triple("slope")], 2)
+            for name in ("sam-hif", "sam-hif-implicit", "sam-if")
+        }
         holds[str(workload), ""] = bool(slopes.loc[("sam-hif", rho), "slope_low"] > 1)
     return Finding(ours, holds)
 
 
-def _disagreement(results: Results, editing: Measured, rows: list[dict[str, str]]) -> dict[str, str]:
+def _disagreement(values: pd.DataFrame, editing: Measured) -> Tested:
     """Accuracy after editing beside ranks: both measures of the same methods, in one row."""
     name = editing.frame["workload"].iloc[0]
     frame = editing.frame[editing.frame["workload"] == name]
-    ranks: dict[str, list[float]] = {}
-    for result in results.validations:
-        if result.workload == name and result.method in PAPER_METHODS:
-            ranks.setdefault(result.method, []).append(result.metrics["spearman_per_query"]["mean"])
+    ranks = values[(values["workload"] == name) & (values["metric"] == "spearman_per_query")]
     tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH)]
     error = summarise(tenth, ["method"], ["difference"]).set_index("method")
-    unedited = bracket(error.loc[NO_EDIT, triple("difference")])
-    cells = [
-        f"{label_of(n)}: Spearman {bracket(mean_interval(np.array(ranks[n])), 2)}, edited − retrained accuracy "
-        f"{bracket(error.loc[n, triple('difference')])}"
-        for n in PAPER_METHODS
-        if n in ranks
-    ]
+    cells = {(name, "a random tenth removed"): {"no edit": bracket(error.loc[NO_EDIT, triple("difference")])}}
+    for n in PAPER_METHODS:
+        rank = ranks.loc[ranks["method"] == n, "value"]
+        if len(rank):
+            cells[name, label_of(n)] = {
+                "Spearman": bracket(mean_interval(rank.to_numpy()), 2),
+                "edited − retrained accuracy": bracket(error.loc[n, triple("difference")]),
+            }
     far = accuracies(editing.frame).get(name, 1.0) < LEAST_ACCURACY
     nearly = abs(error.loc[NO_EDIT, "difference"]) <= EDIT_TOLERANCE
     says = "accuracy cannot tell a right edit from none" if nearly else "accuracy tells edits from none"
     verdict = f"does not hold: {says} where random points are removed" if nearly else f"holds: {says}"
-    like = next(row for row in rows if row["Figure"].startswith("[editing]"))
-    return like | {
-        "Claim": "Accuracy after editing measures the quality of an attribution",
-        "Paper": "its main metric",
-        "Ours": Finding({f"{name}, a random tenth removed": [f"no edit {unedited}", *cells]}, {}, "; ").ours,
-        "Verdict": f"not tested at this accuracy: {name}" if far else verdict,
-    }
+    word = UNTESTED if far else DOES_NOT_HOLD if nearly else HOLDS
+    return Tested(
+        "Accuracy after editing measures the quality of an attribution",
+        "its main metric",
+        editing,
+        Finding(cells, {}),
+        f"{UNTESTED}: {name}" if far else verdict,
+        {name: word},
+    )
 
 
 def _full_size(frame: pd.DataFrame) -> Finding:
     frame = frame.assign(minutes=frame["seconds"] / 60, gib=frame["process_bytes"] / 2**30)
-    ours: dict[str, list[str]] = {}
+    ours: dict[tuple[str, str], dict[str, str]] = {}
     holds: dict[tuple[str, str], bool] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["minutes", "gib", "found"]).set_index("method")
-        cells = [
-            f"{label_of(n)} {means.loc[n, 'minutes']:.1f} min, {means.loc[n, 'gib']:.1f} GiB, "
-            f"{means.loc[n, 'found']:.0%} of the wrong labels in the lowest {INSPECTED:.0%}"
-            for n in PAPER_METHODS
-            if n in means.index
-        ]
-        ours[str(workload)] = cells
-        holds |= {
-            (str(workload), label_of(n)): bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS if n in means.index
-        }
-    return Finding(ours, holds, "; ")
+        for n in (name for name in PAPER_METHODS if name in means.index):
+            ours[str(workload), label_of(n)] = {
+                "minutes": f"{means.loc[n, 'minutes']:.1f}",
+                "GiB": f"{means.loc[n, 'gib']:.1f}",
+                f"wrong labels in the lowest {INSPECTED:.0%}": f"{means.loc[n, 'found']:.0%}",
+            }
+            holds[str(workload), label_of(n)] = bool(means.loc[n, "found"] > FOUND)
+    return Finding(ours, holds)
 
 
 CLAIMS = (

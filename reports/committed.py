@@ -3,13 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.profiles import get_profile
+from baselines.studies.profiles import Profile, get_profile
 from reports import noise, scatter
 from reports.experiment import Measured, experiments
 from reports.job import Job
@@ -19,6 +20,49 @@ from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 
 HEADLINE: dict[str, Callable[[pd.DataFrame], Figure]] = {"noise": noise.draw, "scatter-*": scatter.draw}
 """The figures of validations, by their files."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as its files have it.
+
+    Attributes:
+        folder: Where they lie, named as the profile.
+        profile: The profile.
+        origin: Where its numbers come from: `command`, `environments`, `experiments`, `failures`.
+        measured: Its experiments.
+        values: What each seed's validations found, as `Results.tidy` has it, or None.
+    """
+
+    folder: Path
+    profile: Profile
+    origin: dict[str, Any]
+    measured: list[Measured]
+    values: pd.DataFrame | None
+
+
+def read_page(folder: Path, names: Sequence[str] = ()) -> Page:
+    """Read a page from its files.
+
+    Args:
+        folder: The folder of a page, named as its profile.
+        names: Experiments; none for all.
+
+    Raises:
+        SamattrError: for a folder that holds no page, a name that the page does not have, or a damaged file.
+    """
+    try:
+        origin = json.loads((folder / "provenance.json").read_text())
+    except (OSError, ValueError) as error:
+        raise SamattrError(
+            f"{folder} holds no page ({first_line(error)}): give a folder with provenance.json"
+        ) from error
+    profile = get_profile(folder.resolve().name)
+    for name in names:
+        if name not in origin["experiments"]:
+            raise unknown_name(f"experiment of {folder}", name, origin["experiments"])
+    measured = [_measured(folder, name, origin) for name in experiments() if name in (names or origin["experiments"])]
+    return Page(folder, profile, origin, measured, _values(folder))
 
 
 def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
@@ -35,23 +79,15 @@ def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
     Raises:
         SamattrError: for a folder that holds no page, or a name that the page does not have.
     """
-    try:
-        origin = json.loads((kept / "provenance.json").read_text())
-    except (OSError, ValueError) as error:
-        raise SamattrError(f"{kept} holds no page ({first_line(error)}): give a folder with provenance.json") from error
-    profile = get_profile(kept.resolve().name)
-    for name in names:
-        if name not in origin["experiments"]:
-            raise unknown_name(f"experiment of {kept}", name, origin["experiments"])
-    measured = [_measured(kept, name, origin) for name in experiments() if name in (names or origin["experiments"])]
+    page = read_page(kept, names)
     if kept.resolve() != out.resolve():
         shutil.copytree(kept, out, dirs_exist_ok=True)
-    drawn = [] if names else [*_headline(out), *_table(out, Job(profile, ("table",)))]
-    done = tuple(part.experiment.name for part in measured)
-    if measured and (out / "sections.json").exists():
-        write(Job(profile, done), None, measured, out)
+    drawn = [] if names else [*_headline(out), *_table(out, page)]
+    done = tuple(part.experiment.name for part in page.measured)
+    if page.measured and (out / "sections.json").exists():
+        write(Job(page.profile, done), None, page.measured, out)
     else:  # a page of before its sections were kept: its text stays as it is
-        for part in measured:
+        for part in page.measured:
             write_experiment(part, out)
     return [*drawn, *done]
 
@@ -61,7 +97,7 @@ def _measured(kept: Path, name: str, origin: dict[str, Any]) -> Measured:
     part = origin["experiments"][name]
     return Measured(
         experiments()[name],
-        _rows(kept / f"{name}.csv"),
+        read_rows(kept / f"{name}.csv"),
         60 * part["minutes"],
         origin["environments"],
         part.get("failures", []),
@@ -70,8 +106,12 @@ def _measured(kept: Path, name: str, origin: dict[str, Any]) -> Measured:
     )
 
 
-def _rows(path: Path) -> pd.DataFrame:
-    """The rows of a CSV file; text that is empty stays text."""
+def read_rows(path: Path) -> pd.DataFrame:
+    """The rows of a CSV file of a page; text that is empty stays text.
+
+    Raises:
+        SamattrError: for a file that cannot be read.
+    """
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -79,16 +119,23 @@ def _rows(path: Path) -> pd.DataFrame:
     return frame.assign(how=frame["how"].fillna("")) if "how" in frame else frame
 
 
-def _table(out: Path, job: Job) -> list[str]:
-    """The accuracy table, from what each seed's validations found."""
-    if not (out / VALUES).exists():
-        return []
+def _values(folder: Path) -> pd.DataFrame | None:
+    """What each seed's validations found, or None where the page has none."""
+    path = folder / VALUES
+    if not path.exists():
+        return None
     try:
-        values = pd.read_parquet(out / VALUES)
+        return pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise SamattrError(f"{out / VALUES} cannot be read ({first_line(error)}): fetch the page again") from error
-    section = write_table(summarised(values, _rows(out / "table.csv")), out)
-    write_page(job, {"table": section}, {"environments": [], "experiments": {}}, out)
+        raise SamattrError(f"{path} cannot be read ({first_line(error)}): fetch the page again") from error
+
+
+def _table(out: Path, page: Page) -> list[str]:
+    """The accuracy table, from what each seed's validations found."""
+    if page.values is None:
+        return []
+    section = write_table(summarised(page.values, read_rows(out / "table.csv")), out)
+    write_page(Job(page.profile, ("table",)), {"table": section}, {"environments": [], "experiments": {}}, out)
     return ["table"]
 
 
@@ -97,7 +144,7 @@ def _headline(out: Path) -> list[str]:
     drawn = []
     for pattern, draw in HEADLINE.items():
         for path in sorted(out.glob(f"{pattern}.csv")):
-            frame = _rows(path)
+            frame = read_rows(path)
             save_figure(draw(frame), frame, out, path.stem)
             drawn.append(path.stem)
     return drawn

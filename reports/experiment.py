@@ -37,6 +37,7 @@ class Experiment:
         tabulate: The frame to the table as a reader sees it.
         answer: The frame to the one sentence that its numbers support, where it answers a question.
         timed: Whether a cell measures time or memory and must run with the machine to itself.
+        seeds: How many of the profile's seeds it takes; None for all.
     """
 
     name: str
@@ -48,10 +49,11 @@ class Experiment:
     tabulate: Callable[[pd.DataFrame], pd.DataFrame]
     answer: Callable[[pd.DataFrame], str] | None = None
     timed: bool = False
+    seeds: int | None = None
 
     def cells(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Cell]:
         """The cells of some cases at some seeds."""
-        return [Cell(self.measure, case, seed, self.name, self.timed) for case in cases for seed in seeds]
+        return [Cell(self.measure, case, seed, self.name, self.timed) for case in cases for seed in seeds[: self.seeds]]
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path, among_others: bool) -> str:
     """Write the claims; those that what was measured says nothing of stay as they are."""
-    frame, kept = claims.compute(measured, results), out / "claims.csv"
+    frame, kept = claims.compute(measured, results.tidy() if results else None), out / "claims.csv"
     if among_others and kept.exists():
         frame = claims.updated(pd.read_csv(kept, dtype=str, keep_default_na=False), frame)
     if frame.empty:

@@ -81,7 +81,7 @@ def measure(workload: Workload, methods: Sequence[str]) -> pd.DataFrame:
         if method == methods[0]:
             shown = [scored[:SHOWN].assign(group=LOWEST), scored[::-1][:SHOWN].assign(group=HIGHEST)]
     images = pd.concat(shown).rename_axis("point").reset_index()
-    images["image"] = _images(run.train.x, images["point"])
+    images["image"] = png_images(run.train.x, images["point"])
     return pd.concat([pd.DataFrame(rows), images], ignore_index=True)
 
 
@@ -118,7 +118,7 @@ def _summary(points: pd.DataFrame) -> dict[str, float]:
     return {"points": len(points), **shares, **points[list(OUTCOMES)].mean()}
 
 
-def _images(x: Tensor, chosen: Iterable[int]) -> list[str]:
+def png_images(x: Tensor, chosen: Iterable[int]) -> list[str]:
     """Some inputs [c, h, w] as PNG files in base64; 0 and 255 are the least and the greatest value of all inputs."""
     from PIL import Image
 

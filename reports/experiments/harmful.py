@@ -77,7 +77,7 @@ def _draw_image(axis: Axes, row: pd.Series) -> None:
     """One image in the colour of its kind, with the label given, and in brackets the right one where it is another."""
     colour = _COLOURS[row["kind"]]
     axis.imshow(pixels(row["image"]), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    given, clean = (_class(row["workload"], int(row[label])) for label in ("given", "clean"))
+    given, clean = (class_name(row["workload"], int(row[label])) for label in ("given", "clean"))
     title = given if given == clean else f"{given} ({clean})"
     axis.set_title(title, fontsize=6.5, color=colour, pad=2)
     axis.set(xticks=[], yticks=[])
@@ -91,10 +91,10 @@ def pixels(image: str) -> np.ndarray:
     return found
 
 
-def _class(workload: str, label: int) -> str:
+def class_name(workload: str, label: int) -> str:
     """What a class is called.
 
-    >>> _class("cifar10n-cnn", 9), _class("digits-mlp", 9)
+    >>> class_name("cifar10n-cnn", 9), class_name("digits-mlp", 9)
     ('truck', '9')
     """
     names = next((names for start, names in _CLASSES.items() if workload.startswith(start)), None)

@@ -34,3 +34,18 @@ class BreastCancer(Sizes):
         # A measurement that is constant over few training points says nothing: it is left unscaled.
         x = (x - x[train].mean(0)) / torch.where(deviation > 0, deviation, 1.0)
         return make_splits(self, [Examples(x[i], y[i]) for i in (train, *others)], 2, seed)
+
+    def described(self, seed: int) -> tuple[list[str], list[str]]:
+        """The measurements of the training points and of the queries, those furthest from the mean first."""
+        from sklearn.datasets import load_breast_cancer
+
+        names = [str(name) for name in load_breast_cancer().feature_names]
+        splits = self.load(seed)
+        train, queries = ([_measurements(names, row) for row in part.x] for part in (splits.train, splits.queries))
+        return train, queries
+
+
+def _measurements(names: list[str], row: torch.Tensor) -> str:
+    """Measurements in standard deviations from the mean."""
+    order = row.abs().argsort(descending=True).tolist()
+    return ", ".join(f"{names[i]} {row[i]:+.1f}" for i in order)

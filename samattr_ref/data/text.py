@@ -57,6 +57,13 @@ class Docstrings(Texts):
         Raises:
             SamattrError: if this Python came without its source files, or with too few for the sizes.
         """
+        return _bag_splits(self, self._parts(seed), list(PACKAGES), seed)
+
+    def described(self, seed: int) -> tuple[list[str], list[str]]:
+        """The texts of the training points and of the queries."""
+        return _texts(self._parts(seed))
+
+    def _parts(self, seed: int) -> list[list[tuple[str, str]]]:
         library = Path(sysconfig.get_paths()["stdlib"])
         found = [(text, name) for name in PACKAGES for text in _docstrings(library / name)]
         if not found:
@@ -64,7 +71,7 @@ class Docstrings(Texts):
         copies = Counter(text for text, _ in found)
         texts = [pair for pair in found if copies[pair[0]] == 1]
         train, others = self.draw(len(texts), None, seed)
-        return _bag_splits(self, [[texts[i] for i in part.tolist()] for part in train + others], list(PACKAGES), seed)
+        return [[texts[i] for i in part.tolist()] for part in train + others]
 
 
 @checked
@@ -87,6 +94,13 @@ class TextFolder(Texts):
         Raises:
             SamattrError: if there are no such texts, of fewer than two classes, or too few for the sizes.
         """
+        return _bag_splits(self, *self._parts(seed), seed)
+
+    def described(self, seed: int) -> tuple[list[str], list[str]]:
+        """The texts of the training points and of the queries."""
+        return _texts(self._parts(seed)[0])
+
+    def _parts(self, seed: int) -> tuple[list[list[tuple[str, str]]], list[str]]:
         root = data_folder() / self.folder
         train, test = (_part(root, part) for part in ("train", "test"))
         parted = bool(train and test)
@@ -101,7 +115,13 @@ class TextFolder(Texts):
         parts = [[files[i] for i in part.tolist()] for part in chosen]
         parts += [[(test if parted else files)[i] for i in part.tolist()] for part in others]
         texts = [[(file.read_text(encoding="utf-8", errors="replace"), name) for file, name in part] for part in parts]
-        return _bag_splits(self, texts, classes, seed)
+        return texts, classes
+
+
+def _texts(parts: list[list[tuple[str, str]]]) -> tuple[list[str], list[str]]:
+    """The texts of the first two sets, which are training points and queries."""
+    train, queries = ([text for text, _ in part] for part in parts[:2])
+    return train, queries
 
 
 def bags_of_words(texts: list[list[str]], vocabulary: int, classes: list[str]) -> list[torch.Tensor]:

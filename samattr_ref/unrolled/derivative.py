@@ -103,8 +103,49 @@ def step_of(run: Run, t: int, state: State) -> Step:
     return Step(points, batch, run.etas[t], point, perturbed, keep, at_omega, at_perturbed)
 
 
+@dataclass(frozen=True, eq=False)
+class Term:
+    """What one step adds to the scores: s[i, q] is the sum of its terms over the steps.
+
+    Attributes:
+        step: The step t.
+        points: The points of its batch, int64 [b].
+        values: −dℓ_q/dw_i through this step, [b, m].
+        omega: ω_t, before the step, [P].
+        adjoint: dℓ_q/dω_t, [m, P]; overwritten by the next term.
+    """
+
+    step: int
+    points: Tensor
+    values: Tensor
+    omega: Tensor
+    adjoint: Tensor
+
+
+def terms(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | None = None) -> Iterator[Term]:
+    """Reverse mode, step by step from T − 1 down to `first`.
+
+    Args:
+        run: The run.
+        directions: ∇ℓ_q(ω_T) of each query, shape [m, P].
+        first: The earliest step; what was before is taken as given.
+        memory_bytes: See `trajectory.reversed_states`.
+    """
+    rule = run.workload.recipe.rule
+    a, c = directions.clone(), torch.zeros_like(directions)
+    d = directions.new_zeros(len(directions), run.memories.shape[1])
+    slices = list(_columns(run, len(a)))
+    for t, state in reversed_states(run, first, memory_bytes):
+        step = step_of(run, t, state)
+        values = directions.new_empty(len(step.points), len(directions))
+        for part in slices:
+            a[part], c[part], d[part], products = _back(rule, step, a[part], c[part], d[part])
+            values[:, part] = products.T / -len(step.points)
+        yield Term(t, step.points, values, state.omega, a)
+
+
 def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | None = None) -> Adjoint:
-    """Reverse mode through the steps from T − 1 down to `first`.
+    """Reverse mode through the steps from T − 1 down to `first`: the sum of their terms.
 
     Args:
         run: The run.
@@ -115,16 +156,11 @@ def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | No
     Returns:
         The scores through these steps, and what is left to attribute before them.
     """
-    rule = run.workload.recipe.rule
     values = directions.new_zeros(run.n_train, len(directions))
-    a, c = directions.clone(), torch.zeros_like(directions)
-    d = directions.new_zeros(len(directions), run.memories.shape[1])
-    omega, slices = run.parameters, list(_columns(run, len(a)))
-    for t, state in reversed_states(run, first, memory_bytes):
-        step, omega = step_of(run, t, state), state.omega
-        for part in slices:
-            a[part], c[part], d[part], products = _back(rule, step, a[part], c[part], d[part])
-            values[:, part].index_add_(0, step.points, products.T, alpha=-1 / len(step.points))
+    omega, a = run.parameters, directions.clone()
+    for term in terms(run, directions, first, memory_bytes):
+        values.index_add_(0, term.points, term.values)
+        omega, a = term.omega, term.adjoint
     norms = torch.linalg.vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
     return Adjoint(values, omega, a, float((torch.linalg.vector_norm(a, dim=1) / norms).max()))
 

@@ -1,7 +1,5 @@
 """Verdicts from frames whose answer is known."""
 
-from types import SimpleNamespace
-
 import pandas as pd
 import pytest
 
@@ -52,7 +50,7 @@ def test_a_claim_may_hold_on_some_workloads():
     ]
     finding = claims._sampling(pd.DataFrame(rows))
     assert finding.verdict == "holds only on a"
-    assert "0.20 in the rarest fifth, 0.80 in the commonest" in finding.ours
+    assert finding.ours.startswith("a, Spearman: rarest fifth 0.20, commonest 0.80, difference 0.60")
 
 
 def test_the_page_has_a_row_a_measured_claim():
@@ -96,8 +94,8 @@ def test_a_network_that_nobody_would_use_decides_nothing_about_accuracy():
     assert verdicts["far"][0] == "not tested at this accuracy: far 0.35"
     assert verdicts["both"][0] == "not tested at this accuracy: far 0.35; holds on the others"
     assert verdicts["both"][1] == "holds, with networks far from the paper's accuracy: far 0.35"  # about runtime
-    results = SimpleNamespace(validations=[SimpleNamespace(workload="far", method="none")])
+    values = pd.DataFrame({"workload": ["far"], "method": ["none"], "metric": ["slope"], "value": [1.0]})
     measured = Measured(get_experiment("editing"), far, 1.0, [ENVIRONMENT], [], "samattr reproduce editing", 3)
-    assert claims.compute([measured], results)["Verdict"].iloc[-1] == "not tested at this accuracy: far"
+    assert claims.compute([measured], values)["Verdict"].iloc[-1] == "not tested at this accuracy: far"
     size = found["both"]["Size that was run"].iloc[0]
     assert "w: n = 10, 6.0 epochs, accuracy 0.860 (training 0.900, 25.0 % of the wrong labels fitted)" in size
