@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from baselines.comparison import INSPECTED
+from baselines.comparison import CORRELATION, INSPECTED, SHARE
 from baselines.metrics import mean_interval
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
 from reports.curves import describe
@@ -222,10 +222,10 @@ def _checkpoints(frame: pd.DataFrame) -> Finding:
         rank = part.pivot(index="seed", columns="checkpoints", values="spearman")
         shown = [c for c in (3, 5, 10, max(accuracy.columns)) if c in accuracy.columns]
         unedited = part.groupby("seed")["unedited"].first()
-        cells = {"no edit": bracket(mean_interval(unedited))}
+        cells = {"no edit": bracket(mean_interval(unedited, SHARE))}
         for c in shown:
-            cells[f"C = {c}: accuracy"] = bracket(mean_interval(accuracy[c]))
-            cells[f"C = {c}: Spearman"] = bracket(mean_interval(rank[c]), 2)
+            cells[f"C = {c}: accuracy"] = bracket(mean_interval(accuracy[c], SHARE))
+            cells[f"C = {c}: Spearman"] = bracket(mean_interval(rank[c], CORRELATION), 2)
         ours[str(workload), ""] = cells
         _, low, _ = mean_interval(accuracy[10] - accuracy[3])
         _, flat, _ = mean_interval(accuracy[max(accuracy.columns)] - accuracy[10])
@@ -325,7 +325,7 @@ def _disagreement(values: pd.DataFrame, editing: Measured) -> Tested:
         rank = ranks.loc[ranks["method"] == n, "value"]
         if len(rank):
             cells[name, label_of(n)] = {
-                "Spearman": bracket(mean_interval(rank.to_numpy()), 2),
+                "Spearman": bracket(mean_interval(rank.to_numpy(), CORRELATION), 2),
                 "edited − retrained accuracy": bracket(error.loc[n, triple("difference")]),
             }
     far = accuracies(editing.frame).get(name, 1.0) < LEAST_ACCURACY

@@ -30,6 +30,7 @@ from baselines.truth import (
 )
 from baselines.validation import validate as run_validation
 from reports.committed import redraw
+from reports.html.document import write_html
 from reports.job import Job, folder, run, seeds_of
 from reports.page import check_folder, write
 from reports.scaffold import new_method as write_method
@@ -337,7 +338,8 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """The main job: train, make ground truth, run every method, write tables, figures and the page."""
-    _report(_job(names, profile, workload, settings, seeds), jobs, out, as_json, compute=True)
+    job = _job(names, profile, workload, settings, seeds)
+    _report(job, jobs, out, as_json, compute=True, html=not job.varied)
 
 
 @app.command()
@@ -351,6 +353,7 @@ def report(
         Path | None, typer.Option("--from", help="A page's folder, such as reports/reference/beyond: its own rows.")
     ] = None,
     out: Out = DEFAULT_OUT,
+    html: Annotated[bool, typer.Option("--html", help="Write the page for a browser too, report.html.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Draw tables and figures again, from what is on disk or from the rows of a page."""
@@ -360,9 +363,12 @@ def report(
         path = out / kept.resolve().name
         check_folder(path)
         drawn = redraw(kept, path, names or ())
-        _print({"path": str(path), "drawn": drawn}, as_json)
+        _print({"path": str(write_html(path) if html else path), "drawn": drawn}, as_json)
         return
-    _report(_job(names, profile, workload, settings, seeds), None, out, as_json, compute=False)
+    job = _job(names, profile, workload, settings, seeds)
+    if html and job.varied:
+        raise SamattrError("--html is of a profile as it stands: leave out --workload, --set and --seeds")
+    _report(job, None, out, as_json, compute=False, html=html)
 
 
 def main() -> None:
@@ -409,20 +415,21 @@ def _job(
     return Job(chosen, tuple(names or ()), workload, _pairs(settings))
 
 
-def _report(job: Job, jobs: int | None, out: Path, as_json: bool, compute: bool) -> None:
+def _report(job: Job, jobs: int | None, out: Path, as_json: bool, compute: bool, html: bool) -> None:
     path = folder(job, out)
     if compute:
         check_folder(path)
     results, measured = run(job, jobs, compute)
     tables = write(job, results, measured, path)
+    written = write_html(path) if html else path
     failures = [*(results.failures if results else []), *(line for part in measured for line in part.failures)]
     if as_json:
-        _print({"profile": job.profile.name, "path": str(path), "failures": failures}, True)
+        _print({"profile": job.profile.name, "path": str(written), "failures": failures}, True)
     else:
         print(tables)
     if failures:
         raise SamattrError(f"{len(failures)} results are missing from {path}, the first: {failures[0]}")
-    print(f"written to {path}", file=sys.stderr)
+    print(f"written to {written}", file=sys.stderr)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from baselines.studies.profiles import Profile, get_profile
 from reports import noise, scatter
 from reports.experiment import Measured, experiments
 from reports.job import Job
-from reports.page import VALUES, save_figure, write, write_experiment, write_page, write_table
+from reports.page import read_values, save_figure, write, write_experiment, write_page, write_table
 from reports.table import summarised
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 
@@ -62,7 +62,7 @@ def read_page(folder: Path, names: Sequence[str] = ()) -> Page:
         if name not in origin["experiments"]:
             raise unknown_name(f"experiment of {folder}", name, origin["experiments"])
     measured = [_measured(folder, name, origin) for name in experiments() if name in (names or origin["experiments"])]
-    return Page(folder, profile, origin, measured, _values(folder))
+    return Page(folder, profile, origin, measured, read_values(folder))
 
 
 def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
@@ -117,17 +117,6 @@ def read_rows(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise SamattrError(f"{path} cannot be read ({first_line(error)}): fetch the page again") from error
     return frame.assign(how=frame["how"].fillna("")) if "how" in frame else frame
-
-
-def _values(folder: Path) -> pd.DataFrame | None:
-    """What each seed's validations found, or None where the page has none."""
-    path = folder / VALUES
-    if not path.exists():
-        return None
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise SamattrError(f"{path} cannot be read ({first_line(error)}): fetch the page again") from error
 
 
 def _table(out: Path, page: Page) -> list[str]:

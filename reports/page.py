@@ -18,7 +18,7 @@ from reports.experiment import experiments as known_experiments
 from reports.job import HEADLINE, Job
 from reports.markdown import render
 from reports.markdown import table as markdown_table
-from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.precision import DEFAULT
 
 VALUES = "results.parquet"
@@ -67,7 +67,8 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
         out.mkdir(parents=True, exist_ok=True)
         sections: dict[str, str] = {}
         tables: list[str] = []
-        if found and not (job.names and job.varied) and (shown := _write_claims(found, results, out, bool(job.names))):
+        values = results.tidy() if results and results.validations else None if job.varied else read_values(out)
+        if found and not (job.names and job.varied) and (shown := _write_claims(found, values, out, bool(job.names))):
             sections["claims"] = shown
             tables.append(shown)
         if results and results.validations:
@@ -87,6 +88,21 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
 
 def _unwritable(out: Path, error: OSError) -> SamattrError:
     return SamattrError(f"{out} could not be written ({error.strerror}): choose another folder with --out")
+
+
+def read_values(folder: Path) -> pd.DataFrame | None:
+    """What each seed's validations found, as `Results.tidy` has it, or None where a page has none.
+
+    Raises:
+        SamattrError: for a damaged file.
+    """
+    path = folder / VALUES
+    if not path.exists():
+        return None
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise SamattrError(f"{path} cannot be read ({first_line(error)}): fetch the page again") from error
 
 
 def write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: Path) -> None:
@@ -185,9 +201,9 @@ def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _write_claims(measured: Sequence[Measured], results: Results | None, out: Path, among_others: bool) -> str:
+def _write_claims(measured: Sequence[Measured], values: pd.DataFrame | None, out: Path, among_others: bool) -> str:
     """Write the claims; those that what was measured says nothing of stay as they are."""
-    frame, kept = claims.compute(measured, results.tidy() if results else None), out / "claims.csv"
+    frame, kept = claims.compute(measured, values), out / "claims.csv"
     if among_others and kept.exists():
         frame = claims.updated(pd.read_csv(kept, dtype=str, keep_default_na=False), frame)
     if frame.empty:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +14,10 @@ from nbclient import NotebookClient
 import baselines
 import samattr_ref as sr
 from reports.experiment import experiments
+from tests.browser import browser, from_the_network, watched
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 QUESTIONS = {
     "what does a score mean": "faq.html#what-does-a-score-mean",
@@ -104,19 +103,8 @@ def test_the_notebook_runs_and_says_what_it_shows(fresh_store, monkeypatch):
 
 @pytest.fixture(scope="module")
 def page():
-    """A page of a real browser, which notes what it fetches and what goes wrong."""
-    sync = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium: apt-get install chromium")
-    with sync.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.fetched, opened.wrong = [], []
-        opened.on("request", lambda request: opened.fetched.append(request.url))
-        opened.on("console", lambda said: said.type == "error" and opened.wrong.append(said.text))
-        opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
-        yield opened
-        browser.close()
+    with browser() as opened:
+        yield watched(opened, viewport={"width": 1280, "height": 900})
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -139,5 +127,5 @@ def test_pages_open_from_a_folder_without_a_network(site, page):
         page.goto(path.as_uri(), wait_until="load")
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{path.name} is {wide} pixels wider than the window"
-    assert [url for url in page.fetched if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert from_the_network(page) == []
     assert page.wrong == []
