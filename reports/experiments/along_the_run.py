@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.along_the_run import ADJOINT, CASES, STATE, TERM, measure
+from baselines.studies.steps_of_a_run import ADJOINT, CASES, STATE, TERM, measure
 from reports.curves import describe, plain_ticks
 from reports.experiment import Experiment
 from reports.style import PAGE_INCHES, figure_style

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from baselines.studies.gallery import CASES, PAIR, POINT, QUERIES, QUERY, SHOWN, measure
+from baselines.studies.helpful_and_harmful import CASES, PAIR, POINT, QUERIES, QUERY, SHOWN, measure
 from baselines.validation import GROUND_TRUTH
 from reports.curves import describe
 from reports.experiment import Experiment

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from baselines.studies.along_the_run import ADJOINT, STATE
-from baselines.studies.gallery import PAIR, POINT, QUERY, SUSPECT
+from baselines.studies.helpful_and_harmful import PAIR, POINT, QUERY, SUSPECT
+from baselines.studies.steps_of_a_run import ADJOINT, STATE
 from reports.experiments.along_the_run import sums
 from reports.experiments.harmful import class_name
 from reports.labels import label_of
@@ -16,7 +16,7 @@ def galleries(frame: pd.DataFrame) -> dict[str, Any]:
     """The rows of the experiment `gallery` as the page reads them.
 
     Args:
-        frame: From `baselines.studies.gallery.measure`, with `workload`.
+        frame: From `baselines.studies.helpful_and_harmful.measure`, with `workload`.
 
     Returns:
         By workload: `queries` and `points` (by their index), each with its labels in words and `image` or `text`;
@@ -75,7 +75,7 @@ def runs(frame: pd.DataFrame) -> dict[str, Any]:
     """The rows of the experiment `along-the-run` as charts take them.
 
     Args:
-        frame: From `baselines.studies.along_the_run.measure`, with `workload`.
+        frame: From `baselines.studies.steps_of_a_run.measure`, with `workload`.
 
     Returns:
         By workload: `states` and `adjoint`, a row a step; `influence`, a row a step and followed point, with the

@@ -208,7 +208,7 @@ def test_a_failing_cell_is_one_line_and_stops_nothing(tiny):
 
 def test_every_case_of_every_profile_is_a_workload():
     for chosen in experiments().values():
-        assert set(chosen.cases) <= {"desk", "beyond", "large", "real", "paper"}
+        assert set(chosen.cases) <= set(PROFILES)
         for cell in (c for cases in chosen.cases.values() for c in chosen.cells(cases, [0])):
             assert cell.workload().name == cell.case.workload
             inspect.signature(chosen.measure).bind(None, **cell.case.arguments)

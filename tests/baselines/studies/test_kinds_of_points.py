@@ -125,7 +125,7 @@ def test_images_are_those_of_the_ends_by_the_first_method(run, points, frame):
 
 def test_images_of_three_channels_keep_their_colours():
     x = torch.linspace(-1, 1, 2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
-    (text,) = kinds_of_points._images(x, [1])
+    (text,) = kinds_of_points.png_images(x, [1])
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
     np.testing.assert_allclose(image / 127.5 - 1, x[1].permute(1, 2, 0), atol=0.501 / 127.5)
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from baselines.studies.kinds_of_points import SHOWN, measure
-from reports.committed import _rows
+from reports.committed import read_rows
 from reports.experiments.harmful import _COLOURS, answer, caption, draw, pixels, tabulate
 from reports.page import save_figure
 from tests.conftest import small
@@ -51,7 +51,7 @@ def test_every_image_has_its_labels_and_the_colour_of_its_kind(frame):
 @pytest.mark.slow
 def test_the_gallery_the_table_and_the_answer_are_made_of_the_rows_of_a_kept_page(frame, tmp_path):
     save_figure(draw(frame), frame, tmp_path, "harmful")
-    kept = _rows(tmp_path / "harmful.csv")
+    kept = read_rows(tmp_path / "harmful.csv")
     before, after = draw(frame), draw(kept)
     for one, other in zip(images(before), images(after), strict=True):
         assert one.get_title() == other.get_title()

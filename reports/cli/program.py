@@ -4,7 +4,6 @@ import json
 import math
 import sys
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +28,26 @@ from baselines.truth import (
     subsets_name,
 )
 from baselines.validation import validate as run_validation
+from reports.cli.options import (
+    AskedOf,
+    Jobs,
+    JsonFlag,
+    Measures,
+    MemoryBytes,
+    Names,
+    Norm,
+    OneWorkload,
+    Options,
+    Out,
+    ProfileName,
+    Quiet,
+    Rho,
+    Runs,
+    Seed,
+    Seeds,
+    Settings,
+    Version,
+)
 from reports.committed import redraw
 from reports.html.document import write_html
 from reports.job import Job, folder, run, seeds_of
@@ -40,7 +59,6 @@ from samattr_ref.catalogue import workloads as all_workloads
 from samattr_ref.registry import get_method
 from samattr_ref.registry import methods as all_methods
 from samattr_ref.support.errors import SamattrError
-from samattr_ref.support.progress import silence
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -51,71 +69,12 @@ app = typer.Typer(
 )
 
 
-def _silenced(quiet: bool) -> bool:
-    if quiet:
-        silence()
-    return quiet
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"samattr {version('samattr')}")
-        raise typer.Exit
-
-
-Quiet = Annotated[bool, typer.Option("--quiet", callback=_silenced, help="Say nothing of progress.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the noise, the initial parameters and the batches.")]
-Rho = Annotated[float | None, typer.Option(help="Another perturbation radius ρ than the workload's.")]
-Norm = Annotated[float | None, typer.Option("--p", help="Another order of the perturbation's norm, 1 to inf.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Another value for a field of the workload, as in n_train=200."),
-]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", metavar="NAME=VALUE", help="An option of the method, as in damping=0.01."),
-]
-MemoryBytes = Annotated[
-    int | None,
-    typer.Option(min=1, help="Bytes that the method may hold beside the run and its scores; 512 MiB by default."),
-]
-Runs = Annotated[
-    int, typer.Option(min=1, help="Average scores over so many runs of the same training, with other seeds.")
-]
-AskedOf = Annotated[str, typer.Option("--functional", help="What of the queries is attributed: loss, margin or logit.")]
-Measures = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--measure",
-        metavar="NAME[=SHARES]",
-        help="A measure that retrains, as in qld or lds=0.05,0.5.",
-    ),
-]
-ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large, real or paper.")]
-Names = Annotated[
-    list[str] | None,
-    typer.Argument(help="Tables, figures and experiments, as in table scatter editing; all of the profile by default."),
-]
-OneWorkload = Annotated[
-    str | None,
-    typer.Option("--workload", help="A workload in place of the profile's: a name or package.module:attribute."),
-]
-Seeds = Annotated[str | None, typer.Option("--seeds", help="Other seeds than the profile's, as in 0,1,2.")]
-Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Processes that measure side by side; by default one a core that has memory.")
-]
-Out = Annotated[Path, typer.Option(help="Folder that reports are written under.")]
 DEFAULT_OUT = Path("reports/out")
 OWN_ROWS, FIRST = Path("leaderboard"), "digits-mlp"
 
 
 @app.callback()
-def program(
-    version_asked: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
-    ] = False,
-) -> None:
+def program(version: Version = False) -> None:
     """Which training points made a sharpness-aware trained network what it is, held against exact retraining."""
 
 

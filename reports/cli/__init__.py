@@ -1,0 +1,5 @@
+"""The program `samattr`."""
+
+from reports.cli.program import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,5 @@
+"""`python -m reports.cli`: the same as `samattr`."""
+
+from reports.cli.program import main
+
+main()
