@@ -19,6 +19,7 @@ from reports.intervals import brackets, summarise, triple
 from reports.labels import labels, with_how
 from reports.style import PAGE_INCHES, Style, figure_style, styles
 from reports.trained import trained
+from samattr_ref.registry import METHODS, Family
 
 
 def axis_labels(*names: str) -> dict[str, str]:
@@ -52,31 +53,52 @@ def draw_curves(
         per: The column that panels are made of.
     """
     panels = list(dict.fromkeys(frame[per]))
+    groups = _groups(frame)
+    rows = [(*row, *group) for row in metrics.items() for group in groups.items()]
     with figure_style():
         figure, axes = plt.subplots(
-            len(metrics),
+            len(rows),
             len(panels),
-            figsize=(PAGE_INCHES, 0.5 + 1.75 * len(metrics)),
+            figsize=(PAGE_INCHES, 0.5 + (1.75 if len(groups) == 1 else 1.45) * len(rows)),
             sharex="col",
             sharey="row",
             squeeze=False,
             layout="constrained",
         )
         for column, panel in enumerate(panels):
-            part = frame[frame[per] == panel]
             axes[0, column].set_title(panel)
-            for row, (metric, heading) in enumerate(metrics.items()):
+            for row, (metric, heading, named, group) in enumerate(rows):
                 axis = axes[row, column]
-                for shown, of in styles(part):
+                for shown, of in styles(group[group[per] == panel]):
                     _curve(axis, of, x, metric, shown)
                 if column == 0:
-                    axis.set_ylabel(heading)
-            set_scale(axes[-1, column], scale, part[x])
+                    axis.set_ylabel(f"{heading}\n{named}" if named else heading)
+            set_scale(axes[-1, column], scale, frame.loc[frame[per] == panel, x])
             axes[-1, column].set_xlabel(label)
         for row in axes:
             _limit(row)
-        legend(figure, axes[:, 0])
+        legend(figure, axes.flat)
     return figure
+
+
+MOST_LINES = 6
+"""More than these in one panel cannot be told apart."""
+
+FIXED_POINTS = (Family.IMPLICIT, Family.DERIVATIVE)
+
+
+def _groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows that go into panels of their own, by what their axes say beside the metric.
+
+    Few methods share a panel. Many are parted into those that solve for a fixed point or differentiate the run, and all
+    others; what is no method, such as exact effects, is in both.
+    """
+    if len(with_how(frame)[["method", "how"]].drop_duplicates()) <= MOST_LINES:
+        return {"": frame}
+    of = {name: METHODS[name].family if name in METHODS else None for name in frame["method"].unique()}
+    solved = frame["method"].map(lambda name: of[name] is None or of[name] in FIXED_POINTS)
+    others = frame["method"].map(lambda name: of[name] is None or of[name] not in FIXED_POINTS)
+    return {"(implicit, exact derivative)": frame[solved], "(all others)": frame[others]}
 
 
 def _limit(row: Sequence[Axes]) -> None:
@@ -97,7 +119,7 @@ def legend(figure: Figure, axes: Iterable[Axes], place: Place = "outside right c
     shown: dict[str, Artist] = {}
     for axis in axes:
         handles, labels = axis.get_legend_handles_labels()
-        shown = dict(zip(labels, handles, strict=True)) | shown
+        shown |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in shown}
     figure.legend(list(shown.values()), list(shown), loc=place, ncols=columns, frameon=False)
 
 

@@ -71,16 +71,17 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
         exact = pairs[pairs["method"] == GROUND_TRUTH].groupby(["query", "end"])["point"].agg(set)
         for method, own in pairs.groupby("method", sort=False):
             named = own.groupby(["query", "end"])["point"].agg(set)
+            known = own["exact"].notna().all()  # of points that were not removed, nobody knows
             common = {
-                end: np.mean([len(points & exact[key]) for key, points in named.items() if key[1] == end])
+                end: f"{np.mean([len(points & exact[key]) for key, points in named.items() if key[1] == end]):.1f}"
                 for end in (1, -1)
             }
             rows.append(
                 {
                     "Workload": workload,
                     "Method": label_of(str(method)),
-                    f"Of the {SHOWN} most helpful, exact": f"{common[1]:.1f}",
-                    f"Of the {SHOWN} most harmful, exact": f"{common[-1]:.1f}",
+                    f"Of the {SHOWN} most helpful, exact": common[1] if known else "–",
+                    f"Of the {SHOWN} most harmful, exact": common[-1] if known else "–",
                     "Harmful with a wrong label (%)": f"{100 * own[own['end'] == -1]['wrong'].mean():.0f}",
                 }
             )
@@ -93,7 +94,7 @@ def caption(frame: pd.DataFrame) -> str:
         "The training points that each method calls most helpful and most harmful to a query, of the first seed: above "
         "each its label and its predicted effect in nats, for exact LOO the effect itself; in orange wrong labels "
         f"({describe(frame)}). Table: means over the first {QUERIES} queries. Exact LOO ranks the points that were "
-        "removed; where these are few, a method may well name others."
+        "removed alone: where a method names others, which nobody removed, there is a dash."
     )
 
 

@@ -15,7 +15,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and slope over the mean ρ/‖g‖ of each ρ."""
     figure = draw_curves(with_ratio(frame), "ratio", "ρ/‖g‖ at the end of training", METRICS, "log")
     for axis in figure.axes:
-        if axis.get_ylabel() == METRICS["slope"]:
+        if axis.get_ylabel().startswith(METRICS["slope"]):
             axis.set_yscale("symlog", linthresh=1)
     return figure
 

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import scipy.stats
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from baselines.metrics import mean_interval
@@ -42,6 +43,9 @@ def draw(frame: pd.DataFrame) -> Figure:
         for line in axes:
             line[0].set_ylabel("‖predicted − true‖ / ‖Δ‖")
         legend(figure, axes[0, -1:], "outside lower center", 3)
+        for handle in figure.legends[0].legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set(alpha=1, sizes=[20])
     return figure
 
 

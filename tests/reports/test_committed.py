@@ -37,7 +37,8 @@ def test_an_experiment_drawn_again_has_its_rows_and_numbers(name, page, tmp_path
 def test_a_page_of_validations_has_its_figures_drawn_again(tmp_path):
     kept = PAGE.parent / "quick"
     drawn = redraw(kept, tmp_path / "quick")
-    assert drawn == ["noise", "scatter-digits-logreg", "scatter-digits-mlp", "table"]
+    figures = ["noise", "scatter-digits-logreg", "scatter-digits-mlp", "table"]
+    assert drawn == [*figures, "along-the-run", "gallery"]
     assert (tmp_path / "quick" / "report.md").read_text() == (kept / "report.md").read_text()
     for name in ("noise.csv", "table.csv", "table.md", "table.tex", "sections.json"):
         assert (tmp_path / "quick" / name).read_text() == (kept / name).read_text()
