@@ -23,6 +23,9 @@ PASSED_ON = ("CHANGELOG.md", "CONTRIBUTING.md")
 HOMES = {"README.md": "index.md"}
 """Where links to other files of the top folder lead."""
 
+PUBLISHED = ROOT / ".asv" / "html"
+"""Where `asv publish` writes its pages."""
+
 HEADLINE = {"table": "table", "scatter": "scatter-*", "noise": "noise"}
 """What is drawn from a profile's validations, and its files."""
 
@@ -50,15 +53,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     for name, text in {"claims.md": claims(), "results-map.md": results_map()}.items():
         files.append(File.generated(config, name, content=text))
-    published = ROOT / ".asv" / "html"
-    for path in (path for path in published.rglob("*") if path.is_file()):
-        target = Path("asv", path.relative_to(published)).as_posix()
+    for path in (path for path in PUBLISHED.rglob("*") if path.is_file()):
+        target = Path("asv", path.relative_to(PUBLISHED)).as_posix()
         files.append(File.generated(config, target, abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links as they are in the repository, to where the site has the files."""
+    """Links as in the repository, to where the site has the files; and to asv's pages, where there are some."""
+    if page.file.src_uri == "speed.md" and PUBLISHED.is_dir():
+        markdown += "\n[What asv measured, commit by commit](asv/index.html)\n"
     prefix = "docs/" if page.file.src_uri in PASSED_ON else "../"
 
     def moved(link: re.Match[str]) -> str:

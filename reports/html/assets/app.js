@@ -230,4 +230,6 @@ if (Object.keys(runs).length) {
   showRun();
 }
 
+document.querySelectorAll("img[data-figure]").forEach((small) => { small.src = document.querySelector(`#figure-${small.dataset.figure} img`).src; });
+
 document.querySelectorAll("table.sortable").forEach((table) => table.querySelector("th button") || sortable(table));
