@@ -138,7 +138,14 @@ METHODS = (GROUND_TRUTH, "sam-unrolled", *compared()[1:])
 
 CASES = {
     "quick": [Case(name, arguments={"methods": METHODS}) for name in ("digits-logreg", "digits-mlp")],
-    "desk": [Case(name, arguments={"methods": METHODS}) for name in ("cancer-logreg", "docstrings-mlp")],
+    "desk": [
+        *(Case(name, arguments={"methods": METHODS}) for name in ("cancer-logreg", "docstrings-mlp")),
+        Case(
+            "cifar10n-cnn",
+            {"n_train": 500, "channels": (4, 8), "steps": 200, "n_removed": 50},
+            {"methods": (GROUND_TRUTH, "sam-unrolled", "sam-if", "sam-gif", "loss")},
+        ),
+    ],
     "real": [Case("mnist-mlp-full", arguments={"methods": (GROUND_TRUTH, "sam-unrolled", "sam-if", "sam-gif")})],
 }
 """Only the first seed is looked at."""
