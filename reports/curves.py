@@ -53,7 +53,7 @@ def draw_curves(
         per: The column that panels are made of.
     """
     panels = list(dict.fromkeys(frame[per]))
-    groups = _groups(frame)
+    groups = parted(frame)
     rows = [(*row, *group) for row in metrics.items() for group in groups.items()]
     with figure_style():
         figure, axes = plt.subplots(
@@ -87,7 +87,7 @@ MOST_LINES = 6
 FIXED_POINTS = (Family.IMPLICIT, Family.DERIVATIVE)
 
 
-def _groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def parted(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows that go into panels of their own, by what their axes say beside the metric.
 
     Few methods share a panel. Many are parted into those that solve for a fixed point or differentiate the run, and all

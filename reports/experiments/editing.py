@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.edit_accuracy import CASES, RETRAINED, measure
-from reports.curves import describe, draw_line, legend
+from reports.curves import describe, draw_line, legend, parted
 from reports.experiment import Experiment
 from reports.intervals import bracket, brackets, summarise
 from reports.labels import labels
@@ -19,33 +19,34 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Accuracy over the share removed, a column a kind of group, a row a workload."""
     workloads = list(dict.fromkeys(frame["workload"]))
     with figure_style():
+        rows = [(workload, *group) for workload in workloads for group in parted(frame).items()]
         figure, axes = plt.subplots(
-            len(workloads),
+            len(rows),
             len(KINDS),
-            figsize=(PAGE_INCHES, 0.6 + 1.8 * len(workloads)),
+            figsize=(PAGE_INCHES, 0.6 + 1.5 * len(rows)),
             sharex=True,
             sharey="row",
             squeeze=False,
             layout="constrained",
         )
-        for row, workload in zip(axes, workloads, strict=True):
-            for axis, (kind, title) in zip(row, KINDS.items(), strict=True):
-                part = frame[(frame["workload"] == workload) & (frame["kind"] == kind)]
+        for row, (workload, named, group) in zip(axes, rows, strict=True):
+            for axis, kind in zip(row, KINDS, strict=True):
+                part = group[(group["workload"] == workload) & (group["kind"] == kind)]
                 for shown, of in styles(part):
                     means = summarise(of, ["fraction"], ["accuracy"])
                     width = 1.4 if of["method"].iloc[0] == RETRAINED else 1.0
                     draw_line(axis, means, "fraction", "accuracy", shown, linewidth=width)
                 axis.set_xscale("log")
-                if workload == workloads[0]:
-                    axis.set_title(title)
-            row[0].set_ylabel(f"{workload}\nvalidation accuracy")
+            row[0].set_ylabel(f"{workload}\nvalidation accuracy\n{named}")
+        for axis, title in zip(axes[0], KINDS.values(), strict=True):
+            axis.set_title(title)
         for axis in axes[-1]:
             axis.set_xlabel("share removed")
             axis.set_xticks(
                 sorted(frame["fraction"].unique()), [f"{f:.0%}" for f in sorted(frame["fraction"].unique())]
             )
             axis.minorticks_off()
-        legend(figure, axes[:, 0])
+        legend(figure, axes.flat)
     return figure
 
 
