@@ -90,12 +90,15 @@ FIXED_POINTS = (Family.IMPLICIT, Family.DERIVATIVE)
 def parted(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows that go into panels of their own, by what their axes say beside the metric.
 
-    Few methods share a panel. Many are parted into those that solve for a fixed point or differentiate the run, and all
-    others; what is no method, such as exact effects, is in both.
+    Few methods share a panel, or those of one kind. Many are parted into those that solve for a fixed point or
+    differentiate the run, and all others; what is no method, such as exact effects, is in both.
     """
     if len(with_how(frame)[["method", "how"]].drop_duplicates()) <= MOST_LINES:
         return {"": frame}
     of = {name: METHODS[name].family if name in METHODS else None for name in frame["method"].unique()}
+    kinds = [family in FIXED_POINTS for family in of.values() if family]
+    if min(kinds.count(True), kinds.count(False)) < 2:
+        return {"": frame}
     solved = frame["method"].map(lambda name: of[name] is None or of[name] in FIXED_POINTS)
     others = frame["method"].map(lambda name: of[name] is None or of[name] not in FIXED_POINTS)
     return {"(implicit, exact derivative)": frame[solved], "(all others)": frame[others]}

@@ -14,6 +14,9 @@ from reports.style import figure_style, row_of_panels, style_of
 
 AXES = {"steps": "steps T", "learning_rate": "peak step size η", "momentum": "momentum μ", "rho": "radius ρ"}
 LINES = dict(zip(ACTIVATIONS, ("-", "--", ":"), strict=True))
+CALLED = {"relu": "ReLU", "gelu": "GELU"}
+"""Activations whose label is not their name."""
+
 ATTRIBUTABLE = 0.95
 
 
@@ -28,7 +31,8 @@ def draw(frame: pd.DataFrame) -> Figure:
                 for activation in dict.fromkeys(part["activation"]):
                     one = part[(part["method"] == method) & (part["activation"] == activation)]
                     curve = summarise(one, ["value"], ["spearman"]).sort_values("value")
-                    of = replace(style_of(method, activation), line=LINES[activation], marker=style_of(method).marker)
+                    named = CALLED.get(activation, activation)
+                    of = replace(style_of(method, named), line=LINES[activation], marker=style_of(method).marker)
                     draw_line(axis, curve, "value", "spearman", of)
             if name != "momentum":
                 axis.set_xscale("log")
@@ -44,7 +48,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     own = frame[frame["method"] == COMPARED[0]].assign(log10_growth=np.log10(frame["growth"].clip(lower=1e-30)))
     means = summarise(own, ["axis", "value", "activation"], ["spearman", "log10_growth", "accuracy"])
     varied = [f"{AXES[axis]} = {value:g}" for axis, value in zip(means["axis"], means["value"], strict=True)]
-    shown = pd.DataFrame({"Varied": varied, "Activation": means["activation"]})
+    shown = pd.DataFrame({"Varied": varied, "Activation": means["activation"].replace(CALLED)})
     headings = {"spearman": "Spearman", "log10_growth": "log10 growth", "accuracy": "Accuracy"}
     shown = shown.assign(**brackets(means, headings))
     counted = own.groupby(["axis", "value", "activation"], sort=False)["spearman"].agg(["count", "size"])
@@ -69,10 +73,11 @@ def answer(frame: pd.DataFrame) -> str:
     means = own.groupby(["axis", "activation", "value"])["spearman"].mean()
     parts = []
     for axis in (name for name in AXES if name in set(own["axis"])):
-        kept = [
-            f"{activation} {_range([v for v, s in means[axis, activation].items() if s >= ATTRIBUTABLE])}"
+        values = {
+            CALLED.get(activation, activation): [v for v, s in means[axis, activation].items() if s >= ATTRIBUTABLE]
             for activation in dict.fromkeys(own["activation"])
-        ]
+        }
+        kept = [f"{activation} {_range(found)}" for activation, found in values.items()]
         parts.append(f"{AXES[axis]}: {', '.join(kept)}")
     return f"Spearman of the exact derivative is {ATTRIBUTABLE} or more at, of the values tried, {'; '.join(parts)}."
 
