@@ -7,16 +7,15 @@ import altair as alt
 CHOSEN = "chosen"
 """The name of the selection that the page listens to."""
 
-METHOD = alt.Color("label:N", legend=alt.Legend(title=None, orient="bottom", columns=4))
 EMPTY = alt.InlineData(values=[])
 WIDTH: Any = "container"
 
 
-def standings(title: str) -> dict[str, Any]:
+def standings() -> dict[str, Any]:
     """Dots with intervals, a row a method; rows have `label`, `mean`, `low`, `high`."""
     base = alt.Chart(EMPTY, width=WIDTH, height=alt.Step(18))
     y = alt.Y("label:N", sort=alt.EncodingSortField("mean", order="descending"), title=None)
-    rule = base.mark_rule().encode(y=y, x=alt.X("low:Q", title=title), x2="high:Q")
+    rule = base.mark_rule().encode(y=y, x=alt.X("low:Q", title=""), x2="high:Q")
     dot = base.mark_point(filled=True, size=60).encode(
         y=y, x="mean:Q", tooltip=["label:N", _number("mean"), _number("low"), _number("high")]
     )

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,9 @@ class Parts:
 
     Attributes:
         folder: Where they are written beside it; None puts them in.
-        beside: What was written there.
     """
 
     folder: Path | None
-    beside: list[Path] = field(default_factory=list)
 
     def uri(self, path: Path) -> str:
         """What the page calls a file by."""
@@ -54,7 +52,6 @@ class Parts:
         assert self.folder is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_bytes(content)
-        self.beside.append(self.folder / name)
         return name
 
 
@@ -101,7 +98,7 @@ def _rendered(page: Page, parts: Parts) -> str:
         "galleries": explore.galleries(frames["gallery"]) if "gallery" in frames else {},
         "runs": explore.runs(frames["along-the-run"]) if "along-the-run" in frames else {},
         "charts": {
-            "standings": charts.standings(""),
+            "standings": charts.standings(),
             "pareto": charts.pareto(),
             "effects": charts.effects(),
             "influence": charts.influence(),

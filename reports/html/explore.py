@@ -87,11 +87,16 @@ def runs(frame: pd.DataFrame) -> dict[str, Any]:
         columns = ["step", "loss", "accuracy", "grad_norm", "rho_over_grad_norm"]
         kept = [str(value) in ("True", "1.0") for value in states["kept"]]
         found[str(name)] = {
-            "states": states[columns].astype(float).assign(kept=kept).to_dict("records"),
+            "states": [_known(row) for row in states[columns].astype(float).assign(kept=kept).to_dict("records")],
             "adjoint": adjoint[["step", "adjoint"]].astype(float).to_dict("records"),
             "influence": [row for score, own in sums(part) for row in _influence(str(name), score, own)],
         }
     return found
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, what is unknown in it as None, which JSON has: ρ/‖g‖ where ‖g‖ is zero."""
+    return {name: value if np.isfinite(value) else None for name, value in row.items()}
 
 
 def _influence(workload: str, score: float, own: pd.DataFrame) -> list[dict[str, Any]]:

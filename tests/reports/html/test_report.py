@@ -282,6 +282,15 @@ def test_a_large_report_is_cut_into_files(copied, page):
     assert page.locator("#figure-noise img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
 
 
+def test_a_gradient_of_zero_is_no_number():
+    state = {"part": "state", "step": 0, "loss": 1.0, "accuracy": 0.5, "grad_norm": 0.0, "kept": True}
+    term = {"part": "term", "step": 0, "point": 1, "value": 0.1, "score": 0.1, "given": 2, "wrong": False}
+    frame = pd.DataFrame([{**state, "rho_over_grad_norm": None}, {"part": "adjoint", "step": 0, "adjoint": 1.0}, term])
+    (found,) = explore.runs(frame.assign(workload="digits")).values()
+    assert found["states"][0]["rho_over_grad_norm"] is None
+    assert json.loads(as_json(found)) == found
+
+
 def test_words_stand_where_there_are_no_pictures():
     rows = [
         {"part": "query", "index": 0, "given": 0, "predicted": 1, "loss": 0.5, "text": "a text"},
