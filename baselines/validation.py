@@ -24,6 +24,7 @@ from samattr_ref.implicit.warm_starts import warm_starts
 from samattr_ref.network.functionals import LOSS, get_functional
 from samattr_ref.registry import Method, get_method
 from samattr_ref.run import Run
+from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support import store
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
@@ -195,6 +196,12 @@ def result_path(
     return store.folder("validations", json_digest(seen if runs == 1 else [*seen, {"runs": runs}]))
 
 
+def grid_of(method: Method, run: Run) -> Mapping[str, tuple[Any, ...]]:
+    """The values to choose from, by option: those for large networks where the curvature does not fit as a matrix."""
+    large = len(run.parameters) > DENSE_LIMIT
+    return method.tune if method.tune_large is None or not large else method.tune_large
+
+
 def tune(
     method: Method, truth: Truth, options: dict[str, Any], functional: str = LOSS.name
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -207,10 +214,10 @@ def tune(
     Raises:
         SamattrError: if every candidate failed.
     """
-    axes = {name: values for name, values in method.tune.items() if name not in options}
+    run = truth.run
+    axes = {name: values for name, values in grid_of(method, run).items() if name not in options}
     if not axes:
         return options, {}
-    run = truth.run
     queries = run.splits.tuning.of(functional)
     true = truth.effects(queries).double().cpu().numpy()
     tried: list[tuple[float, dict[str, Any]]] = []

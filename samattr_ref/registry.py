@@ -75,6 +75,8 @@ class Method:
             where the method does not define one.
         options: Its options by name.
         tune: Values to choose from on held-out queries, by option.
+        tune_large: The same for networks whose curvature does not fit as a matrix, where `tune` would take hours; None
+            where that makes no difference.
         linear: Whether scores are linear in the query's loss, so that the mean over queries is one query.
         query_bytes: About what one query takes beside its scores while it is scored: many are scored in blocks that
             fit in memory. None: all queries in one call.
@@ -106,6 +108,7 @@ class Method:
     change: Change | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
     tune: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    tune_large: Mapping[str, tuple[Any, ...]] | None = None
     linear: bool = False
     query_bytes: Callable[[Run], int] | None = None
     label: str = ""
@@ -202,6 +205,7 @@ def method(
     change: Change | None = None,
     options: type | None = None,
     tune: Mapping[str, tuple[Any, ...]] | None = None,
+    tune_large: Mapping[str, tuple[Any, ...]] | None = None,
     linear: bool = False,
     query_bytes: Callable[[Run], int] | None = dense_query,
     label: str | None = None,
@@ -225,6 +229,7 @@ def method(
         change: The parameter change that it predicts, see `Method`.
         options: A dataclass of its options, where its signature does not list them.
         tune: Values to choose from on held-out queries, by option.
+        tune_large: The same for large networks, see `Method`.
         linear: Whether scores are linear in the query's loss, see `Method`.
         query_bytes: What one query takes, see `Method`.
         label: What tables and figures call it; by default its name, with spaces and a capital.
@@ -254,6 +259,7 @@ def method(
             change=change,
             options=_options(function, options),
             tune=tune or {},
+            tune_large=tune_large,
             linear=linear,
             query_bytes=query_bytes,
             label=label or default_label(name),

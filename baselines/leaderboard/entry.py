@@ -10,13 +10,16 @@ import numpy as np
 from baselines.comparison import metrics_within
 from baselines.kept import identity, shipped
 from baselines.leaderboard.row import COMPARED, Row, Seed
+from baselines.studies.agreement import UNTUNED
 from baselines.studies.plain import plain_seconds
 from baselines.truth import single_points_name
 from baselines.validation import Validation, validate
 from samattr_ref.catalogue import load_workload
-from samattr_ref.registry import get_method
+from samattr_ref.registry import Method, get_method
+from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
+from samattr_ref.workload import Workload
 
 ROWS = Path(__file__).parent / "rows"
 """The rows that come with the project."""
@@ -50,7 +53,8 @@ def make_row(method: str, workload: str, tuned: bool = True, seeds: Sequence[int
     Args:
         method: A method's name, or a user's `path/to/file.py:function`.
         workload: The name of a workload whose ground truth comes with the project.
-        tuned: Whether options are chosen on held-out queries; else the method's defaults are taken.
+        tuned: Whether options are chosen on held-out queries; else the method's defaults are taken, and what the
+            experiments take on networks whose curvature does not fit as a matrix.
         seeds: Seeds of the workload.
 
     Raises:
@@ -60,11 +64,17 @@ def make_row(method: str, workload: str, tuned: bool = True, seeds: Sequence[int
     chosen = get_method(method)
     if not tuned and not chosen.tune:
         raise SamattrError(f"{chosen.name} chooses no option: it has one row, the tuned one")
-    given = {} if tuned else {name: chosen.options[name].default for name in chosen.tune}
+    given = {} if tuned else _untuned(chosen, load_workload(workload, seeds[0]))
     results = [_seed(method, workload, seed, given) for seed in seeds]
     name = chosen.name.rpartition(":")[2]
     environment = results[0][1].environment
     return Row(name, workload, tuned, chosen.summary, chosen.source, [one for one, _ in results], environment)
+
+
+def _untuned(chosen: Method, workload: Workload) -> dict[str, Any]:
+    if chosen.tune_large is not None and len(workload.build()[1]) > DENSE_LIMIT:
+        return chosen.having(UNTUNED)
+    return {name: chosen.options[name].default for name in chosen.tune}
 
 
 def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple[Seed, Validation]:

@@ -55,7 +55,8 @@ class Row:
     Attributes:
         method: The method's name; of a method of one's own, what it is to be called.
         workload: The workload's name.
-        tuned: Whether options were chosen on held-out queries; else they are the method's defaults.
+        tuned: Whether options were chosen on held-out queries; else they are the method's defaults, or what the
+            experiments take on large networks.
         summary: What the method computes, in one line.
         source: Where it comes from: a paper, a repository.
         seeds: What came of each seed.

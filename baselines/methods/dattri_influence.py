@@ -26,7 +26,7 @@ from torch import Tensor
 from baselines.dattri_peer import DattriPeer
 from baselines.libraries import positive_damping, total_damping
 from samattr_ref.data import Examples
-from samattr_ref.implicit.options import TUNE
+from samattr_ref.implicit.options import TUNE, TUNE_LARGE
 from samattr_ref.registry import Family, Library, method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
@@ -95,6 +95,7 @@ def dattri_if_explicit(run: Run, queries: Examples, *, damping: float = 0.01) ->
     summary="influence function by conjugate gradients, by dattri",
     source="Martens 2010",
     tune={"damping": TUNE["damping"]},
+    tune_large={"damping": TUNE_LARGE["damping"]},
     label="IF, CG (dattri)",
     rank=72,
     benchmark={"damping": 0.3},
@@ -141,6 +142,7 @@ def dattri_if_cg(run: Run, queries: Examples, *, damping: float = 0.01, max_iter
     summary="influence function by the stochastic series of LiSSA, by dattri",
     source="Agarwal et al. 2017",
     tune={"damping": (1e-3, 1e-2, 3e-2, 1e-1)},
+    tune_large={"damping": TUNE_LARGE["damping"]},
     label="IF, LiSSA (dattri)",
     rank=73,
     benchmark={"damping": 0.3, "depth": 10, "scale": 100.0},

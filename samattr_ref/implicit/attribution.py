@@ -41,7 +41,7 @@ from torch import Tensor
 
 from samattr_ref.data import Examples
 from samattr_ref.growth import Growth
-from samattr_ref.implicit.options import TUNE, Form, ImplicitOptions
+from samattr_ref.implicit.options import TUNE, TUNE_LARGE, Form, ImplicitOptions
 from samattr_ref.implicit.removal import removal, through_removal
 from samattr_ref.implicit.system import ImplicitSystem
 from samattr_ref.implicit.warm_starts import latest_solution
@@ -56,6 +56,7 @@ from samattr_ref.support.seeds import tensor_digest
 
 FACTS: dict[str, Any] = {
     "tune": TUNE,
+    "tune_large": TUNE_LARGE,
     "linear": True,
     "any_functional": True,
     "family": Family.IMPLICIT,

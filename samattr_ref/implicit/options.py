@@ -68,3 +68,9 @@ TUNE: dict[str, tuple[Any, ...]] = {
     "damping": (0.0, 1e-3, 1e-2, 3e-2, 1e-1),
 }
 """The declared grid that curvature and damping are chosen from, on held-out queries."""
+TUNE_LARGE: dict[str, tuple[Any, ...]] = {
+    "curvature": ("gauss-newton",),
+    "tolerance": (1e-2,),
+    "damping": (1e-2, 3e-2, 1e-1, 3e-1, 1.0),
+}
+"""The same where the curvature does not fit as a matrix: no solve of it takes longer than some hundred products."""

@@ -79,6 +79,20 @@ def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
     assert result.diagnostics["tuning"]["tuning_spearman"] == pytest.approx(best)
 
 
+def test_large_networks_choose_from_a_grid_of_their_own(monkeypatch):
+    """Where the curvature does not fit as a matrix: Gauss-Newton, solved to a hundredth, for the damping alone."""
+    monkeypatch.setattr(validation, "DENSE_LIMIT", 1)
+    truth = baselines.leave_one_out(sr.train(small("digits-mlp")))
+    method = sr.methods()["sam-if"]
+    options, tuning = validation.tune(method, truth, {})
+    assert tuning["grid"] == {name: list(values) for name, values in method.tune_large.items()}
+    assert (options["curvature"], options["tolerance"]) == ("gauss-newton", 1e-2)
+    assert tuning["tried"] == len(method.tune_large["damping"])
+    given, tuning = validation.tune(method, truth, {"damping": 0.5})
+    assert given["damping"] == 0.5 and tuning["tried"] == 1
+    assert validation.tune(sr.methods()["tracin"], truth, {}) == ({}, {})
+
+
 def test_dampings_are_chosen_from_one_solution_to_the_next_and_nothing_after_them_is(monkeypatch):
     run = sr.train(small("digits-mlp"))
     truth, solve, starts = baselines.leave_one_out(run), attribution.solve, []
