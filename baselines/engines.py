@@ -7,20 +7,21 @@ There are four engines, all over the one step function:
 - `batched`: any network, `torch.func.vmap` over the step;
 - `loop`: one after another (on a CPU, batched convolutions lose to it).
 
-A plan times steps of each and takes the fastest, with the number of networks that is fastest together. On a CPU,
-`stacked` and `loop` use the cores by threads of one core each: their operations are too small to be divided.
+`baselines.planning` says which is taken and how many networks run together. On a CPU, `stacked` and `loop` use the
+cores by threads of one core each: their operations are too small to be divided, and what they compute does not depend
+on how many threads there are.
 
 A retraining is the run itself until a batch holds one of its points: it starts there, from the run's own state.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
-import psutil
 import torch
 from torch import Tensor
 from torch.func import vmap
@@ -30,8 +31,8 @@ from samattr_ref.network.linear_chain import Chain
 from samattr_ref.run import Run
 from samattr_ref.sam.step import Batch, StackedBatch, State, sam_step
 from samattr_ref.sam.variants import Draw, Rule
-from samattr_ref.support.errors import SamattrError, unknown_name
-from samattr_ref.support.memory import chunks
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.memory import chunks, in_chunks
 from samattr_ref.trajectory import states
 
 Engine = Literal["stacked", "compiled", "batched", "loop"]
@@ -41,89 +42,8 @@ THREADED = ("stacked", "loop")
 Step = Callable[[Batch, State, float, Draw], State]
 """A step of m networks: the batch with weights [m, b], and their states before it, vectors [m, P]."""
 
-LARGEST_CHUNK = 256
-"""More retrainings at once gain little on a CPU."""
-
-CHUNK_SECONDS = 10.0
-"""About how long a chunk takes, which is written whole: what an interruption may cost."""
-
-STACKS = (8, 32, 64, 128)
-"""How many networks are tried together."""
-
-LEVEL = 1.1
-"""Fewer networks together are taken where more are hardly faster."""
-
-COMPILE_SECONDS = 120.0
-"""Work that would take this long is compiled, which itself takes some tens of seconds."""
-
-MEMORY_SHARE, MEMORY_CAP = 0.25, 2**30
-"""Retrainings that run together may take this share of the free memory, and no more than this many bytes."""
-
 PROBE_STEPS, PROBES = 2, 2
 """An engine is timed over so many steps, so many times."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How retrainings are carried out.
-
-    Attributes:
-        engine: The engine.
-        chunk: Retrainings that are written together.
-        together: Retrainings that run as one program; it and the number of all decide every bit of the result.
-        step_seconds: Measured seconds of a step, a retraining, by engine.
-    """
-
-    engine: Engine
-    chunk: int
-    together: int
-    step_seconds: dict[str, float]
-
-
-def plan_retraining(run: Run, n_groups: int, engine: Engine | None = None) -> Plan:
-    """Time steps of each engine on the run and choose the fastest, its chunk, and how many networks run together.
-
-    Args:
-        run: The run.
-        n_groups: How many retrainings there are.
-        engine: The engine to take; None for the fastest.
-
-    Raises:
-        SamattrError: for an engine that there is not, or that the network or the machine does not have.
-    """
-    if engine is not None and engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
-    most = max(1, min(LARGEST_CHUNK, n_groups, _memory_budget(run) // _bytes_a_retraining(run)))
-    tried: list[Engine] = ["loop", *_together(run)]
-    if engine is not None:
-        tried = ["stacked" if engine == "compiled" else engine]
-    found = {name: _fastest(run, name, most) for name in tried}
-    chosen = min(tried, key=lambda name: found[name][0])
-    seconds, together = found[chosen]
-    if engine == "compiled" or (chosen == "stacked" and seconds * run.n_steps * n_groups > COMPILE_SECONDS):
-        try:
-            sizes = sorted({together, min(most, 2 * together)})  # a step as a whole has less to lose by many
-            found["compiled"] = min((_seconds_a_step(run, "compiled", size), size) for size in sizes)
-        except RuntimeError as error:  # no C++ compiler, above all
-            if engine == "compiled":
-                reason = str(error).strip().split("\n")[0]
-                raise SamattrError(f"the step could not be compiled ({reason}): use the engine stacked") from error
-        chosen = "compiled" if engine else min(found, key=lambda name: found[name][0])
-        seconds, together = found[chosen]
-    together = balanced(n_groups, together)
-    in_time = int(CHUNK_SECONDS / (seconds * run.n_steps * together))  # whole programs: what runs together is fixed
-    chunk = together * max(workers(run, chosen), min(in_time, LARGEST_CHUNK // together))
-    return Plan(chosen, chunk, together, {name: seconds for name, (seconds, _) in found.items()})
-
-
-def balanced(count: int, largest: int) -> int:
-    """The chunk length that covers `count` in as few chunks as `largest` allows, evenly.
-
-    >>> balanced(500, 256), balanced(500, 128)
-    (250, 125)
-    """
-    n_chunks = -(-count // largest)
-    return -(-count // n_chunks)
 
 
 def retrain(run: Run, groups: Sequence[Tensor], engine: Engine = "batched", together: int | None = None) -> Tensor:
@@ -140,17 +60,29 @@ def retrain(run: Run, groups: Sequence[Tensor], engine: Engine = "batched", toge
     """
     weights, first = removal_weights(run, groups), first_steps(run, groups)
     size = 1 if engine == "loop" else together or len(groups)
-    step = _step_of(run, engine)
+    step = step_of(run, engine)
+
+    stop = threading.Event()
+
+    def walked(rows: Tensor, start: int) -> Tensor:
+        """Of all networks of a program, or where memory runs out of halves of them, one after another."""
+
+        def walk(part: slice) -> Tensor:
+            return _walk(run, step, rows[part], range(start, run.n_steps), stop)
+
+        return torch.cat([after for _, after in in_chunks(walk, len(rows), len(rows))])
 
     def result(block: slice) -> Tensor:
         rows = weights[block]
         if engine == "compiled":  # once, for one number of networks
             rows = torch.cat([rows, rows.new_ones(size - len(rows), run.n_train)])
-        after = _walk(run, step, rows, range(min(first[block]), run.n_steps))
-        return after[: block.stop - block.start]
+        return walked(rows, min(first[block]))[: block.stop - block.start]
 
     with _mapping(run, engine) as each:
-        return torch.cat(each(result, list(chunks(len(groups), size))))
+        try:
+            return torch.cat(each(result, list(chunks(len(groups), size))))
+        finally:
+            stop.set()  # what other threads are at is waited for, and an interruption should not take a whole run
 
 
 def first_steps(run: Run, groups: Sequence[Tensor]) -> list[int]:
@@ -182,20 +114,18 @@ def workers(run: Run, engine: Engine) -> int:
     return torch.get_num_threads() if by_threads else 1
 
 
-def _together(run: Run) -> list[Engine]:
-    """The engine that steps many networks together, if there is one for the network at hand."""
-    if stacked_chain(run) is not None:
-        return ["stacked"]
-    return ["batched"] if run.objective.tried.networks else []
+def _walk(run: Run, step: Step, weights: Tensor, steps: range, stop: threading.Event | None = None) -> Tensor:
+    """The parameters [m, P] after some steps of the run, its own state before them, with weights w [m, n_train].
 
-
-def _walk(run: Run, step: Step, weights: Tensor, steps: range) -> Tensor:
-    """The parameters [m, P] after some steps of the run, its own state before them, with weights w [m, n_train]."""
+    Where it is told to stop, what it returns is of no use to anyone.
+    """
     if len(steps) == 0:
         return run.parameters.expand(len(weights), -1)
     ((_, start),) = states(run, [steps.start])
     state = State(*(tensor.expand(len(weights), -1).contiguous() for tensor in start))
     for t in steps:
+        if stop is not None and stop.is_set():
+            break
         points = run.batch(t).to(state.omega.device)
         x, y = (tensor.index_select(0, points) for tensor in (run.train.x, run.train.y))
         batch = Batch(run.objective, run.workload.inputs(x, t), y, weights.index_select(1, points))
@@ -203,7 +133,12 @@ def _walk(run: Run, step: Step, weights: Tensor, steps: range) -> Tensor:
     return state.omega
 
 
-def _step_of(run: Run, engine: Engine) -> Step:
+def step_of(run: Run, engine: Engine) -> Step:
+    """The step function of an engine.
+
+    Raises:
+        SamattrError: if the network does not have it.
+    """
     rule, chain = run.workload.recipe.rule, stacked_chain(run)
     if engine == "loop":
         return partial(_loop, rule)
@@ -271,18 +206,10 @@ def _mapping(run: Run, engine: Engine) -> Iterator[Callable[[Callable[[Any], Any
         torch.set_num_threads(count)
 
 
-def _fastest(run: Run, engine: Engine, most: int) -> tuple[float, int]:
-    """The least seconds of a step, a retraining, and how many networks together take them."""
-    sizes = {"loop": [1], "batched": [most]}.get(engine) or sorted({min(size, most) for size in STACKS})
-    found = {size: _seconds_a_step(run, engine, size) for size in sizes}
-    size = next(size for size in sizes if found[size] < LEVEL * min(found.values()))
-    return found[size], size
-
-
-def _seconds_a_step(run: Run, engine: Engine, together: int) -> float:
-    """The least seconds of a step, a retraining, with work for all cores, after a step that warms up."""
+def seconds_a_step(run: Run, engine: Engine, together: int) -> float:
+    """The least measured seconds of a step, a retraining, with work for all cores, after a step that warms up."""
     weights = torch.ones(together, run.n_train, dtype=run.parameters.dtype, device=run.parameters.device)
-    step, blocks = _step_of(run, engine), range(workers(run, engine))
+    step, blocks = step_of(run, engine), range(workers(run, engine))
 
     def walk(steps: int) -> None:
         each(lambda _: _walk(run, step, weights, range(steps)), blocks)
@@ -291,14 +218,3 @@ def _seconds_a_step(run: Run, engine: Engine, together: int) -> float:
     with _mapping(run, engine) as each:
         walk(1)
         return min(seconds(lambda: walk(steps)) for _ in range(PROBES)) / (steps * together * len(blocks))
-
-
-def _bytes_a_retraining(run: Run) -> int:
-    """What one retraining in a batched step holds, estimated from above: activations, gradients, parameters."""
-    batch = run.batches.shape[1] * run.objective.activation_bytes(run.train.x)
-    return 6 * batch + 10 * run.parameters.numel() * run.parameters.element_size()
-
-
-def _memory_budget(run: Run) -> int:
-    free = torch.cuda.mem_get_info()[0] if run.parameters.is_cuda else psutil.virtual_memory().available
-    return int(min(MEMORY_SHARE * free, MEMORY_CAP if not run.parameters.is_cuda else free))

@@ -7,7 +7,6 @@ same points, network, recipe and seed, bit for bit where its digest is that of t
 losses of the queries are the same within `TOLERANCE`: another torch or another machine trains to slightly other ones.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,10 +144,11 @@ def shipped(workload: str) -> set[tuple[str, str]]:
 
 def _digests(path: Path) -> tuple[str, str]:
     try:
-        meta = json.loads(path.read_text())
-        return meta["recipe"], meta["sha256"]
-    except (OSError, ValueError, KeyError) as error:
+        described = store.describe(path.parent, path.stem)
+    except StoreError as error:
         raise StoreError(f"{path} is damaged: fetch it again, or install samattr anew") from error
+    assert described is not None and described.tensors is not None  # as every truth that is kept
+    return described.content["recipe"], described.tensors
 
 
 def _described(run: Run) -> dict[str, str]:

@@ -5,7 +5,7 @@ What is stored is each retraining's final parameters, so that the effect on any 
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.engines import Engine, Plan, first_steps, plan_retraining, retrain
+from baselines.engines import Engine, first_steps, retrain, workers
+from baselines.executors import executor
 from baselines.kept import FOLDER, N_CHANGES, Kept, find, own_sets
 from baselines.measure import measured
+from baselines.planning import Plan, plan_retraining
 from samattr_ref.attribution import check_groups, check_queries
 from samattr_ref.data import Examples
 from samattr_ref.network.functionals import LOSS
@@ -24,7 +26,7 @@ from samattr_ref.support import store
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError, UnstableError
 from samattr_ref.support.memory import chunks
-from samattr_ref.support.progress import track
+from samattr_ref.support.progress import working
 from samattr_ref.support.seeds import json_digest, stream, tensor_digest, values_digest
 from samattr_ref.support.source import reach
 from samattr_ref.training import REPLAY_TOLERANCE
@@ -51,7 +53,8 @@ class Truth:
         retrained: Final parameters ω_{−S} of each retraining, [n_groups, P]; None of a truth that is kept.
         replay_error: ‖ω_{−∅} − ω*‖/‖ω*‖ of retraining with nothing removed: the rounding noise of the truth.
         path: The folder that it is stored in.
-        record: Engine, chunk, seconds and environment it was made with.
+        record: Engine, chunk, seconds and environment it was made with, and as `diverged` the points that retrainings
+            which diverged left out: these are not among the groups.
         kept: Of a truth that is kept, what is kept, see `baselines.kept`.
     """
 
@@ -172,7 +175,7 @@ def is_made(run: Run, groups: list[Tensor]) -> bool:
     if plan is None:
         return False
     n_chunks = len(list(chunks(len(groups) + 1, plan[0]["chunk"])))
-    return all((path / f"{_chunk_name(i)}.json").exists() for i in range(n_chunks))
+    return all(store.exists(path, _chunk_name(i)) for i in range(n_chunks))
 
 
 def subset_retraining(run: Run, fraction: float, count: int, seed: int = 0, engine: Engine | None = None) -> Truth:
@@ -244,7 +247,7 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
         engine: How to retrain, where nothing is stored yet; None for the fastest.
 
     Raises:
-        UnstableError: for a retraining that diverges, or a run that does not repeat itself.
+        UnstableError: where every retraining diverges, or for a run that does not repeat itself.
         SamattrError: for groups that do not fit the run, or a store that fails.
     """
     checked = check_groups(run, groups)
@@ -254,21 +257,13 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
     order = sorted(range(len(checked)), key=first.__getitem__)
     everything = [torch.empty(0, dtype=torch.int64), *(checked[i] for i in order)]  # without nothing: the run itself
     path = _folder(run, checked)
-    with store.lock(path):
-        plan = _plan(run, path, len(everything), engine)
-        slices = list(enumerate(chunks(len(everything), plan.chunk)))
-        done = sum((path / f"{_chunk_name(i)}.json").exists() for i, _ in slices)
-        waiting = [(i, part) for i, part in slices if not (path / f"{_chunk_name(i)}.json").exists()]
-        for i, part in track(waiting, f"retraining {run.workload.name} ({plan.engine})", done=done):
-            with measured() as cost:
-                parameters = retrain(run, everything[part], plan.engine, plan.together)
-            if not bool(torch.isfinite(parameters).all()):
-                raise UnstableError(f"a retraining of {run.workload.name} diverged: lower the learning rate or rho")
-            store.save(path, _chunk_name(i), {**vars(cost), "environment": environment()}, {"parameters": parameters})
-        stored = [store.read(path, _chunk_name(i)) for i, _ in slices]
+    if not is_made(run, checked):
+        with store.lock(path):
+            _retrain(run, everything, _plan(run, path, len(everything), engine), path)
+    plan, stored = _stored(path, len(everything))
     parameters = torch.cat([tensors["parameters"].to(run.parameters.device) for _, tensors in stored])
     error = float((parameters[0] - run.parameters).norm() / run.parameters.norm())
-    if error > REPLAY_TOLERANCE[run.parameters.dtype]:
+    if not error <= REPLAY_TOLERANCE[run.parameters.dtype]:
         raise UnstableError(
             f"retraining {run.workload.name} with nothing removed (engine {plan.engine}) ends {error:.1e} (relative) "
             "from the run: its training does not repeat itself, since rounding grows in it; lower the learning rate, "
@@ -281,7 +276,60 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
         "peak_memory_bytes": max(meta["peak_memory_bytes"] for meta, _ in stored),
         "environment": stored[-1][0]["environment"],
     }
-    return Truth(run, checked, parameters[1:][torch.tensor(order).argsort()], error, path, record)
+    parameters = parameters[1:][torch.tensor(order).argsort()]
+    finite = torch.isfinite(parameters).all(1)
+    if not bool(finite.all()):
+        record["diverged"] = [checked[i].tolist() for i in (~finite).nonzero()[:, 0].tolist()]
+        _say_diverged(run, record["diverged"], len(checked))
+        checked = [group for group, well in zip(checked, finite.tolist(), strict=True) if well]
+        parameters = parameters[finite]
+    return Truth(run, checked, parameters, error, path, record)
+
+
+def _say_diverged(run: Run, diverged: list[list[int]], count: int) -> None:
+    """Say which retrainings have no effects; those that have are used.
+
+    Raises:
+        UnstableError: if none has any.
+    """
+    name = run.workload.name
+    if len(diverged) == count:
+        raise UnstableError(f"every retraining of {name} diverged: lower the learning rate or rho")
+    first = ", ".join(str(group[0]) if len(group) == 1 else f"{group[:3]}..." for group in diverged[:5])
+    log.warning(
+        "%d of %d retrainings of %s diverged and have no effects, those without %s: the others are used",
+        *(len(diverged), count, name, first),
+    )
+
+
+def _retrain(run: Run, groups: list[Tensor], plan: Plan, path: Path) -> None:
+    """Retrain without the groups whose chunks are not stored, and store each chunk as it comes in."""
+    slices = list(enumerate(chunks(len(groups), plan.chunk)))
+    waiting = [(i, part) for i, part in slices if not store.exists(path, _chunk_name(i))]
+    done = len(slices) - len(waiting)
+    parts = [(plan, groups[part]) for _, part in waiting]
+    cores = 1 if workers(run, plan.engine) > 1 else torch.get_num_threads()
+    with working(f"retraining {run.workload.name} ({plan.engine})", len(slices), done) as progress:
+        for place, (meta, parameters) in executor().map(retrain_chunk, run, parts, cores):
+            store.save(path, _chunk_name(waiting[place][0]), meta, {"parameters": parameters})
+            progress.update()
+
+
+def retrain_chunk(run: Run, part: tuple[Plan, list[Tensor]]) -> tuple[dict[str, Any], Tensor]:
+    """Retrain without some groups, by a plan: what it took and where, and the final parameters.
+
+    Those of a retraining that diverges are not finite, and the others are as they are without it.
+    """
+    plan, groups = part
+    with measured() as cost:
+        parameters = retrain(run, groups, plan.engine, plan.together)
+    return {**vars(cost), "environment": environment()}, parameters
+
+
+def _stored(path: Path, count: int) -> tuple[Plan, list[tuple[dict[str, Any], dict[str, Tensor]]]]:
+    """The plan of a finished truth, and its chunks."""
+    plan = Plan(**store.read(path, "plan")[0])
+    return plan, [store.read(path, _chunk_name(i)) for i, _ in enumerate(chunks(count, plan.chunk))]
 
 
 CHANGES_BYTES = 2**21
@@ -369,5 +417,5 @@ def _plan(run: Run, path: Path, n_groups: int, engine: Engine | None) -> Plan:
     if (stored := store.load(path, "plan")) is not None:
         return Plan(**stored[0])
     plan = plan_retraining(run, n_groups, engine)
-    store.save(path, "plan", vars(plan))
+    store.save(path, "plan", asdict(plan))
     return plan

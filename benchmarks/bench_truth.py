@@ -2,8 +2,9 @@
 
 import torch
 
-from baselines.engines import Engine, plan_retraining, retrain
+from baselines.engines import Engine, retrain
 from baselines.measure import seconds
+from baselines.planning import plan_retraining
 from benchmarks.common import WORKLOADS, in_units, run_of
 
 POINTS = 64

@@ -67,20 +67,18 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
         log.warning("the network of %s holds what nothing can be found again by (%s): not stored", workload.name, parts)
     key = json_digest([origin, keep.tolist()])
     path = store.folder("runs", key)
-    with store.lock(path):
-        stored = store.load(path, "run")
-        meta: dict[str, Any]
-        if stored is None:
-            _check_build(workload, network, initial)
-            _check_augmentation(workload)
-            tensors, seconds = _train(workload, objective, initial, keep, path)
-            meta = {"workload": _describe(workload), "environment": environment(), "seconds": seconds}
-            meta["ways"] = asdict(objective.network.ways)
-            store.save(path, "run", meta, tensors)
-            for name in _partials(path):
-                store.delete(path, name)
-        else:
-            meta, tensors = stored
+    stored = store.load(path, "run")
+    if stored is None:
+        with store.lock(path):
+            stored = store.load(path, "run")  # another process may have made it meanwhile
+            if stored is None:
+                _check_build(workload, network, initial)
+                _check_augmentation(workload)
+                stored = _train(workload, objective, initial, keep, path)
+                store.save(path, "run", *stored)
+                for name in _partials(path):
+                    store.delete(path, name)
+    meta, tensors = stored
     record: dict[str, Any] = {**meta["environment"], "seconds": meta["seconds"]}
     held: dict[str, Any] = {**as_device(tensors, device())}
     return Run(
@@ -180,7 +178,8 @@ class _Trainer:
 
 def _train(
     workload: Workload, objective: Objective, initial: Tensor, keep: Tensor, path: Path
-) -> tuple[dict[str, Tensor], float]:
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is stored of a run: what it was and took, and its tensors."""
     recipe = workload.recipe
     batches = recipe.batches(len(workload.splits.train), workload.drawn_by)
     step_sizes = recipe.step_sizes()
@@ -219,7 +218,8 @@ def _train(
         "checkpoint_steps": keep,
     }
     tensors |= states.so_far()
-    return tensors, seconds + time.perf_counter() - began
+    meta = {"workload": _describe(workload), "environment": environment(), "ways": asdict(objective.network.ways)}
+    return meta | {"seconds": seconds + time.perf_counter() - began}, tensors
 
 
 KEPT = ("checkpoints", "velocities", "memories")

@@ -6,15 +6,13 @@ from functools import partial
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.engines import ENGINES, Engine, plan_retraining, retrain, stacked_chain, workers
+from baselines.engines import ENGINES, Engine, retrain, seconds_a_step, stacked_chain, workers
 from baselines.measure import seconds
+from baselines.planning import plan_retraining, step_flops
 from baselines.studies.cases import Case
 from baselines.studies.loo_and_lds import CNN
 from baselines.studies.plain import train_plainly
-from samattr_ref.run import Run
-from samattr_ref.sam.step import Batch, first_state, sam_step
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -50,7 +48,7 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
         for engine in engines
         if engine == "loop" or (engine == "batched") == (chain is None)
     }
-    seconds_each = {engine: plan.step_seconds[engine] * run.n_steps for engine, plan in plans.items()}
+    seconds_each = {e: seconds_a_step(run, e, plan.together) * run.n_steps for e, plan in plans.items()}
     plans = {e: plan for e, plan in plans.items() if plan.together * seconds_each[e] <= PROGRAM_SECONDS}
     sizes: dict[Engine, int] = {}
     for engine, plan in plans.items():
@@ -82,17 +80,6 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
             }
         )
     return pd.DataFrame(rows)
-
-
-def step_flops(run: Run) -> int:
-    """Floating-point operations of the matrix products and convolutions of one SAM step, as torch counts them."""
-    points = run.batch(0).to(run.parameters.device)
-    batch = Batch(run.objective, run.train.x[points], run.train.y[points])
-    rule = run.workload.recipe.rule
-    with FlopCounterMode(display=False) as counter:
-        sam_step(batch, first_state(run.parameters, rule), 0.1, rule, run.draw(0))
-    operations: int = counter.get_total_flops()
-    return operations
 
 
 def machine_flops(like: Tensor) -> float:

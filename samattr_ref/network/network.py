@@ -63,7 +63,7 @@ class Network:
         self.module, self.loss, self.layout, self.ways = module, loss, Layout(module), Ways()
         self.pools = any(type(layer) is nn.AvgPool2d for layer in module.modules())
         self._sliced = with_sliced_pooling(module) if self.pools else module
-        self._convolves = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
+        self.convolves = any(isinstance(layer, nn.Conv2d) for layer in module.modules())
         self._held = threading.RLock()
 
     def __call__(self, tensors: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Network:
 
     def could_be_channels_last(self, x: Tensor) -> bool:
         """Whether the inputs are images that a CPU convolves."""
-        return self._convolves and x.dim() == 4 and x.device.type == "cpu"
+        return self.convolves and x.dim() == 4 and x.device.type == "cpu"
 
     @property
     def trained(self) -> list[nn.Parameter]:

@@ -1,19 +1,26 @@
 """Artefacts on disk: tensors as safetensors, the rest as JSON, written whole or not at all and checked when read.
 
 An artefact is a pair `NAME.safetensors` and `NAME.json` in a folder named for the hash of all that it depends on. Each
-file is written to a temporary name, flushed and renamed; the JSON comes last and holds the SHA-256 of the tensors, so
-an artefact exists exactly when its JSON does. Nothing is ever executed from a file.
+file is written to a temporary name, flushed to the disk and renamed; the JSON comes last, so an artefact exists exactly
+when its JSON does. The JSON begins with the SHA-256 of all that follows in it: the format, the key that it answers to,
+the SHA-256 of the tensors, the content. All of it is checked when it is read, so that what is damaged, or stands where
+another belongs, is never served. Nothing is ever executed from a file.
+
+Writers need no lock to be safe: a file appears whole, and two that write one key write the same. Locks save the work
+of doing it twice, see `lock`.
 """
 
 import atexit
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +35,27 @@ from samattr_ref.support.seeds import UNKEYED
 
 UNFINISHED = ".unfinished-"
 """How the name of a file begins that is still being written."""
+
+FORMAT = 2
+"""Of the JSON of an artefact."""
+
+SEAL = re.compile(rb'\{"sha256": "([0-9a-f]{64})", ')
+"""How that JSON begins: with the hash of what follows."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the JSON of an artefact says.
+
+    Attributes:
+        key: What it answers to: `KIND/HASH/NAME` in the store, elsewhere its name.
+        tensors: SHA-256 of its tensors' file; None where it has none.
+        content: What was saved.
+    """
+
+    key: str
+    tensors: str | None
+    content: dict[str, Any]
 
 
 def root() -> Path:
@@ -52,7 +80,8 @@ def _passing() -> Path:
 def lock(path: Path) -> Iterator[None]:
     """Hold an artefact's folder: one process makes it, the others wait. Freed by the system if its holder dies.
 
-    What a killed process left half-written is removed.
+    The lock is `flock` on a file beside the folder, on network file systems too; where a file system has none, it is a
+    file that holds its owner's host and process. What a killed process left half-written is removed.
 
     Raises:
         StoreError: if the store cannot be written.
@@ -78,34 +107,68 @@ def save(path: Path, name: str, meta: dict[str, Any], tensors: dict[str, Tensor]
         StoreError: if the disk is full or may not be written to; what was there before is untouched.
     """
     _make(path)
-    content = dict(meta)
+    digest = None
     if tensors is not None:
         contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         data = safetensors.torch.save(contiguous)
-        content["sha256"] = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(data).hexdigest()
         _replace(path / f"{name}.safetensors", data)
-    _replace(path / f"{name}.json", json.dumps(content, indent=1).encode())
+    described = {"format": FORMAT, "key": _key(path, name), "tensors": digest, "content": meta}
+    rest = json.dumps(described, indent=1).encode()[1:].lstrip()
+    _replace(path / f"{name}.json", b'{"sha256": "' + hashlib.sha256(rest).hexdigest().encode() + b'", ' + rest)
 
 
 def load(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Read an artefact's JSON and tensors; None if it does not exist.
+    """Read an artefact's content and tensors; None if it does not exist.
 
     Raises:
-        StoreError: if it is damaged.
+        StoreError: if it is damaged, stands where another belongs, or is of another format.
     """
-    described = path / f"{name}.json"
-    if not described.exists():
+    described = describe(path, name)
+    if described is None:
         return None
+    if described.tensors is None:
+        return described.content, {}
     try:
-        meta = json.loads(described.read_bytes())
-        if "sha256" not in meta:
-            return meta, {}
         data = (path / f"{name}.safetensors").read_bytes()
-    except (ValueError, OSError) as error:
-        raise _damaged(path, name) from error
-    if hashlib.sha256(data).hexdigest() != meta["sha256"]:
-        raise _damaged(path, name)
-    return meta, safetensors.torch.load(data)
+    except OSError as error:
+        raise _damaged(path, name, "its tensors cannot be read") from error
+    if hashlib.sha256(data).hexdigest() != described.tensors:
+        raise _damaged(path, name, "its tensors are not those that were written")
+    return described.content, safetensors.torch.load(data)
+
+
+def describe(path: Path, name: str) -> Described | None:
+    """Read what an artefact's JSON says, without its tensors; None if it does not exist.
+
+    Raises:
+        StoreError: if it is damaged, stands where another belongs, or is of another format.
+    """
+    try:
+        data = (path / f"{name}.json").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _damaged(path, name, "it cannot be read") from error
+    begins = SEAL.match(data)
+    if begins is None:
+        old = b'"format"' not in data
+        why = f"an earlier version of samattr wrote it, or it is cut off: this one reads format {FORMAT}"
+        raise _damaged(path, name, why if old else "its beginning is not what was written")
+    rest = data[begins.end() :]
+    if hashlib.sha256(rest).hexdigest().encode() != begins[1]:
+        raise _damaged(path, name, "it is not what was written")
+    said = json.loads(b"{" + rest)
+    if said["format"] != FORMAT:
+        raise _damaged(path, name, f"it is of format {said['format']}, and this version of samattr reads {FORMAT}")
+    if said["key"] != _key(path, name):
+        raise _damaged(path, name, f"it is that of {said['key']}")
+    return Described(said["key"], said["tensors"], said["content"])
+
+
+def exists(path: Path, name: str) -> bool:
+    """Whether there is an artefact of that name; it is not read."""
+    return (path / f"{name}.json").exists()
 
 
 def read(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -116,7 +179,7 @@ def read(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     found = load(path, name)
     if found is None:
-        raise _damaged(path, name)
+        raise _damaged(path, name, "it is gone")
     return found
 
 
@@ -126,8 +189,15 @@ def delete(path: Path, name: str) -> None:
         (path / f"{name}.{ending}").unlink(missing_ok=True)
 
 
-def _damaged(path: Path, name: str) -> StoreError:
-    return StoreError(f"the artefact {path / name} is damaged: delete the folder {path} and run the command again")
+def _key(path: Path, name: str) -> str:
+    """What an artefact answers to: its place in the store; outside of it, where a folder may be moved, its name."""
+    return (path.relative_to(root()) / name).as_posix() if path.is_relative_to(root()) else name
+
+
+def _damaged(path: Path, name: str, why: str) -> StoreError:
+    return StoreError(
+        f"the artefact {path / name} is damaged: {why}; delete the folder {path} and run the command again"
+    )
 
 
 def _make(path: Path) -> None:
@@ -162,8 +232,19 @@ def _replace(target: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
+        _sync(target.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(
             f"{target} could not be written ({error.strerror}): free some space and run it again"
         ) from error
+
+
+def _sync(path: Path) -> None:
+    """Flush a folder's names to the disk, where the system can: a renamed file is found again after a power cut."""
+    if os.name == "posix":
+        opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

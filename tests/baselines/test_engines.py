@@ -1,6 +1,7 @@
 """Batched retraining against one-at-a-time, against a loop in plain PyTorch, and its speed beside that loop."""
 
 import shutil
+import threading
 import time
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ import torch
 
 import samattr_ref as sr
 from baselines import engines
-from baselines.engines import balanced, plan_retraining, retrain
+from baselines.engines import retrain
 from baselines.truth import leave_one_out
 from tests.conftest import small, small_cnn
 
@@ -114,34 +115,45 @@ def test_a_removed_point_cannot_matter():
     assert torch.equal(retrain(run, group), retrain(other, group))
 
 
-@pytest.mark.timing
-def test_chunks_are_balanced_and_planned():
-    assert balanced(501, 256) == 251
-    assert balanced(1, 128) == 1
-    plan = plan_retraining(sr.train(small(n_train=300, steps=5)), 301)
-    assert plan.engine == min(plan.step_seconds, key=plan.step_seconds.get) == "stacked"
-    assert plan.step_seconds.keys() == {"loop", "stacked"}
-    assert plan.together in {balanced(301, size) for size in engines.STACKS}
-    assert plan.chunk % plan.together == 0
-    cnn = plan_retraining(sr.train(small_cnn()), 41)
-    assert cnn.step_seconds.keys() == {"loop", "batched"}
-    assert cnn.engine == min(cnn.step_seconds, key=cnn.step_seconds.get)
+@pytest.mark.parametrize("engine", ["stacked", "batched", "loop"])
+def test_where_memory_runs_out_fewer_networks_run_together(monkeypatch, engine):
+    run = sr.train(small(n_train=50))
+    whole = retrain(run, GROUPS, engine)
+    step, sizes = engines.step_of, []
+
+    def short(run, engine):
+        def tried(batch, state, eta, draw):
+            sizes.append(len(state.omega))
+            if len(state.omega) > 2:
+                raise torch.OutOfMemoryError("out of memory")
+            return step(run, engine)(batch, state, eta, draw)
+
+        return tried
+
+    monkeypatch.setattr(engines, "step_of", short)
+    torch.testing.assert_close(retrain(run, GROUPS, engine), whole, rtol=1e-10, atol=1e-12)
+    assert max(sizes) == (1 if engine == "loop" else 5)
 
 
-@pytest.mark.timing
-def test_long_work_is_compiled_where_it_can_be(monkeypatch):
-    run = sr.train(small(n_train=300, steps=5))
-    monkeypatch.setattr(engines, "COMPILE_SECONDS", 0.0)
-    monkeypatch.setattr(engines, "_compiled", lambda run, networks: engines._step_of(run, "stacked"))
-    assert "compiled" in plan_retraining(run, 301).step_seconds
+def test_an_interruption_waits_for_no_whole_run(monkeypatch):
+    """What other threads are at ends with the step that they are at."""
+    monkeypatch.setattr(engines, "workers", lambda run, engine: 2)
+    run = sr.train(small(n_train=50, steps=400))
+    step, taken = engines.step_of, []
 
-    def no_compiler(run, networks):
-        raise RuntimeError("InvalidCxxCompiler: no compiler")
+    def counted(run, engine):
+        def one(batch, state, eta, draw):
+            taken.append(threading.get_ident())
+            if len(taken) == 20:
+                raise KeyboardInterrupt
+            return step(run, engine)(batch, state, eta, draw)
 
-    monkeypatch.setattr(engines, "_compiled", no_compiler)
-    assert plan_retraining(run, 301).engine == "stacked"
-    with pytest.raises(sr.SamattrError, match="use the engine stacked"):
-        plan_retraining(run, 301, "compiled")
+        return one
+
+    monkeypatch.setattr(engines, "step_of", counted)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(run, GROUPS, "loop")
+    assert len(set(taken)) == 2 and len(taken) < 100
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import torch
 import baselines
 import samattr_ref as sr
 from baselines import engines
+from baselines.planning import Plan
 from baselines.truth import removed_points
 from tests.conftest import small
 
@@ -111,7 +111,7 @@ def test_chunk_and_engine_change_nothing_but_rounding(fresh_store, monkeypatch):
     values = []
     for chunk, engine in ((7, "batched"), (13, "loop"), (24, "stacked")):
         monkeypatch.setenv("SAMATTR_STORE", str(fresh_store / f"{chunk}"))
-        plan = engines.Plan(engine, chunk, together=8, step_seconds={})
+        plan = Plan(engine, chunk, together=8)
         monkeypatch.setattr("baselines.truth.plan_retraining", lambda run, n, engine, plan=plan: plan)
         values.append(baselines.leave_one_out(run).values)
         assert len(list((fresh_store / f"{chunk}").rglob("chunk-*.json"))) == -(-61 // chunk)
@@ -136,6 +136,49 @@ def test_a_run_that_does_not_repeat_itself_is_refused(fresh_store, monkeypatch):
         baselines.leave_one_out(run)
 
 
+def test_a_retraining_that_diverges_is_marked_and_its_neighbours_are_used(fresh_store, monkeypatch, caplog):
+    run = sr.train(small())
+    whole = baselines.leave_one_out(run)
+    monkeypatch.setenv("SAMATTR_STORE", str(fresh_store / "another"))
+    step_of = engines.step_of
+
+    def spoiled(run, engine):
+        def step(batch, state, eta, draw):
+            after = step_of(run, engine)(batch, state, eta, draw)
+            gone = (batch.weights == 0).any(1) & (batch.weights.shape[0] > 1)
+            first = gone.nonzero()[:1, 0]  # the first network of a program that misses a point of the batch
+            omega = after.omega.clone()
+            omega[first] = torch.nan
+            return after._replace(omega=omega)
+
+        return step
+
+    monkeypatch.setattr(engines, "step_of", spoiled)
+    with caplog.at_level("WARNING", "samattr"):
+        found = baselines.leave_one_out(run)
+    lost = [points for (points,) in found.record["diverged"]]
+    assert 0 < len(lost) < 30 and f"{len(lost)} of 60 retrainings of digits-logreg diverged" in caplog.text
+    assert sorted([*lost, *found.removed.tolist()]) == list(range(60))
+    assert torch.equal(found.values, whole.values[found.removed])
+    monkeypatch.undo()
+    monkeypatch.setenv("SAMATTR_STORE", str(fresh_store / "another"))
+    again = baselines.leave_one_out(sr.train(small()))
+    assert torch.equal(again.values, found.values) and again.record["diverged"] == found.record["diverged"]
+    validated = baselines.validate("tracin-cp", small())
+    assert validated.n_removed == 60 - len(lost)
+
+
+def test_where_every_retraining_diverges_there_is_no_truth(fresh_store, monkeypatch):
+    run = sr.train(small())
+    nothing = torch.full((1, 650), torch.nan).double()
+    monkeypatch.setattr(
+        "baselines.truth.retrain",
+        lambda run, groups, *plan: torch.cat([run.parameters[None] if len(g) == 0 else nothing for g in groups]),
+    )
+    with pytest.raises(sr.SamattrError, match="every retraining of digits-logreg diverged"):
+        baselines.leave_one_out(run)
+
+
 COMMAND = [sys.executable, "-m", "reports.cli", "truth", "digits-mlp", "--set", "steps=150", "--json"]
 
 
@@ -145,10 +188,6 @@ def test_sigkill_in_the_middle_loses_nothing(tmp_path):
         return {**os.environ, "SAMATTR_STORE": str(tmp_path / name)}
 
     undisturbed = json.loads(subprocess.check_output(COMMAND, env=environment("undisturbed")))
-    (plan,) = (tmp_path / "undisturbed").rglob("plan.json")
-    copy = tmp_path / "killed" / plan.relative_to(tmp_path / "undisturbed")
-    copy.parent.mkdir(parents=True)
-    shutil.copy(plan, copy)  # what runs together is timed: another plan would round otherwise
     process = subprocess.Popen(COMMAND, env=environment("killed"), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").rglob("chunk-00000.json")):

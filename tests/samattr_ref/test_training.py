@@ -121,7 +121,7 @@ def test_a_truncated_artefact_is_named(fresh_store, file):
     sr.train(small())
     (path,) = fresh_store.rglob(file)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(sr.SamattrError, match="is damaged: delete the folder"):
+    with pytest.raises(sr.SamattrError, match=r"is damaged: .*; delete the folder .* and run the command again"):
         sr.train(small())
 
 
@@ -132,35 +132,12 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         sr.train(small())
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
-    store.save(tmp_path, "thing", {"a": 1}, {"x": torch.ones(3)})
-
-    def full(_descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store.os, "fsync", full)
-    with pytest.raises(sr.SamattrError, match=r"No space left on device.*free some space"):
-        store.save(tmp_path, "thing", {"a": 2}, {"x": torch.zeros(3)})
-    monkeypatch.undo()
-    meta, tensors = store.read(tmp_path, "thing")
-    assert meta["a"] == 1
-    assert torch.equal(tensors["x"], torch.ones(3))
-    assert not list(tmp_path.glob(f"{store.UNFINISHED}*"))
-
-
-def test_what_a_killed_process_left_is_swept(tmp_path):
-    (tmp_path / "thing").mkdir()
-    (tmp_path / "thing" / f"{store.UNFINISHED}1").write_text("half")
-    with store.lock(tmp_path / "thing"):
-        assert not list((tmp_path / "thing").iterdir())
-
-
 def test_stored_files_are_safetensors_and_json(fresh_store):
     sr.train(small())
     endings = {path.suffix for path in fresh_store.rglob("*") if path.is_file()}
     assert endings <= {".safetensors", ".json", ".lock"}
     (described,) = fresh_store.rglob("run.json")
-    assert json.loads(described.read_text())["environment"]["torch"] == torch.__version__
+    assert json.loads(described.read_text())["content"]["environment"]["torch"] == torch.__version__
 
 
 @dataclass(frozen=True)
