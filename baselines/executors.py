@@ -41,6 +41,7 @@ class InProcess:
     """One call after another, in this process."""
 
     name = "in-process"
+    """Where a call has all the cores."""
 
     def map(self, call: Call, shared: Any, items: Sequence[Any], cores: int = 1) -> Iterator[tuple[int, Any]]:
         """See `Executor`; a call uses the cores that there are."""

@@ -31,6 +31,9 @@ MEMORY_BYTES = 2**30
 CHUNK_FLOPS = 2e11
 """Floating-point operations of what is written together, some seconds of a core: what an interruption may cost."""
 
+STEP_FLOPS = 2e7
+"""What could be computed in the time that the calls of a step take themselves, about a millisecond."""
+
 COMPILE_FLOPS = 6e12
 """Work, in floating-point operations, from which on the step is compiled, which takes some tens of seconds itself."""
 
@@ -50,26 +53,28 @@ class Plan:
     together: int
 
 
-def plan_retraining(run: Run, n_groups: int, engine: Engine | None = None) -> Plan:
+def plan_retraining(run: Run, n_groups: int, engine: Engine | None = None, cores: int | None = None) -> Plan:
     """Choose the engine, how many networks run together, and how many are written together.
 
     Args:
         run: The run.
         n_groups: How many retrainings there are.
         engine: The engine to take; None for what is fastest for such networks.
+        cores: How many cores work on what is written together; None for all that there are. It decides no bit.
 
     Raises:
         SamattrError: for an engine that there is not, or that the network or the machine does not have.
     """
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
-    flops = step_flops(run) * run.n_steps
-    chosen = engine or _engine(run, flops * n_groups)
+    flops = step_flops(run)
+    chosen = engine or _engine(run, flops * run.n_steps * n_groups)
     together = balanced(n_groups, _together(run, chosen))
     if chosen == "compiled" and not _compiles(run, together, asked=engine is not None):
         chosen = "stacked"
-    in_time = int(CHUNK_FLOPS / (flops * together))
-    return Plan(chosen, together * max(workers(run, chosen), min(in_time, MOST // together)), together)
+    in_time = int(CHUNK_FLOPS / ((flops * together + STEP_FLOPS) * run.n_steps))
+    least = cores or workers(run, chosen)
+    return Plan(chosen, together * max(least, min(in_time, MOST // together)), together)
 
 
 def balanced(count: int, largest: int) -> int:

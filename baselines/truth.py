@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from baselines.engines import Engine, first_steps, retrain, workers
-from baselines.executors import executor
+from baselines.executors import HERE, executor
 from baselines.kept import FOLDER, N_CHANGES, Kept, find, own_sets
 from baselines.measure import measured
 from baselines.planning import Plan, plan_retraining
@@ -416,6 +416,6 @@ def _plan(run: Run, path: Path, n_groups: int, engine: Engine | None) -> Plan:
     """The stored plan, so that a truth that is gone on with is cut as it was begun, or a new one."""
     if (stored := store.load(path, "plan")) is not None:
         return Plan(**stored[0])
-    plan = plan_retraining(run, n_groups, engine)
+    plan = plan_retraining(run, n_groups, engine, None if executor() is HERE else 1)
     store.save(path, "plan", asdict(plan))
     return plan

@@ -1,7 +1,7 @@
 """Validation: one method on one workload and seed, against exact leave-one-out retraining."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 
 from baselines import metrics
 from baselines.comparison import Comparison, metrics_within
+from baselines.executors import executor
 from baselines.kept import N_CHANGES
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.measure import measured
@@ -28,7 +29,7 @@ from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support import store
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
-from samattr_ref.support.memory import memory_bound
+from samattr_ref.support.memory import given_bytes, memory_bound
 from samattr_ref.support.progress import working
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.source import reach
@@ -220,21 +221,43 @@ def tune(
         return options, {}
     queries = run.splits.tuning.of(functional)
     true = truth.effects(queries).double().cpu().numpy()
+    *outer, last = axes.values()
+    chains = [
+        [options | dict(zip(axes, (*first, value), strict=True)) for value in last]
+        for first in itertools.product(*outer)
+    ]
+    order = [candidate for chain in chains for candidate in chain]
+    shared = (run, method.function, queries, given_bytes())
     tried: list[tuple[float, dict[str, Any]]] = []
     failures: list[SamattrError] = []
-    with warm_starts():
-        for values in itertools.product(*axes.values()):
-            candidate = options | dict(zip(axes, values, strict=True))
-            try:
-                scores = on_removed(attribute(run, method.function, queries, **candidate).values, truth)
-                tried.append((float(metrics.spearman_per_query(scores, true).mean()), candidate))
-            except SamattrError as error:
-                failures.append(error)
+    for place, chain in executor().map(tried_chain, shared, chains, torch.get_num_threads()):
+        for candidate, scores in zip(chains[place], chain, strict=True):
+            if isinstance(scores, SamattrError):
+                failures.append(scores)
+            else:
+                spearman = metrics.spearman_per_query(on_removed(scores, truth), true).mean()
+                tried.append((float(spearman), candidate))
+    tried.sort(key=lambda pair: order.index(pair[1]))  # they come in as they are made: of equal ones the first is taken
     if not tried:
         raise failures[-1]
     best, chosen = max(tried, key=lambda pair: pair[0])
     grid = {name: list(values) for name, values in axes.items()}
     return chosen, {"grid": grid, "tuning_spearman": best, "tried": len(tried), "failed": len(failures)}
+
+
+def tried_chain(
+    shared: tuple[Run, Callable[..., Any], Examples, int | None], chain: list[dict[str, Any]]
+) -> list[torch.Tensor | SamattrError]:
+    """Scores with each of some options, one after another: iterations begin at the latest solution."""
+    run, function, queries, memory_bytes = shared
+    found: list[torch.Tensor | SamattrError] = []
+    with warm_starts(), memory_bound(memory_bytes):
+        for options in chain:
+            try:
+                found.append(attribute(run, function, queries, **options).values)
+            except SamattrError as error:
+                found.append(error)
+    return found
 
 
 def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int, functional: str) -> Validation:

@@ -15,6 +15,7 @@ import joblib
 import pandas as pd
 import psutil
 
+from baselines.executors import HERE, executor
 from baselines.keys import method_digest, metrics_digest, workload_digest
 from baselines.quality import quality
 from baselines.studies.cases import Case
@@ -71,6 +72,10 @@ class Cell:
         code = _code(self.measure, workload, arguments)
         return store.folder("cells", json_digest([workload_digest(workload), arguments, code]))
 
+    def stored(self) -> bool:
+        """Whether it is on disk, whole."""
+        return store.load(self.path(self.workload()), "cell") is not None
+
     def find(self) -> tuple[dict[str, Any], pd.DataFrame] | None:
         """What is stored of it, or None; measures nothing."""
         stored = store.load(self.path(self.workload()), "cell")
@@ -99,7 +104,7 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
     cells = list(dict.fromkeys(cells))
     timed = [cell for cell in cells if cell.timed]
     others = [cell for cell in cells if not cell.timed]
-    jobs = jobs or _workers()
+    jobs = (jobs or _workers()) if executor() is HERE else 1
     reasons: dict[Cell, str] = {}
     with working("experiments", len(cells)) as progress:
 
@@ -109,7 +114,15 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
                 reasons[cell] = reason
             progress.update()
 
-        if jobs > 1 and len(others) > 1:
+        if executor() is not HERE:
+            waiting = [cell for cell in others if not cell.stored()]
+            for cell in others:
+                if cell not in waiting:
+                    note((cell, None))
+            for place, found in executor().map(measured_cell, None, waiting):
+                note(_kept(waiting[place], found))
+            others = []
+        elif jobs > 1 and len(others) > 1:
             # loky renews a worker that has grown: nothing is lost by it
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
@@ -131,21 +144,40 @@ def _measure_silently(cell: Cell) -> tuple[Cell, str | None]:
 def _measure(cell: Cell) -> tuple[Cell, str | None]:
     """Measure and store one cell if it is not on disk; the cell, and why it failed."""
     try:
-        workload = cell.workload()
-        path = cell.path(workload)
-        if store.load(path, "cell") is not None:
+        if cell.stored():
             return cell, None
+    except SamattrError as error:
+        return cell, str(error)
+    with working(str(cell)):
+        found = measured_cell(None, cell)
+    return _kept(cell, found)
+
+
+def measured_cell(_: None, cell: Cell) -> dict[str, Any] | str:
+    """What is stored of a cell, measured now; or why it failed, in one line."""
+    try:
+        workload = cell.workload()
         began = time.perf_counter()
-        with working(str(cell)):
-            frame = cell.measure(workload, **cell.case.arguments)
-        meta = {
+        frame = cell.measure(workload, **cell.case.arguments)
+        return {
             "seconds": time.perf_counter() - began,
             "n_train": len(workload.splits.train),
             "trained": asdict(quality(train(workload))),
             "environment": environment(),
             "columns": frame.to_dict(orient="list"),
         }
-        store.save(path, "cell", meta)
+    except SamattrError as error:
+        return str(error)
+
+
+def _kept(cell: Cell, found: dict[str, Any] | str) -> tuple[Cell, str | None]:
+    """Store what was measured, or record why nothing was; the cell, and why it failed."""
+    try:
+        path = cell.path(cell.workload())
+        if isinstance(found, str):
+            store.record_failure(path, str(cell), found)
+            return cell, found
+        store.save(path, "cell", found)
     except SamattrError as error:
         return cell, str(error)
     return cell, None

@@ -1,12 +1,41 @@
 """The options that commands of the program share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from baselines.executors import executing
+from baselines.on_ray import OnRay
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.progress import silence
+
+
+class ExecutorKind(StrEnum):
+    """Where independent work is done, see `baselines.executors`."""
+
+    IN_PROCESS = "in-process"
+    RAY = "ray"
+
+
+@contextmanager
+def work_by(kind: ExecutorKind, address: str | None, gpus: float | None) -> Iterator[None]:
+    """Within the block, independent work is done where the options say.
+
+    Raises:
+        SamattrError: for options of a cluster without one, or a cluster that is not there.
+    """
+    if kind == ExecutorKind.IN_PROCESS:
+        if address is not None or gpus is not None:
+            raise SamattrError("--address and --gpus-per-task go with --executor ray alone: leave them out")
+        yield
+        return
+    with OnRay(address, gpus) as cluster, executing(cluster):
+        yield
 
 
 def _silenced(quiet: bool) -> bool:
@@ -49,6 +78,15 @@ Measures = Annotated[
         metavar="NAME[=SHARES]",
         help="A measure that retrains, as in qld or lds=0.05,0.5.",
     ),
+]
+ExecutorName = Annotated[
+    ExecutorKind, typer.Option("--executor", help="Where retrainings, grids and cells are computed.")
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Of a Ray cluster, as auto; else ray takes this machine's cores.")
+]
+GpusACall = Annotated[
+    float | None, typer.Option("--gpus-per-task", help="With ray: GPUs a task takes, such as 0.25; by default one.")
 ]
 ProfileName = Annotated[str, typer.Option("--profile", help="The job: quick, desk, beyond, large, real or paper.")]
 Names = Annotated[

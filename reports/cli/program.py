@@ -29,7 +29,11 @@ from baselines.truth import (
 )
 from baselines.validation import validate as run_validation
 from reports.cli.options import (
+    Address,
     AskedOf,
+    ExecutorKind,
+    ExecutorName,
+    GpusACall,
     Jobs,
     JsonFlag,
     Measures,
@@ -47,6 +51,7 @@ from reports.cli.options import (
     Seeds,
     Settings,
     Version,
+    work_by,
 )
 from reports.committed import redraw
 from reports.html.document import write_html
@@ -114,6 +119,9 @@ def truth(
     count: Annotated[int, typer.Option(help="How many subsets.")] = 50,
     keep: Annotated[Path | None, typer.Option(help="A folder to write the losses into, for others to use.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Remake a random part of a kept truth and compare.")] = False,
+    executor: ExecutorName = ExecutorKind.IN_PROCESS,
+    address: Address = None,
+    gpus: GpusACall = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
@@ -126,13 +134,15 @@ def truth(
         return
     if keep is not None:
         groups = single_points(run) if fraction is None else random_subsets(run, fraction, count, chosen.seed)
-        path, retrained = keep_in_parts(run, kind, groups, keep, engine)
+        with work_by(executor, address, gpus):
+            path, retrained = keep_in_parts(run, kind, groups, keep, engine)
         _print({"workload": chosen.name, "path": str(path), "n_groups": len(groups), "retrained": retrained}, as_json)
         return
-    if fraction is None:
-        found = leave_one_out(run, engine)
-    else:
-        found = subset_retraining(run, fraction, count, chosen.seed, engine)
+    with work_by(executor, address, gpus):
+        if fraction is None:
+            found = leave_one_out(run, engine)
+        else:
+            found = subset_retraining(run, fraction, count, chosen.seed, engine)
     if found.kept is None:
         save_values(found)
     result = {
@@ -190,6 +200,9 @@ def validate(
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call them; by default as the file.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long they took to make.")] = None,
+    executor: ExecutorName = ExecutorKind.IN_PROCESS,
+    address: Address = None,
+    gpus: GpusACall = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
@@ -197,15 +210,16 @@ def validate(
     chosen = _workload(workload, seed, rho, p, settings)
     if method is not None and scores is None:
         _go_with("--scores", {"--layout": layout, "--run": of_run, "--name": name, "--seconds": seconds})
-        result = run_validation(
-            method,
-            chosen,
-            options=_pairs(options),
-            memory_bytes=memory_bytes,
-            runs=runs,
-            functional=functional,
-            measures=measures or (),
-        )
+        with work_by(executor, address, gpus):
+            result = run_validation(
+                method,
+                chosen,
+                options=_pairs(options),
+                memory_bytes=memory_bytes,
+                runs=runs,
+                functional=functional,
+                measures=measures or (),
+            )
     elif scores is not None and method is None:
         several = None if runs == 1 else runs
         another = None if functional == "loss" else functional
@@ -293,12 +307,18 @@ def reproduce(
     seeds: Seeds = None,
     jobs: Jobs = None,
     out: Out = DEFAULT_OUT,
+    executor: ExecutorName = ExecutorKind.IN_PROCESS,
+    address: Address = None,
+    gpus: GpusACall = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
     """The main job: train, make ground truth, run every method, write tables, figures and the page."""
     job = _job(names, profile, workload, settings, seeds)
-    _report(job, jobs, out, as_json, compute=True, html=not job.varied)
+    if jobs is not None and executor != ExecutorKind.IN_PROCESS:
+        raise SamattrError("--jobs are processes of this machine: leave it out with --executor ray")
+    with work_by(executor, address, gpus):
+        _report(job, jobs, out, as_json, compute=True, html=not job.varied)
 
 
 @app.command()

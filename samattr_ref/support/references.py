@@ -4,9 +4,12 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from samattr_ref.support.errors import SamattrError
+
+_loaded: dict[str, ModuleType] = {}
 
 
 def load_reference(reference: str) -> Any:
@@ -20,6 +23,7 @@ def load_reference(reference: str) -> Any:
         module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
     except Exception as error:  # whatever a user's module raises while it is imported
         raise SamattrError(f"{where} could not be imported: {type(error).__name__}: {error}") from error
+    _loaded[where] = module
     if not hasattr(module, attribute):
         raise SamattrError(f"{where} has no attribute '{attribute}'")
     return getattr(module, attribute)
@@ -41,3 +45,8 @@ def _from_file(path: Path) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def user_modules() -> list[ModuleType]:
+    """The modules that were loaded for references: other machines do not have them."""
+    return list(_loaded.values())

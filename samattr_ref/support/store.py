@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ UNFINISHED = ".unfinished-"
 
 FORMAT = 2
 """Of the JSON of an artefact."""
+
+FAILURE = "failure"
+"""What a failure is recorded as, in the folder of what was not made; gone once it is."""
 
 SEAL = re.compile(rb'\{"sha256": "([0-9a-f]{64})", ')
 """How that JSON begins: with the hash of what follows."""
@@ -116,6 +120,8 @@ def save(path: Path, name: str, meta: dict[str, Any], tensors: dict[str, Tensor]
     described = {"format": FORMAT, "key": _key(path, name), "tensors": digest, "content": meta}
     rest = json.dumps(described, indent=1).encode()[1:].lstrip()
     _replace(path / f"{name}.json", b'{"sha256": "' + hashlib.sha256(rest).hexdigest().encode() + b'", ' + rest)
+    if name != FAILURE and exists(path, FAILURE):
+        delete(path, FAILURE)
 
 
 def load(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
@@ -181,6 +187,17 @@ def read(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if found is None:
         raise _damaged(path, name, "it is gone")
     return found
+
+
+def record_failure(path: Path, what: str, reason: str) -> None:
+    """Write down why an artefact could not be made, for people to read: it is tried again whenever it is asked for.
+
+    Args:
+        path: The artefact's folder.
+        what: What was to be made, in a few words.
+        reason: Why it was not, in one line.
+    """
+    save(path, FAILURE, {"what": what, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def delete(path: Path, name: str) -> None:

@@ -1,0 +1,180 @@
+"""Independent work on the machines of a Ray cluster: `--executor ray`.
+
+Every call is a task. Where a worker process, its machine or the memory it had dies under it, Ray makes the call again,
+up to `RETRIES` times; a call that raises is not made again. What all calls share, such as a run, is sent to each
+machine once, as Ray sends Python objects: between the processes of one's own cluster, and never from a file. The
+driver stores what comes back, so that the machines need no common file system.
+
+A task computes with as many threads as the driver would, so that its results are the same bit for bit on processors of
+the same kind.
+"""
+
+import importlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from baselines.executors import Call
+from samattr_ref.run import Run, as_device
+from samattr_ref.support.device import device
+from samattr_ref.support.errors import SamattrError, first_line
+from samattr_ref.support.progress import silence
+from samattr_ref.support.references import user_modules
+
+RETRIES = 50
+"""How often a call is made again that a process or a machine died under."""
+
+IN_FLIGHT = 4
+"""Calls that wait for each that is being made: what comes back must fit in the driver's memory."""
+
+HANDED_ON = ("SAMATTR_STORE", "SAMATTR_DATA", "SAMATTR_DEVICE", "PYTHONHASHSEED")
+"""What of the driver's environment a worker has, too."""
+
+
+class OnRay:
+    """A Ray cluster: the one at an address, or the cores of this machine.
+
+    Args:
+        address: Where the cluster is, `auto` for the one that this machine belongs to; None for a cluster of this
+            machine's own cores that ends with the work.
+        gpus: GPUs a call takes, a fraction for several on one; None for one where the driver computes on one.
+
+    Raises:
+        SamattrError: if Ray is missing, or no cluster is found there.
+    """
+
+    name = "ray"
+
+    def __init__(self, address: str | None = None, gpus: float | None = None) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise SamattrError("the executor ray needs Ray, which is missing: pip install 'samattr[ray]'")
+        self.address, self.gpus = address, (1.0 if device() == "cuda" else 0.0) if gpus is None else gpus
+        if self.gpus < 0:
+            raise SamattrError(f"a call cannot take {self.gpus} GPUs: give 0 or more")
+
+    def __enter__(self) -> "OnRay":
+        ray = _ray()
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without a GPU leaves them as they are
+        given = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+        local = {} if self.address else {"include_dashboard": False}
+        try:
+            ray.init(
+                address=self.address,
+                runtime_env={"env_vars": given},
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                **local,
+            )
+        except Exception as error:  # whatever Ray raises where there is no cluster
+            raise SamattrError(f"no Ray cluster at {self.address or 'this machine'}: {first_line(error)}") from error
+        for module in user_modules():
+            ray.cloudpickle.register_pickle_by_value(module)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        ray = _ray()
+        ray.shutdown()
+
+    def map(self, call: Call, shared: Any, items: Sequence[Any], cores: int = 1) -> Iterator[tuple[int, Any]]:
+        """See `baselines.executors.Executor`.
+
+        Raises:
+            SamattrError: what a call raised; that no machine has the cores or GPUs that a call takes; or that a call
+                could not be made, as its processes died again and again.
+        """
+        ray = _ray()
+        slots = self._slots(ray.cluster_resources(), cores)
+        task = ray.remote(_made).options(num_cpus=cores, num_gpus=self.gpus, max_retries=RETRIES)
+        sent = ray.put(portable(shared))
+        waiting = list(enumerate(items))[::-1]
+        places: dict[Any, int] = {}
+        try:
+            while waiting or places:
+                while waiting and len(places) < IN_FLIGHT * slots:
+                    place, item = waiting.pop()
+                    places[task.remote(call, sent, item, cores)] = place
+                ready, _ = ray.wait(list(places))
+                for done in ready:
+                    yield places.pop(done), _result(done)
+        finally:
+            for left in places:
+                ray.cancel(left, force=True)
+
+    def _slots(self, has: dict[str, float], cores: int) -> int:
+        """How many calls the cluster makes at once."""
+        slots = has.get("CPU", 0) / cores
+        if self.gpus:
+            slots = min(slots, has.get("GPU", 0) / self.gpus)
+        if slots < 1:
+            there = f"{has.get('CPU', 0):g} cores and {has.get('GPU', 0):g} GPUs"
+            raise SamattrError(f"a call takes {cores} cores and {self.gpus:g} GPUs, and the cluster has {there} in all")
+        return int(slots)
+
+
+def _ray() -> Any:
+    return importlib.import_module("ray")
+
+
+def _made(call: Call, shared: Any, item: Any, cores: int) -> Any:
+    """One call in a worker: what came of it, or the mistake that it raised."""
+    silence()
+    torch.set_num_threads(cores)
+    try:
+        return call(_here(shared), item)
+    except SamattrError as error:
+        return error
+
+
+def _result(done: Any) -> Any:
+    ray = _ray()
+    try:
+        found = ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        raise error.as_instanceof_cause() from error
+    except ray.exceptions.RayError as error:
+        raise SamattrError(f"a call on the Ray cluster could not be made: {first_line(error)}") from error
+    if isinstance(found, SamattrError):
+        raise found
+    return found
+
+
+def portable(shared: Any) -> Any:
+    """What is sent to other machines: of a run its tensors on the CPU, without what was computed about it."""
+    if isinstance(shared, Run):
+        tensors: dict[str, Any] = {**as_device(shared.tensors(), "cpu")}
+        return replace(shared, built={}, **tensors)
+    if isinstance(shared, tuple):
+        return tuple(portable(part) for part in shared)
+    return shared
+
+
+_taken: list[tuple[Any, Any]] = []
+"""What this worker was sent last, and what it made of it: the calls of a truth share one run and its network."""
+
+
+def _here(shared: Any) -> Any:
+    """What was sent, on this worker's device."""
+    if not _taken or not _same(_taken[0][0], shared):
+        _taken[:] = [(shared, _on_device(shared))]
+    return _taken[0][1]
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, Run) and isinstance(second, Run):
+        return first.key == second.key and torch.equal(first.parameters, second.parameters)
+    return first is second
+
+
+def _on_device(shared: Any) -> Any:
+    if isinstance(shared, Run):
+        tensors: dict[str, Any] = {**as_device(shared.tensors(), device())}
+        return replace(shared, **tensors)
+    if isinstance(shared, tuple):
+        return tuple(_on_device(part) for part in shared)
+    return shared
