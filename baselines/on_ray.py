@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -32,6 +33,9 @@ RETRIES = 50
 
 IN_FLIGHT = 4
 """Calls that wait for each that is being made: what comes back must fit in the driver's memory."""
+
+LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+"""Where a cluster of this machine alone listens. On Linux Ray takes 127.0.0.1 for the machine's outer address."""
 
 HANDED_ON = ("SAMATTR_STORE", "SAMATTR_DATA", "SAMATTR_DEVICE", "PYTHONHASHSEED")
 """What of the driver's environment a worker has, too."""
@@ -62,10 +66,10 @@ class OnRay:
         ray = _ray()
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without a GPU leaves them as they are
         given = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
-        local = {} if self.address else {"include_dashboard": False}
+        local: dict[str, Any] = {} if self.address else {"include_dashboard": False, "_node_ip_address": LOOPBACK}
         try:
             ray.init(
-                address=self.address,
+                address=self.address or "local",
                 runtime_env={"env_vars": given},
                 logging_level=logging.ERROR,
                 log_to_driver=False,

@@ -27,6 +27,7 @@ from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.orphans import end_with_parent
 from samattr_ref.support.progress import silence, working
 from samattr_ref.support.registered import is_own
 from samattr_ref.support.seeds import json_digest
@@ -137,6 +138,7 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
 
 def _measure_silently(cell: Cell) -> tuple[Cell, str | None]:
     """The same in a process of its own, whose progress is that of the whole."""
+    end_with_parent()
     silence()
     return _measure(cell)
 

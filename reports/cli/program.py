@@ -53,6 +53,8 @@ from reports.cli.options import (
     Version,
     work_by,
 )
+from reports.cli.stopping import stoppable
+from reports.cli.store import app as store_app
 from reports.committed import redraw
 from reports.html.document import write_html
 from reports.job import Job, folder, run, seeds_of
@@ -73,6 +75,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+app.add_typer(store_app, name="store", help="Look after what is on disk: list, verify, sweep, export, import.")
 
 DEFAULT_OUT = Path("reports/out")
 OWN_ROWS, FIRST = Path("leaderboard"), "digits-mlp"
@@ -353,7 +357,8 @@ def report(
 def main() -> None:
     """Run the program. A user's mistake is one line on standard error, never a traceback."""
     try:
-        app()
+        with stoppable():
+            app()
     except SamattrError as error:
         print(f"samattr: {error}", file=sys.stderr)
         sys.exit(1)

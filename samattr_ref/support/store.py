@@ -124,13 +124,18 @@ def save(path: Path, name: str, meta: dict[str, Any], tensors: dict[str, Tensor]
         delete(path, FAILURE)
 
 
-def load(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+def load(path: Path, name: str, top: Path | None = None) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Read an artefact's content and tensors; None if it does not exist.
+
+    Args:
+        path: Its folder.
+        name: Its name.
+        top: The folder of the store that it is in, where that is another one.
 
     Raises:
         StoreError: if it is damaged, stands where another belongs, or is of another format.
     """
-    described = describe(path, name)
+    described = describe(path, name, top)
     if described is None:
         return None
     if described.tensors is None:
@@ -144,8 +149,8 @@ def load(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | No
     return described.content, safetensors.torch.load(data)
 
 
-def describe(path: Path, name: str) -> Described | None:
-    """Read what an artefact's JSON says, without its tensors; None if it does not exist.
+def describe(path: Path, name: str, top: Path | None = None) -> Described | None:
+    """Read what an artefact's JSON says, without its tensors; None if it does not exist. See `load`.
 
     Raises:
         StoreError: if it is damaged, stands where another belongs, or is of another format.
@@ -167,7 +172,7 @@ def describe(path: Path, name: str) -> Described | None:
     said = json.loads(b"{" + rest)
     if said["format"] != FORMAT:
         raise _damaged(path, name, f"it is of format {said['format']}, and this version of samattr reads {FORMAT}")
-    if said["key"] != _key(path, name):
+    if said["key"] != _key(path, name, top):
         raise _damaged(path, name, f"it is that of {said['key']}")
     return Described(said["key"], said["tensors"], said["content"])
 
@@ -206,9 +211,10 @@ def delete(path: Path, name: str) -> None:
         (path / f"{name}.{ending}").unlink(missing_ok=True)
 
 
-def _key(path: Path, name: str) -> str:
+def _key(path: Path, name: str, top: Path | None = None) -> str:
     """What an artefact answers to: its place in the store; outside of it, where a folder may be moved, its name."""
-    return (path.relative_to(root()) / name).as_posix() if path.is_relative_to(root()) else name
+    top = top or root()
+    return (path.relative_to(top) / name).as_posix() if path.is_relative_to(top) else name
 
 
 def _damaged(path: Path, name: str, why: str) -> StoreError:

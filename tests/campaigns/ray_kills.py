@@ -1,10 +1,14 @@
 """Ground truth on a Ray cluster of two node processes whose processes are killed in the middle, again and again."""
 
 import random
+import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import torch
@@ -24,18 +28,79 @@ TASK_FLOPS = 2e10
 """About a second of a task."""
 
 
+HEAD, OTHER = "127.0.0.2", "127.0.0.3"
+"""Two hosts on loopback: Ray takes 127.0.0.1 for the machine's outer address."""
+
+
+def start(host: str, *options: str) -> subprocess.Popen:
+    """A node process with one core that ends when its raylet does."""
+    program = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1"]
+    return subprocess.Popen(
+        [*program, f"--node-ip-address={host}", "--disable-usage-stats", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@dataclass
+class TwoNodes:
+    """A cluster of a head and another node, a core each; the other may be killed, and comes back."""
+
+    address: str
+    other: subprocess.Popen
+
+    def kill_other(self) -> None:
+        """SIGKILL the other node with all its processes, and start it again."""
+        for process in [*psutil.Process(self.other.pid).children(recursive=True), self.other]:
+            process.kill()
+        self.other.wait()
+        self.other = start(OTHER, f"--address={self.address}")
+
+
+def until_listening(port: int, head: subprocess.Popen) -> None:
+    """Wait for the head to be there."""
+    deadline = time.monotonic() + 60
+    while True:
+        with socket.socket() as tried:
+            if tried.connect_ex((HEAD, port)) == 0:
+                return
+        assert head.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@contextmanager
+def two_nodes():
+    """Start the two, and end them."""
+    with socket.socket() as free:
+        free.bind((HEAD, 0))
+        port = free.getsockname()[1]
+    address = f"{HEAD}:{port}"
+    head = start(HEAD, "--head", f"--port={port}", "--include-dashboard=false")
+    other = None
+    try:
+        until_listening(port, head)
+        nodes = TwoNodes(address, other := start(OTHER, f"--address={address}"))
+        yield nodes
+        other = nodes.other
+    finally:
+        for process in filter(None, (other, head)):
+            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                child.kill()
+
+
 @dataclass
 class Killer:
     """Kills a worker process, or one time in five a whole node process, which then comes back.
 
     Attributes:
-        cluster: The cluster, whose last node may die.
+        nodes: The cluster, whose other node may die.
         rng: When and what.
         seconds: Between two kills, on average.
         killed: What was killed.
     """
 
-    cluster: object
+    nodes: TwoNodes
     rng: random.Random
     seconds: float = SECONDS
     killed: list[str] = field(default_factory=list)
@@ -43,15 +108,11 @@ class Killer:
 
     def run(self) -> None:
         """Kill until told to stop."""
-        while not self.stop.wait(self.rng.uniform(0.2, 2) * self.seconds):
+        while not self.stop.wait(self.rng.uniform(0.2, 1.8) * self.seconds):
             if self.rng.random() < 0.2:
-                node = max(self.cluster.worker_nodes, key=lambda node: node.raylet_socket_name)
-                self.cluster.remove_node(node, allow_graceful=False)
-                self.cluster.add_node(num_cpus=1)
+                self.nodes.kill_other()
                 self.killed.append("node")
-                continue
-            working = [process for process in psutil.process_iter() if _is_working(process)]
-            if working:
+            elif working := [process for process in psutil.process_iter() if _is_working(process)]:
                 self.rng.choice(working).kill()
                 self.killed.append("worker")
 
@@ -62,20 +123,6 @@ def _is_working(process: psutil.Process) -> bool:
         return process.name().startswith("ray::") and "_made" in "".join(process.cmdline())
     except psutil.Error:
         return False
-
-
-@contextmanager
-def two_nodes():
-    """A cluster of a head and another node, a core each, on loopback."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
 
 
 def campaign(count: int, folder, monkeypatch, seconds: float = SECONDS, least: int = 1, seed: int = 0) -> dict:
@@ -94,8 +141,8 @@ def campaign(count: int, folder, monkeypatch, seconds: float = SECONDS, least: i
         store, "save", lambda path, name, *rest: saved.append(f"{path.parent.name}/{name}") or save(path, name, *rest)
     )
     began = time.monotonic()
-    with two_nodes() as cluster, OnRay(cluster.address) as ray, executing(ray):
-        killer = Killer(cluster, random.Random(seed), seconds)
+    with two_nodes() as nodes, OnRay(nodes.address) as ray, executing(ray):
+        killer = Killer(nodes, random.Random(seed), seconds)
         thread = threading.Thread(target=killer.run)
         thread.start()
         try:

@@ -48,7 +48,10 @@ def test_truth_is_kept_as_losses(samattr, tmp_path):
     single = json.loads(samattr(*small)[1])
     subsets = json.loads(samattr(*small, "--fraction", "0.1", "--count", "3", "--engine", "loop")[1])
     assert (single["n_groups"], single["retrained"], subsets["n_groups"], subsets["retrained"]) == (5, 5, 3, 3)
-    engines = [json.loads(Path(made["path"]).with_suffix(".json").read_text())["content"]["record"] for made in (single, subsets)]
+    engines = [
+        json.loads(Path(made["path"]).with_suffix(".json").read_text())["content"]["record"]
+        for made in (single, subsets)
+    ]
     assert engines[0]["engine"] != "loop" == engines[1]["engine"]  # the first of its own choice
     assert json.loads(samattr(*small)[1])["retrained"] == 0
     names = sorted(path.name.rsplit("-", 1)[0] for path in tmp_path.glob("*.safetensors"))

@@ -1,0 +1,104 @@
+"""The program stops when it is asked to: within two seconds, with all its processes, and goes on from there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+SECONDS = 2.0
+TRUTH = ("truth", "digits-mlp", "--set", "steps=4000", "--engine", "loop", "--json", "--quiet")
+CELLS = ("reproduce", "neumann", "rho", "--profile", "desk", "--jobs", "2", "--quiet")
+
+
+def begun(arguments, folder):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reports.cli", *arguments],
+        env={**os.environ, "SAMATTR_STORE": str(folder / "store")},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return process, psutil.Process(process.pid)
+
+
+def until(there):
+    deadline = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ended(process, number):
+    """Send a signal: what was said, and how long it took to end with all its processes."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    taken = time.monotonic() - began
+    psutil.wait_procs(children, timeout=1)
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    return said, taken
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    ("number", "how", "status"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "ended", 143)]
+)
+def test_retraining_stops_at_once_and_goes_on(tmp_path, number, how, status):
+    process, _ = begun(TRUTH, tmp_path)
+    until(lambda: list(tmp_path.rglob("plan.json")))
+    time.sleep(1)
+    said, taken = ended(process, number)
+    assert said.strip() == f"samattr: {how}: what was finished is kept, and the same command goes on from there"
+    assert (process.returncode, taken < SECONDS) == (status, True), taken
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_end_with_the_program(tmp_path, number):
+    process, watched = begun(CELLS, tmp_path)
+    until(lambda: len([child for child in watched.children(recursive=True) if child.cpu_percent(0.1) > 10]) >= 2)
+    said, taken = ended(process, number)
+    assert "samattr: " in said.splitlines()[-1] and "Traceback" not in said
+    assert taken < SECONDS, taken
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_killed_program(tmp_path):
+    process, watched = begun(CELLS, tmp_path)
+    until(lambda: len([child for child in watched.children(recursive=True) if child.cpu_percent(0.1) > 10]) >= 2)
+    children = watched.children(recursive=True)
+    process.kill()
+    process.communicate()
+    assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+@pytest.mark.slow
+def test_an_interrupted_truth_is_that_of_an_undisturbed_run(tmp_path):
+    short = (
+        "truth",
+        "digits-logreg",
+        "--set",
+        "n_train=80",
+        "--set",
+        "steps=300",
+        "--engine",
+        "loop",
+        "--json",
+        "--quiet",
+    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    process, _ = begun(short, tmp_path / "a")
+    until(lambda: list(tmp_path.rglob("chunk-00000.json")))
+    ended(process, signal.SIGTERM)
+    found = [json.loads(begun(short, tmp_path / name)[0].communicate()[0])["sha256"] for name in ("a", "b")]
+    assert found[0] == found[1]
