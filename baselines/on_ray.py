@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -36,6 +37,9 @@ IN_FLIGHT = 4
 
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 """Where a cluster of this machine alone listens. On Linux Ray takes 127.0.0.1 for the machine's outer address."""
+
+LISTENING_SECONDS = 10.0
+"""How long a cluster may take to be there."""
 
 HANDED_ON = ("SAMATTR_STORE", "SAMATTR_DATA", "SAMATTR_DEVICE", "PYTHONHASHSEED")
 """What of the driver's environment a worker has, too."""
@@ -65,6 +69,7 @@ class OnRay:
     def __enter__(self) -> "OnRay":
         ray = _ray()
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without a GPU leaves them as they are
+        _check_listening(self.address)
         given = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
         local: dict[str, Any] = {} if self.address else {"include_dashboard": False, "_node_ip_address": LOOPBACK}
         try:
@@ -119,6 +124,18 @@ class OnRay:
             there = f"{has.get('CPU', 0):g} cores and {has.get('GPU', 0):g} GPUs"
             raise SamattrError(f"a call takes {cores} cores and {self.gpus:g} GPUs, and the cluster has {there} in all")
         return int(slots)
+
+
+def _check_listening(address: str | None) -> None:
+    """Refuse an address where nothing listens, which Ray itself would look for during minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon or not port.isdigit() or "://" in host:
+        return
+    try:
+        with socket.create_connection((host, int(port)), timeout=LISTENING_SECONDS):
+            pass
+    except OSError as error:
+        raise SamattrError(f"no Ray cluster at {address}: {first_line(error)}") from error
 
 
 def _ray() -> Any:

@@ -227,7 +227,7 @@ def tune(
         for first in itertools.product(*outer)
     ]
     order = [candidate for chain in chains for candidate in chain]
-    shared = (run, method.function, queries, given_bytes())
+    shared = (run, method.name if is_ours(method) else method.function, queries, given_bytes())
     tried: list[tuple[float, dict[str, Any]]] = []
     failures: list[SamattrError] = []
     for place, chain in executor().map(tried_chain, shared, chains, torch.get_num_threads()):
@@ -246,15 +246,15 @@ def tune(
 
 
 def tried_chain(
-    shared: tuple[Run, Callable[..., Any], Examples, int | None], chain: list[dict[str, Any]]
+    shared: tuple[Run, str | Callable[..., Any], Examples, int | None], chain: list[dict[str, Any]]
 ) -> list[torch.Tensor | SamattrError]:
     """Scores with each of some options, one after another: iterations begin at the latest solution."""
-    run, function, queries, memory_bytes = shared
+    run, method, queries, memory_bytes = shared
     found: list[torch.Tensor | SamattrError] = []
     with warm_starts(), memory_bound(memory_bytes):
         for options in chain:
             try:
-                found.append(attribute(run, function, queries, **options).values)
+                found.append(attribute(run, method, queries, **options).values)
             except SamattrError as error:
                 found.append(error)
     return found

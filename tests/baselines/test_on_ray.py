@@ -95,10 +95,10 @@ def test_options_are_chosen_as_in_this_process(cluster, fresh_store, monkeypatch
 
 
 def test_cells_are_measured_and_stored_by_who_asks(cluster, fresh_store):
-    from baselines.studies.trained_networks import trained_networks
+    from baselines.studies.trained_networks import measure
 
     case = Case("digits-logreg", {"n_train": 60, "steps": 40, "batch_size": 20}, {"runs": 1})
-    asked = [cells.Cell(trained_networks, case, seed, "networks") for seed in (0, 1)]
+    asked = [cells.Cell(measure, case, seed, "networks") for seed in (0, 1)]
     with executing(cluster):
         assert cells.make(asked) == {}
     assert all(cell.find() is not None for cell in asked)

@@ -132,6 +132,7 @@ def campaign(count: int, folder, monkeypatch, seconds: float = SECONDS, least: i
         What was killed, how often each chunk was stored, and whether all is bit-equal.
     """
     monkeypatch.setattr(planning, "CHUNK_FLOPS", TASK_FLOPS)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whoever may reach loopback
     workload = sr.load_workload("digits-mlp").override(n_train=count, n_query=9, steps=100)
     monkeypatch.setenv("SAMATTR_STORE", str(folder / "undisturbed"))
     whole = baselines.leave_one_out(sr.train(workload), "loop")
