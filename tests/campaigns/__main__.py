@@ -1,0 +1,52 @@
+"""`python -m tests.campaigns ray|driver|files|inputs [--count N]`: the long campaigns, from a clone's folder."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from tests.campaigns import driver_kills, files, inputs, ray_kills
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+Count = Annotated[int, typer.Option(help="How many.")]
+
+
+def run(campaign, *arguments, **settings) -> None:
+    """Run a campaign in a folder and with an environment of its own, and say what came of it."""
+    began = time.monotonic()
+    with pytest.MonkeyPatch.context() as monkeypatch, tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("SAMATTR_STORE", str(Path(folder, "store")))
+        found = campaign(*arguments, Path(folder), monkeypatch, **settings)
+    print(found, f"{time.monotonic() - began:.0f} s")
+
+
+@app.command()
+def ray(count: Count = 1000, seconds: float = 4.0, least: int = 20) -> None:
+    """Retrainings on a cluster of two node processes that are killed again and again."""
+    run(ray_kills.campaign, count, seconds=seconds, least=least)
+
+
+@app.command()
+def driver(count: Count = 200) -> None:
+    """SIGKILLs of the program at random moments."""
+    run(driver_kills.campaign, count)
+
+
+@app.command("files")
+def damaged_files(count: Count = 10_000) -> None:
+    """Damaged and swapped files."""
+    run(files.campaign, count)
+    run(files.swapped)
+
+
+@app.command("inputs")
+def odd_inputs(count: Count = 10_000) -> None:
+    """Input of every kind at the public interface."""
+    run(lambda *_: inputs.campaign(count))
+
+
+if __name__ == "__main__":
+    app()
