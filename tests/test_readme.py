@@ -105,7 +105,10 @@ PROGRAM = typer.main.get_command(cli.app)
 def test_commands_options_and_names_are_there(page):
     commands = re.findall(r"samattr ([a-z-]+)([^`\n]*)", "\n".join(re.findall(r"`+[^`]+`+", PAGES[page])))
     for command, rest in commands:
-        options = {name for parameter in PROGRAM.commands[command].params for name in parameter.opts}
+        asked = PROGRAM.commands[command]
+        if within := getattr(asked, "commands", None):  # a group of commands, or all of them
+            asked = within[rest.split()[0]] if rest.split() else asked
+        options = {name for parameter in asked.params for name in parameter.opts}
         assert options.issuperset(re.findall(r"--[\w-]+", rest)), (command, rest)
         assert set(re.findall(r"--profile ([a-z]+)", rest)) <= set(PROFILES)
     for module in re.findall(r"python -m (benchmarks[\w.]*)", PAGES[page]):

@@ -1,6 +1,7 @@
 """Batched retraining against one-at-a-time, against a loop in plain PyTorch, and its speed beside that loop."""
 
 import shutil
+import signal
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -145,7 +146,7 @@ def test_an_interruption_waits_for_no_whole_run(monkeypatch):
         def one(batch, state, eta, draw):
             taken.append(threading.get_ident())
             if len(taken) == 20:
-                raise KeyboardInterrupt
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             return step(run, engine)(batch, state, eta, draw)
 
         return one
