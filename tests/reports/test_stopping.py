@@ -1,6 +1,5 @@
 """The program stops when it is asked to: within two seconds, with all its processes, and goes on from there."""
 
-import json
 import os
 import signal
 import subprocess
@@ -69,36 +68,3 @@ def test_workers_end_with_the_program(tmp_path, number):
     said, taken = ended(process, number)
     assert "samattr: " in said.splitlines()[-1] and "Traceback" not in said
     assert taken < SECONDS, taken
-
-
-@pytest.mark.slow
-def test_workers_do_not_outlive_a_killed_program(tmp_path):
-    process, watched = begun(CELLS, tmp_path)
-    until(lambda: len([child for child in watched.children(recursive=True) if child.cpu_percent(0.1) > 10]) >= 2)
-    children = watched.children(recursive=True)
-    process.kill()
-    process.communicate()
-    assert not psutil.wait_procs(children, timeout=20)[1]
-
-
-@pytest.mark.slow
-def test_an_interrupted_truth_is_that_of_an_undisturbed_run(tmp_path):
-    short = (
-        "truth",
-        "digits-logreg",
-        "--set",
-        "n_train=80",
-        "--set",
-        "steps=300",
-        "--engine",
-        "loop",
-        "--json",
-        "--quiet",
-    )
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    process, _ = begun(short, tmp_path / "a")
-    until(lambda: list(tmp_path.rglob("chunk-00000.json")))
-    ended(process, signal.SIGTERM)
-    found = [json.loads(begun(short, tmp_path / name)[0].communicate()[0])["sha256"] for name in ("a", "b")]
-    assert found[0] == found[1]
