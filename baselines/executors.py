@@ -16,10 +16,6 @@ Call = Callable[[Any, Any], Any]
 class Executor(Protocol):
     """What makes calls."""
 
-    @property
-    def name(self) -> str:
-        """What it is called on the command line."""
-
     def map(self, call: Call, shared: Any, items: Sequence[Any], cores: int = 1) -> Iterator[tuple[int, Any]]:
         """`call(shared, item)` of every item, as they come in.
 
@@ -39,9 +35,6 @@ class Executor(Protocol):
 
 class InProcess:
     """One call after another, in this process."""
-
-    name = "in-process"
-    """Where a call has all the cores."""
 
     def map(self, call: Call, shared: Any, items: Sequence[Any], cores: int = 1) -> Iterator[tuple[int, Any]]:
         """See `Executor`; a call uses the cores that there are."""

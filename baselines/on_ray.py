@@ -41,8 +41,8 @@ LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 LISTENING_SECONDS = 10.0
 """How long a cluster may take to be there."""
 
-HANDED_ON = ("SAMATTR_STORE", "SAMATTR_DATA", "SAMATTR_DEVICE", "PYTHONHASHSEED")
-"""What of the driver's environment a worker has, too."""
+HANDED_ON = ("SAMATTR_", "PYTHONHASHSEED")
+"""How names of the driver's environment begin that a worker has, too: where things lie, and how numbers are rounded."""
 
 
 class OnRay:
@@ -57,8 +57,6 @@ class OnRay:
         SamattrError: if Ray is missing, or no cluster is found there.
     """
 
-    name = "ray"
-
     def __init__(self, address: str | None = None, gpus: float | None = None) -> None:
         if importlib.util.find_spec("ray") is None:
             raise SamattrError("the executor ray needs Ray, which is missing: pip install 'samattr[ray]'")
@@ -68,9 +66,8 @@ class OnRay:
 
     def __enter__(self) -> "OnRay":
         ray = _ray()
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without a GPU leaves them as they are
         _check_listening(self.address)
-        given = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+        given = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
         local: dict[str, Any] = {} if self.address else {"include_dashboard": False, "_node_ip_address": LOOPBACK}
         try:
             ray.init(
@@ -87,8 +84,7 @@ class OnRay:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        ray = _ray()
-        ray.shutdown()
+        _ray().shutdown()
 
     def map(self, call: Call, shared: Any, items: Sequence[Any], cores: int = 1) -> Iterator[tuple[int, Any]]:
         """See `baselines.executors.Executor`.
@@ -98,7 +94,7 @@ class OnRay:
                 could not be made, as its processes died again and again.
         """
         ray = _ray()
-        slots = self._slots(ray.cluster_resources(), cores)
+        slots = self._slots([node["Resources"] for node in ray.nodes() if node["Alive"]], cores)
         task = ray.remote(_made).options(num_cpus=cores, num_gpus=self.gpus, max_retries=RETRIES)
         sent = ray.put(portable(shared))
         waiting = list(enumerate(items))[::-1]
@@ -115,15 +111,14 @@ class OnRay:
             for left in places:
                 ray.cancel(left, force=True)
 
-    def _slots(self, has: dict[str, float], cores: int) -> int:
-        """How many calls the cluster makes at once."""
-        slots = has.get("CPU", 0) / cores
-        if self.gpus:
-            slots = min(slots, has.get("GPU", 0) / self.gpus)
-        if slots < 1:
-            there = f"{has.get('CPU', 0):g} cores and {has.get('GPU', 0):g} GPUs"
-            raise SamattrError(f"a call takes {cores} cores and {self.gpus:g} GPUs, and the cluster has {there} in all")
-        return int(slots)
+    def _slots(self, nodes: Sequence[dict[str, float]], cores: int) -> int:
+        """How many calls the machines of a cluster make at once; refused where none has what one takes."""
+        takes = {"CPU": float(cores), "GPU": self.gpus}
+        slots = sum(int(min(has.get(name, 0) / each for name, each in takes.items() if each)) for has in nodes)
+        if slots == 0:
+            there = ", ".join(f"{has.get('CPU', 0):g} cores and {has.get('GPU', 0):g} GPUs" for has in nodes)
+            raise SamattrError(f"a call takes {cores} cores and {self.gpus:g} GPUs, and the machines have {there}")
+        return slots
 
 
 def _check_listening(address: str | None) -> None:

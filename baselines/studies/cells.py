@@ -73,10 +73,6 @@ class Cell:
         code = _code(self.measure, workload, arguments)
         return store.folder("cells", json_digest([workload_digest(workload), arguments, code]))
 
-    def stored(self) -> bool:
-        """Whether it is on disk, whole."""
-        return store.load(self.path(self.workload()), "cell") is not None
-
     def find(self) -> tuple[dict[str, Any], pd.DataFrame] | None:
         """What is stored of it, or None; measures nothing."""
         stored = store.load(self.path(self.workload()), "cell")
@@ -116,17 +112,18 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
             progress.update()
 
         if executor() is not HERE:
-            waiting = [cell for cell in others if not cell.stored()]
-            for cell in others:
-                if cell not in waiting:
-                    note((cell, None))
+            known = {cell: _known(cell) for cell in others}
+            waiting = [cell for cell, outcome in known.items() if outcome is None]
+            for outcome in filter(None, known.values()):
+                note(outcome)
             for place, found in executor().map(measured_cell, None, waiting):
                 note(_kept(waiting[place], found))
             others = []
         elif jobs > 1 and len(others) > 1:
             # loky renews a worker that has grown: nothing is lost by it
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-            with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            ending = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
+            with joblib.parallel_config(backend="loky", inner_max_num_threads=1, **ending):
                 parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
                 for outcome in parallel(joblib.delayed(_measure_silently)(cell) for cell in others):
                     note(outcome)
@@ -138,21 +135,25 @@ def make(cells: Sequence[Cell], jobs: int | None = None) -> dict[Cell, str]:
 
 def _measure_silently(cell: Cell) -> tuple[Cell, str | None]:
     """The same in a process of its own, whose progress is that of the whole."""
-    end_with_parent()
     silence()
     return _measure(cell)
 
 
 def _measure(cell: Cell) -> tuple[Cell, str | None]:
     """Measure and store one cell if it is not on disk; the cell, and why it failed."""
-    try:
-        if cell.stored():
-            return cell, None
-    except SamattrError as error:
-        return cell, str(error)
+    if (known := _known(cell)) is not None:
+        return known
     with working(str(cell)):
         found = measured_cell(None, cell)
     return _kept(cell, found)
+
+
+def _known(cell: Cell) -> tuple[Cell, str | None] | None:
+    """The cell, and why it cannot be measured, where that is known or it is on disk; else None."""
+    try:
+        return (cell, None) if store.load(cell.path(cell.workload()), "cell") is not None else None
+    except SamattrError as error:
+        return cell, str(error)
 
 
 def measured_cell(_: None, cell: Cell) -> dict[str, Any] | str:

@@ -134,7 +134,9 @@ def truth(
     run = train(chosen)
     kind = single_points_name(run) if fraction is None else subsets_name(fraction, count, chosen.seed)
     if verify:
-        _print({"workload": chosen.name, "truth": kind, **asdict(verify_kept(run, kind, keep))}, as_json)
+        with work_by(executor, address, gpus):
+            verified = verify_kept(run, kind, keep)
+        _print({"workload": chosen.name, "truth": kind, **asdict(verified)}, as_json)
         return
     if keep is not None:
         groups = single_points(run) if fraction is None else random_subsets(run, fraction, count, chosen.seed)
@@ -229,6 +231,8 @@ def validate(
         another = None if functional == "loss" else functional
         of_method = {"--option": options, "--memory-bytes": memory_bytes, "--runs": several}
         _go_with("a METHOD", of_method | {"--functional": another, "--measure": measures})
+        cluster = None if executor == ExecutorKind.IN_PROCESS else executor
+        _go_with("a METHOD", {"--executor": cluster, "--address": address, "--gpus-per-task": gpus})
         if layout is None:
             raise SamattrError(f"--layout is missing: say {' or '.join(LAYOUTS)}")
         found = read_scores(scores, layout, of_run)

@@ -3,16 +3,17 @@
 import os
 import threading
 import time
-from functools import cache
 
 SECONDS = 1.0
 """How often a worker looks."""
 
 
-@cache
-def end_with_parent() -> None:
-    """Have this process end when its parent has: nobody waits for what it computes. Once a process."""
-    parent = os.getppid()
+def end_with_parent(parent: int) -> None:
+    """Have this process end when the one that began it has: nobody waits for what it computes.
+
+    Args:
+        parent: The process that began it, which may have ended already.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

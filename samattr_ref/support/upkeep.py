@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +71,12 @@ def artefacts(kinds: Iterable[str] = KINDS) -> Iterator[Artefact]:
 
 
 def failures() -> Iterator[dict[str, str]]:
-    """What could not be made, why and when: `what`, `reason`, `at`."""
+    """What could not be made, why and when: `what`, `reason`, `at`; of a record that is damaged, that it is."""
     for described in sorted(store.root().glob(f"*/*/{store.FAILURE}.json")):
-        yield store.read(described.parent, store.FAILURE)[0]
+        try:
+            yield store.read(described.parent, store.FAILURE)[0]
+        except StoreError as error:
+            yield {"what": "the record of a failure", "reason": str(error), "at": "?"}
 
 
 def damages(found: Iterable[Artefact]) -> Iterator[Damage]:
@@ -99,6 +103,9 @@ def sweep(damaged: bool = False) -> list[Path]:
     Raises:
         StoreError: if one cannot be.
     """
+    for folder in store.root().glob(f"{store.UNFINISHED}*"):  # of an import
+        if _old(folder):
+            shutil.rmtree(folder, ignore_errors=True)
     gone = [path for path in store.root().glob(f"*/*/{store.UNFINISHED}*") if _old(path)]
     gone += [
         path for path in store.root().glob("*/*/*.safetensors") if not path.with_suffix(".json").exists() and _old(path)
@@ -112,8 +119,8 @@ def sweep(damaged: bool = False) -> list[Path]:
     try:
         for path in gone:
             path.unlink(missing_ok=True)
-        for folder in store.root().glob("*/*"):
-            if folder.is_dir() and not any(folder.iterdir()):
+        for folder in (folder for kind in KINDS for folder in (store.root() / kind).glob("*/")):
+            if _old(folder) and not any(folder.iterdir()):  # a young one may be about to be filled
                 folder.rmdir()
     except OSError as error:
         raise StoreError(f"{error.filename} cannot be removed ({error.strerror})") from error
@@ -150,7 +157,7 @@ def export_store(target: Path, kinds: Iterable[str] = KINDS) -> int:
 def import_store(source: Path) -> tuple[int, int]:
     """Take the artefacts of an archive that `export_store` wrote into the store. How many were new, and how many there.
 
-    Nothing of it is believed: names must be those of artefacts, members plain files no larger than the archive itself,
+    Nothing of it is believed: names must be those of artefacts, members plain files of the archive's own size in all,
     and every artefact is unpacked beside the store and checked before the first is moved into it.
 
     Raises:
@@ -160,8 +167,7 @@ def import_store(source: Path) -> tuple[int, int]:
         size = source.stat().st_size
     except OSError as error:
         raise SamattrError(f"{source} cannot be read ({error.strerror})") from error
-    store.root().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=store.UNFINISHED, dir=store.root()) as place:
+    with _unpacking() as place:
         try:
             with tarfile.open(source, mode="r:") as archive:
                 names = _unpacked(archive, Path(place), size, source)
@@ -183,13 +189,28 @@ def import_store(source: Path) -> tuple[int, int]:
     return len(fresh), len(described) - len(fresh)
 
 
+@contextmanager
+def _unpacking() -> Iterator[str]:
+    """A folder beside the store's own that is gone afterwards."""
+    try:
+        store.root().mkdir(parents=True, exist_ok=True)
+        place = tempfile.mkdtemp(prefix=store.UNFINISHED, dir=store.root())
+    except OSError as error:
+        raise StoreError(f"{store.root()} cannot be written ({error.strerror})") from error
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def _unpacked(archive: tarfile.TarFile, place: Path, size: int, source: Path) -> list[str]:
-    names = []
+    names, left = [], size
     for member in archive:
         if not member.isreg() or not MEMBER.fullmatch(member.name):
             raise SamattrError(f"{source} holds {member.name[:80]!r}, which is no artefact: nothing was taken from it")
-        if member.size > size:
-            raise SamattrError(f"{source} says that {member.name} is larger than itself: nothing was taken from it")
+        left -= member.size
+        if left < 0:
+            raise SamattrError(f"{source} says that it holds more than its own size: nothing was taken from it")
         content = archive.extractfile(member) or io.BytesIO()
         path = place / member.name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -64,8 +64,18 @@ def test_a_mistake_is_one_and_a_fault_is_one(cluster):
 
 
 def test_what_no_machine_has_is_refused(cluster):
-    with pytest.raises(SamattrError, match="a call takes 10000 cores and 0 GPUs, and the cluster has"):
+    with pytest.raises(SamattrError, match="a call takes 10000 cores and 0 GPUs, and the machines have"):
         list(cluster.map(doubled, 1, [1], cores=10_000))
+
+
+def test_what_fits_on_no_single_machine_is_refused():
+    """Two machines of one core make no call of two."""
+    one = {"CPU": 1.0, "GPU": 2.0}
+    assert OnRay()._slots([one, one, {"CPU": 3.0}], 1) == 5
+    assert OnRay()._slots([one, {"CPU": 3.0}], 2) == 1
+    assert OnRay(gpus=0.5)._slots([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 16.0}], 1) == 4
+    with pytest.raises(SamattrError, match="the machines have 1 cores and 2 GPUs, 1 cores and 2 GPUs"):
+        OnRay()._slots([one, one], 2)
 
 
 def test_a_cluster_that_is_not_there_is_one_line():

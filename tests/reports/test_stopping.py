@@ -68,3 +68,20 @@ def test_workers_end_with_the_program(tmp_path, number):
     said, taken = ended(process, number)
     assert "samattr: " in said.splitlines()[-1] and "Traceback" not in said
     assert taken < SECONDS, taken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [0.0, 20.0])
+def test_workers_do_not_outlive_a_killed_program(tmp_path, busy):
+    """Neither while they import, nor when they have been at work for some seconds."""
+    process, watched = begun(CELLS, tmp_path)
+    until(lambda: len([child for child in watched.children(recursive=True) if child.cpu_percent(0.1) > 10]) >= 2)
+    time.sleep(busy)
+    children = watched.children(recursive=True)
+    process.kill()
+    process.wait()
+
+    def over():
+        return all(not child.is_running() or child.status() == psutil.STATUS_ZOMBIE for child in children)
+
+    until(over)

@@ -97,6 +97,8 @@ def test_failures_are_recorded_and_gone_once_it_is_made(fresh_store, samattr):
     assert "a cell: the disk was full" in samattr("store", "ls")[1]
     assert [one["reason"] for one in upkeep.failures()] == ["the disk was full"]
     assert not list(upkeep.artefacts()) and store.load(path, "cell") is None
+    (path / "failure.json").write_text("{")
+    assert "the record of a failure" in samattr("store", "ls")[1]
     store.save(path, "cell", {})
     assert not list(upkeep.failures())
 
@@ -148,9 +150,43 @@ def test_a_member_larger_than_its_archive_is_a_bomb(fresh_store, tmp_path):
     member.size = 2**40
     data[:512] = member.tobuf()
     bad.write_bytes(data)
-    with pytest.raises(sr.SamattrError, match="larger than itself"):
+    with pytest.raises(sr.SamattrError, match="more than its own size"):
         upkeep.import_store(bad)
     assert not contents()
+
+
+def test_members_that_share_their_bytes_are_a_bomb(fresh_store, tmp_path):
+    """A sparse member says where in the file its bytes are, and has none of its own."""
+    member = tarfile.TarInfo(f"cells/{KEY}/cell.json")
+    member.pax_headers = {"GNU.sparse.size": "9000", "GNU.sparse.map": "0,0", "GNU.sparse.major": "0"}
+    with tarfile.open(tmp_path / "bad.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for _ in range(50):
+            tar.addfile(member)
+    assert (tmp_path / "bad.tar").stat().st_size < 50 * 9000
+    with pytest.raises(sr.SamattrError, match="more than its own size"):
+        upkeep.import_store(tmp_path / "bad.tar")
+    assert not list(fresh_store.iterdir())
+
+
+def test_what_an_import_left_is_swept(fresh_store):
+    left = fresh_store / f"{store.UNFINISHED}abc" / "cells"
+    left.mkdir(parents=True)
+    upkeep.sweep()
+    assert left.exists()
+    os.utime(left.parent, (time.time() - 7200,) * 2)
+    upkeep.sweep()
+    assert not left.parent.exists()
+
+
+def test_a_store_that_cannot_be_written_takes_nothing(tmp_path, monkeypatch, samattr):
+    filled_at = tmp_path / "full"
+    monkeypatch.setenv("SAMATTR_STORE", str(filled_at))
+    filled()
+    upkeep.export_store(tmp_path / "all.tar")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SAMATTR_STORE", str(tmp_path / "file"))
+    code, _, said = samattr("store", "import", str(tmp_path / "all.tar"))
+    assert code == 1 and said.startswith("samattr: ") and "cannot be written" in said and len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\0" * 10240])
