@@ -97,8 +97,8 @@ def tried(case, seen: Counter) -> None:
     assert time.monotonic() - began < HANG_SECONDS, time.monotonic() - began
 
 
-def campaign(count: int, seconds: float = math.inf) -> dict:
-    """Try `count` cases, or as many as there is time for.
+def campaign(count: int, same: bool = False) -> dict:
+    """Try `count` cases, other ones each time or always the same.
 
     Returns:
         How many were answered and how many refused.
@@ -107,15 +107,15 @@ def campaign(count: int, seconds: float = math.inf) -> dict:
         AssertionError: for what is neither, as hypothesis reduced it.
     """
     seen: Counter = Counter()
-    end = time.monotonic() + seconds
 
-    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count, deadline=None, database=None, derandomize=same, suppress_health_check=list(HealthCheck)
+    )
     @given(asked())
     def every(case):
-        if time.monotonic() < end:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tried(case, seen)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tried(case, seen)
 
     every()
     return {"cases": sum(seen.values()), **dict(seen)}
