@@ -1,9 +1,9 @@
 """Independent work on the machines of a Ray cluster: `--executor ray`.
 
-Every call is a task. Where a worker process, its machine or the memory it had dies under it, Ray makes the call again,
-up to `RETRIES` times; a call that raises is not made again. What all calls share, such as a run, is sent to each
-machine once, as Ray sends Python objects: between the processes of one's own cluster, and never from a file. The
-driver stores what comes back, so that the machines need no common file system.
+Every call is a task. Where a worker process, its machine or the memory it had dies under it, or what it was sent or
+gave back is lost with one, the call is made again, up to `RETRIES` times; a call that raises is not. What all calls
+share, such as a run, is sent to each machine once, as Ray sends Python objects: between the processes of one's own
+cluster, and never from a file. The driver stores what comes back, so that the machines need no common file system.
 
 A task computes with as many threads as the driver would, so that its results are the same bit for bit on processors of
 the same kind.
@@ -15,6 +15,8 @@ import logging
 import os
 import socket
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -29,8 +31,8 @@ from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.progress import silence
 from samattr_ref.support.references import user_modules
 
-RETRIES = 50
-"""How often a call is made again that a process or a machine died under."""
+RETRIES, PAUSE_SECONDS = 50, 0.5
+"""How often a call is made again that a process or a machine died under, and after how long."""
 
 IN_FLIGHT = 4
 """Calls that wait for each that is being made: what comes back must fit in the driver's memory."""
@@ -95,21 +97,42 @@ class OnRay:
         """
         ray = _ray()
         slots = self._slots([node["Resources"] for node in ray.nodes() if node["Alive"]], cores)
-        task = ray.remote(_made).options(num_cpus=cores, num_gpus=self.gpus, max_retries=RETRIES)
+        task = ray.remote(_made).options(num_cpus=cores, num_gpus=self.gpus, max_retries=0)  # what is lost is seen here
         sent = ray.put(portable(shared))
-        waiting = list(enumerate(items))[::-1]
+        waiting = list(range(len(items)))[::-1]
         places: dict[Any, int] = {}
+        lost: Counter[int] = Counter()
         try:
             while waiting or places:
                 while waiting and len(places) < IN_FLIGHT * slots:
-                    place, item = waiting.pop()
-                    places[task.remote(call, sent, item, cores)] = place
-                ready, _ = ray.wait(list(places))
-                for done in ready:
-                    yield places.pop(done), _result(done)
+                    place = waiting.pop()
+                    places[task.remote(call, sent, items[place], cores)] = place
+                (done,), _ = ray.wait(list(places))
+                place = places.pop(done)
+                try:
+                    found = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    lost[place] += 1
+                    self._check_lost(error, lost[place])
+                    waiting.append(place)
+                    time.sleep(PAUSE_SECONDS)
+                    continue
+                if isinstance(found, SamattrError):
+                    raise found
+                yield place, found
         finally:
             for left in places:
                 ray.cancel(left, force=True)
+
+    def _check_lost(self, error: Any, times: int) -> None:
+        """Raise what a call itself raised, or that it was lost too often; else it is made again."""
+        ray = _ray()
+        own = error.cause if isinstance(error, ray.exceptions.RayTaskError) else None
+        if own is not None and not isinstance(own, ray.exceptions.RayError):
+            raise error.as_instanceof_cause() from error
+        if times > RETRIES:
+            said = f"a call on the Ray cluster was lost {times} times"
+            raise SamattrError(f"{said}, the last time by {first_line(error)}") from error
 
     def _slots(self, nodes: Sequence[dict[str, float]], cores: int) -> int:
         """How many calls the machines of a cluster make at once; refused where none has what one takes."""
@@ -145,19 +168,6 @@ def _made(call: Call, shared: Any, item: Any, cores: int) -> Any:
         return call(_here(shared), item)
     except SamattrError as error:
         return error
-
-
-def _result(done: Any) -> Any:
-    ray = _ray()
-    try:
-        found = ray.get(done)
-    except ray.exceptions.RayTaskError as error:
-        raise error.as_instanceof_cause() from error
-    except ray.exceptions.RayError as error:
-        raise SamattrError(f"a call on the Ray cluster could not be made: {first_line(error)}") from error
-    if isinstance(found, SamattrError):
-        raise found
-    return found
 
 
 def portable(shared: Any) -> Any:

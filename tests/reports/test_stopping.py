@@ -71,7 +71,7 @@ def test_workers_end_with_the_program(tmp_path, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("busy", [0.0, 20.0])
+@pytest.mark.parametrize("busy", [0.0, 8.0])
 def test_workers_do_not_outlive_a_killed_program(tmp_path, busy):
     """Neither while they import, nor when they have been at work for some seconds."""
     process, watched = begun(CELLS, tmp_path)
