@@ -1,5 +1,7 @@
 """Stopping: by Ctrl-C or a signal that asks for it, at once, with nothing left running and nothing lost."""
 
+import atexit
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -42,8 +44,9 @@ def stoppable() -> Iterator[None]:
         for process in psutil.Process().children(recursive=True):
             process.kill()
         said = f"{SAID[error.number]}: what was finished is kept, and the same command goes on from there"
-        print(f"samattr: {said}", file=sys.stderr)
-        sys.exit(128 + error.number)
+        print(f"samattr: {said}", file=sys.stderr, flush=True)
+        atexit._run_exitfuncs()  # as an ordinary end has it
+        os._exit(128 + error.number)  # which would then take more than a second to unload torch
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
