@@ -1,5 +1,6 @@
 """The program stops when it is asked to: within two seconds, with all its processes, and goes on from there."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -33,6 +34,25 @@ def until(there):
         time.sleep(0.05)
 
 
+def at_work(watched):
+    """How many of its processes compute; one that ends while it is looked at does not."""
+    computing = 0
+    for child in watched.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            computing += child.cpu_percent(0.1) > 10
+    return computing
+
+
+def alive(children):
+    """Those that have not ended: not waited for is ended, and so is what vanishes while it is looked at."""
+    left = []
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+                left.append(child)
+    return left
+
+
 def ended(process, number):
     """Send a signal: what was said, and how long it took to end with all its processes."""
     children = psutil.Process(process.pid).children(recursive=True)
@@ -41,7 +61,7 @@ def ended(process, number):
     said = process.communicate(timeout=60)[1]
     taken = time.monotonic() - began
     psutil.wait_procs(children, timeout=1)
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not alive(children)
     return said, taken
 
 
@@ -64,7 +84,7 @@ def test_retraining_stops_at_once_and_goes_on(tmp_path, number, how, status):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_workers_end_with_the_program(tmp_path, number):
     process, watched = begun(CELLS, tmp_path)
-    until(lambda: len([child for child in watched.children(recursive=True) if child.cpu_percent(0.1) > 10]) >= 2)
+    until(lambda: at_work(watched) >= 2)
     said, taken = ended(process, number)
     assert "samattr: " in said.splitlines()[-1] and "Traceback" not in said
     assert taken < SECONDS, taken
@@ -75,13 +95,9 @@ def test_workers_end_with_the_program(tmp_path, number):
 def test_workers_do_not_outlive_a_killed_program(tmp_path, busy):
     """Neither while they import, nor when they have been at work for some seconds."""
     process, watched = begun(CELLS, tmp_path)
-    until(lambda: len([child for child in watched.children(recursive=True) if child.cpu_percent(0.1) > 10]) >= 2)
+    until(lambda: at_work(watched) >= 2)
     time.sleep(busy)
     children = watched.children(recursive=True)
     process.kill()
     process.wait()
-
-    def over():
-        return all(not child.is_running() or child.status() == psutil.STATUS_ZOMBIE for child in children)
-
-    until(over)
+    until(lambda: not alive(children))
