@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from baselines.comparison import METRICS, rounded
 from baselines.leaderboard.ranking import across, ranking
 from baselines.leaderboard.row import COMPARED, Row
+from reports.form import Form
 from reports.intervals import bracket, triple
 from reports.labels import label_of
 from reports.markdown import table
@@ -27,14 +27,6 @@ OVER_ALL = (
     "Over all workloads: the mean of a method's rank in each seed of each workload, and how often it does better on a "
     "query than another method (Agarwal et al. 2021), the mean over the others; 95 % t-intervals over these seeds."
 )
-
-
-class Form(StrEnum):
-    """How the leaderboard is written."""
-
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JSON = "json"
 
 
 def standings(rows: Sequence[Row], form: Form) -> str:

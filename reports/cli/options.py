@@ -5,14 +5,9 @@ from contextlib import contextmanager
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-from baselines.executors import executing
-from baselines.on_ray import OnRay
-from samattr_ref.support.errors import SamattrError
-from samattr_ref.support.progress import silence
 
 
 class ExecutorKind(StrEnum):
@@ -29,6 +24,10 @@ def work_by(kind: ExecutorKind, address: str | None, gpus: float | None) -> Iter
     Raises:
         SamattrError: for options of a cluster without one, or a cluster that is not there.
     """
+    from baselines.executors import executing
+    from baselines.on_ray import OnRay
+    from samattr_ref.support.errors import SamattrError
+
     if kind == ExecutorKind.IN_PROCESS:
         if address is not None or gpus is not None:
             raise SamattrError("--address and --gpus-per-task go with --executor ray alone: leave them out")
@@ -40,6 +39,8 @@ def work_by(kind: ExecutorKind, address: str | None, gpus: float | None) -> Iter
 
 def _silenced(quiet: bool) -> bool:
     if quiet:
+        from samattr_ref.support.progress import silence
+
         silence()
     return quiet
 
@@ -78,6 +79,10 @@ Measures = Annotated[
         metavar="NAME[=SHARES]",
         help="A measure that retrains, as in qld or lds=0.05,0.5.",
     ),
+]
+EngineName = Annotated[
+    Literal["stacked", "compiled", "batched", "loop"] | None,
+    typer.Option("--engine", help="How retrainings are computed; by default what is fastest."),
 ]
 ExecutorName = Annotated[
     ExecutorKind, typer.Option("--executor", help="Where retrainings, grids and cells are computed.")

@@ -1,36 +1,21 @@
-"""The program `samattr`: results on standard output, everything else on standard error; exit status 0, 1 or 2."""
+"""The program `samattr`: results on standard output, everything else on standard error; exit status 0, 1 or 2.
+
+What a command works with is imported when it is called, so that `--help` and a misspelt option do not wait for torch.
+"""
 
 import json
 import math
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from baselines.checker import check as run_check
-from baselines.engines import Engine
-from baselines.exporting import check_export_folder, export
-from baselines.keeping import keep_in_parts, verify_kept
-from baselines.leaderboard.entry import ROWS, check_truths, make_row, verify_row
-from baselines.leaderboard.row import read_row, read_rows, write_row
-from baselines.others_scores import validate_scores
-from baselines.score_files import LAYOUTS, read_scores
-from baselines.studies.profiles import get_profile
-from baselines.truth import (
-    leave_one_out,
-    random_subsets,
-    save_values,
-    single_points,
-    single_points_name,
-    subset_retraining,
-    subsets_name,
-)
-from baselines.validation import validate as run_validation
 from reports.cli.options import (
     Address,
     AskedOf,
+    EngineName,
     ExecutorKind,
     ExecutorName,
     GpusACall,
@@ -55,19 +40,11 @@ from reports.cli.options import (
 )
 from reports.cli.stopping import stoppable
 from reports.cli.store import app as store_app
-from reports.committed import redraw
-from reports.html.document import write_html
-from reports.job import Job, folder, run, seeds_of
-from reports.page import check_folder, write
-from reports.scaffold import new_method as write_method
-from reports.standings import Form, standings
-from samattr_ref.catalogue import load_workload
-from samattr_ref.catalogue import workloads as all_workloads
-from samattr_ref.registry import get_method
-from samattr_ref.registry import methods as all_methods
-from samattr_ref.support.errors import SamattrError
-from samattr_ref.training import train
-from samattr_ref.workload import Workload
+from reports.form import Form
+
+if TYPE_CHECKING:
+    from reports.job import Job
+    from samattr_ref.workload import Workload
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,6 +67,9 @@ def program(version: Version = False) -> None:
 @app.command()
 def workloads(as_json: JsonFlag = False) -> None:
     """List the workloads."""
+    from samattr_ref.catalogue import load_workload
+    from samattr_ref.catalogue import workloads as all_workloads
+
     names = all_workloads()
     if as_json:
         print(json.dumps(names))
@@ -102,6 +82,8 @@ def workloads(as_json: JsonFlag = False) -> None:
 @app.command()
 def methods(as_json: JsonFlag = False) -> None:
     """List the attribution methods."""
+    from samattr_ref.registry import methods as all_methods
+
     known = all_methods(optional=True)
     if as_json:
         print(json.dumps(list(known)))
@@ -118,7 +100,7 @@ def truth(
     rho: Rho = None,
     p: Norm = None,
     settings: Settings = None,
-    engine: Annotated[Engine | None, typer.Option(help="By default what is fastest.")] = None,
+    engine: EngineName = None,
     fraction: Annotated[float | None, typer.Option(help="Remove random subsets of this share of the points.")] = None,
     count: Annotated[int, typer.Option(help="How many subsets.")] = 50,
     keep: Annotated[Path | None, typer.Option(help="A folder to write the losses into, for others to use.")] = None,
@@ -130,6 +112,18 @@ def truth(
     quiet: Quiet = False,
 ) -> None:
     """Make exact leave-one-out ground truth, or that of random subsets, or go on with it, or verify what is kept."""
+    from baselines.keeping import keep_in_parts, verify_kept
+    from baselines.truth import (
+        leave_one_out,
+        random_subsets,
+        save_values,
+        single_points,
+        single_points_name,
+        subset_retraining,
+        subsets_name,
+    )
+    from samattr_ref.training import train
+
     chosen = _workload(workload, seed, rho, p, settings)
     run = train(chosen)
     kind = single_points_name(run) if fraction is None else subsets_name(fraction, count, chosen.seed)
@@ -176,6 +170,9 @@ def export_run(
     quiet: Quiet = False,
 ) -> None:
     """Write what another program needs to make scores: points, parameters, batches, step sizes."""
+    from baselines.exporting import check_export_folder, export
+    from samattr_ref.training import train
+
     chosen = _workload(workload, seed, rho, p, settings)
     check_export_folder(out)
     run = train(chosen)
@@ -200,7 +197,7 @@ def validate(
         Path | None,
         typer.Option(help="In place of a method: scores of another program, .npy, .safetensors or .parquet."),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help=f"What their axes are: {' or '.join(LAYOUTS)}.")] = None,
+    layout: Annotated[str | None, typer.Option(help="What their axes are: train-query or query-train.")] = None,
     of_run: Annotated[
         str | None, typer.Option("--run", help="The digest of the run that they are of, or the exported run.json.")
     ] = None,
@@ -213,6 +210,11 @@ def validate(
     quiet: Quiet = False,
 ) -> None:
     """Hold a method, or scores that another program made, against exact leave-one-out retraining."""
+    from baselines.others_scores import validate_scores
+    from baselines.score_files import LAYOUTS, read_scores
+    from baselines.validation import validate as run_validation
+    from samattr_ref.support.errors import SamattrError
+
     chosen = _workload(workload, seed, rho, p, settings)
     if method is not None and scores is None:
         _go_with("--scores", {"--layout": layout, "--run": of_run, "--name": name, "--seconds": seconds})
@@ -253,6 +255,9 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Hold a method against its contract on tiny networks, in seconds: shape, sign, order, duplicates and more."""
+    from baselines.checker import check as run_check
+    from samattr_ref.support.errors import SamattrError
+
     findings = run_check(method, _pairs(options))
     failed = [finding for finding in findings if finding.passed is False]
     if as_json:
@@ -271,6 +276,8 @@ def new_method(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the file of a new method, which works and is documented, and its test."""
+    from reports.scaffold import new_method as write_method
+
     written = write_method(name, out)
     _print({"method": str(written.method), "test": str(written.test), "check": written.command}, as_json)
 
@@ -291,6 +298,12 @@ def leaderboard(
     quiet: Quiet = False,
 ) -> None:
     """Rank the methods that were held against the ground truths that come with samattr; add one, or verify a row."""
+    from baselines.leaderboard.entry import ROWS, check_truths, make_row, verify_row
+    from baselines.leaderboard.row import read_row, read_rows, write_row
+    from reports.job import seeds_of
+    from reports.standings import standings
+    from samattr_ref.registry import get_method
+
     if verify is not None:
         _print(asdict(verify_row(read_row(verify), method)), form == Form.JSON)
         return
@@ -322,6 +335,8 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """The main job: train, make ground truth, run every method, write tables, figures and the page."""
+    from samattr_ref.support.errors import SamattrError
+
     job = _job(names, profile, workload, settings, seeds)
     if jobs is not None and executor != ExecutorKind.IN_PROCESS:
         raise SamattrError("--jobs are processes of this machine: leave it out with --executor ray")
@@ -344,6 +359,11 @@ def report(
     as_json: JsonFlag = False,
 ) -> None:
     """Draw tables and figures again, from what is on disk or from the rows of a page."""
+    from reports.committed import redraw
+    from reports.html.document import write_html
+    from reports.page import check_folder
+    from samattr_ref.support.errors import SamattrError
+
     if kept is not None:
         if workload or settings or seeds:
             raise SamattrError("--from draws a page as it was made: leave out --workload, --set and --seeds")
@@ -363,18 +383,26 @@ def main() -> None:
     try:
         with stoppable():
             app()
-    except SamattrError as error:
+    except Exception as error:
+        from samattr_ref.support.errors import SamattrError  # what raised it has loaded it
+
+        if not isinstance(error, SamattrError):
+            raise
         print(f"samattr: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def _workload(name: str, seed: int, rho: float | None, p: float | None, settings: list[str] | None) -> Workload:
+def _workload(name: str, seed: int, rho: float | None, p: float | None, settings: list[str] | None) -> "Workload":
+    from samattr_ref.catalogue import load_workload
+
     given = {key: value for key, value in {"rho": rho, "p": p}.items() if value is not None}
     return load_workload(name, seed).override(**given, **_pairs(settings))
 
 
 def _go_with(what: str, options: dict[str, Any]) -> None:
     """Refuse options that were given without what they belong to."""
+    from samattr_ref.support.errors import SamattrError
+
     for name, value in options.items():
         if value is not None:
             raise SamattrError(f"{name} goes with {what} alone: leave it out")
@@ -397,13 +425,21 @@ def _pairs(texts: list[str] | None) -> dict[str, Any]:
 
 def _job(
     names: list[str] | None, profile: str, workload: str | None, settings: list[str] | None, seeds: str | None
-) -> Job:
+) -> "Job":
+    from baselines.studies.profiles import get_profile
+    from reports.job import Job, seeds_of
+
     known = get_profile(profile)
     chosen = replace(known, seeds=seeds_of(seeds, known.seeds))
     return Job(chosen, tuple(names or ()), workload, _pairs(settings))
 
 
-def _report(job: Job, jobs: int | None, out: Path, as_json: bool, compute: bool, html: bool) -> None:
+def _report(job: "Job", jobs: int | None, out: Path, as_json: bool, compute: bool, html: bool) -> None:
+    from reports.html.document import write_html
+    from reports.job import folder, run
+    from reports.page import check_folder, write
+    from samattr_ref.support.errors import SamattrError
+
     path = folder(job, out)
     if compute:
         check_folder(path)

@@ -6,23 +6,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from reports.cli.options import JsonFlag
-from reports.markdown import table
-from samattr_ref.support import store, upkeep
-from samattr_ref.support.errors import SamattrError, unknown_name
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Kind = Annotated[list[str] | None, typer.Argument(help=f"{', '.join(upkeep.KINDS)}; by default all.", metavar="KIND")]
+Kind = Annotated[
+    list[str] | None,
+    typer.Argument(help="runs, truth, validations, agreements or cells; by default all.", metavar="KIND"),
+]
 MEBIBYTE = 2**20
 
 
 @app.command("ls")
 def list_store(kinds: Kind = None, as_json: JsonFlag = False) -> None:
     """List what is in the store, by kind or each artefact of some kinds, and what could not be made."""
+    import pandas as pd
+
+    from reports.markdown import table
+    from samattr_ref.support import store, upkeep
+
     found = list(upkeep.artefacts(_kinds(kinds)))
     rows = [
         {
@@ -51,6 +55,9 @@ def list_store(kinds: Kind = None, as_json: JsonFlag = False) -> None:
 @app.command()
 def verify(kinds: Kind = None, as_json: JsonFlag = False) -> None:
     """Read all of the store and check it: checksums, formats, and that everything stands where it belongs."""
+    from samattr_ref.support import upkeep
+    from samattr_ref.support.errors import SamattrError
+
     found = list(upkeep.artefacts(_kinds(kinds)))
     damaged = list(upkeep.damages(found))
     if as_json:
@@ -67,6 +74,8 @@ def gc(
     as_json: JsonFlag = False,
 ) -> None:
     """Remove what interruptions left behind: half-written files, states of finished runs, locks that nobody holds."""
+    from samattr_ref.support import upkeep
+
     gone = upkeep.sweep(damaged)
     print(json.dumps({"removed": [str(path) for path in gone]}) if as_json else f"{len(gone)} files removed")
 
@@ -78,6 +87,8 @@ def export_store(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the store into an archive, to take it to another machine."""
+    from samattr_ref.support import upkeep
+
     count = upkeep.export_store(target, _kinds(kinds))
     print(json.dumps({"path": str(target), "artefacts": count}) if as_json else f"{count} artefacts in {target}")
 
@@ -88,11 +99,16 @@ def import_store(
     as_json: JsonFlag = False,
 ) -> None:
     """Take an archive's artefacts into the store, all of them checked before."""
+    from samattr_ref.support import upkeep
+
     new, there = upkeep.import_store(source)
     print(json.dumps({"new": new, "there": there}) if as_json else f"{new} artefacts are new, {there} were there")
 
 
 def _kinds(names: list[str] | None) -> tuple[str, ...]:
+    from samattr_ref.support import upkeep
+    from samattr_ref.support.errors import unknown_name
+
     for name in names or ():
         if name not in upkeep.KINDS:
             raise unknown_name("kind of artefact", name, upkeep.KINDS)
