@@ -27,6 +27,7 @@ from samattr_ref.recipe import SamRecipe
 from samattr_ref.support.device import device
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
+from samattr_ref.support.names import check_name
 from samattr_ref.support.options import checked
 from samattr_ref.support.precision import DEFAULT, precision, use_precision_once
 from samattr_ref.support.seeds import UNKEYED, json_digest, seeded
@@ -76,6 +77,7 @@ class Workload:
     loss: Loss = CROSS_ENTROPY
 
     def __post_init__(self) -> None:
+        check_name("a workload", self.name)
         _check_part("data", self.data, "load", "load(seed) that returns sr.Splits, such as sr.Digits()")
         _check_part("model", self.model, "build", "build(input_shape, n_classes), such as sr.MLP()")
         if self.augmentation is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from samattr_ref.support.errors import SamattrError, first_line
+from samattr_ref.support.names import check_name
 from samattr_ref.support.store import replace_file
 
 VERSION = 1
@@ -141,6 +142,8 @@ def check_row(row: Row) -> None:
     """
     if row.version != VERSION:
         raise SamattrError(f"it is of version {row.version}, not {VERSION}: make it again")
+    check_name("a method", row.method)
+    check_name("a workload", row.workload)
     if not row.seeds or len({one.seed for one in row.seeds}) < len(row.seeds):
         raise SamattrError("it has no seed, or one twice")
     for one in row.seeds:

@@ -18,6 +18,9 @@ from samattr_ref.support.errors import SamattrError, first_line
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """The endings of image files."""
 
+LARGEST = 64 << 20
+"""Bytes of the largest file that is read as an image: an entry of a zip file may unpack to any size."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -80,9 +83,13 @@ def _read_file(path: File, size: int | None) -> Tensor:
     from torchvision.transforms.functional import pil_to_tensor
 
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise SamattrError(f"{path} is larger than {LARGEST >> 20} MiB: not an image of a data set")
+        with Image.open(io.BytesIO(content)) as image:
             colour = image.convert("RGB")
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, Image.DecompressionBombError) as error:
         raise SamattrError(f"{path} is not a readable image ({first_line(error)}): fetch it again") from error
     square = colour if size is None else colour.resize((size, size), Image.Resampling.BILINEAR)
     pixels: Tensor = pil_to_tensor(square)

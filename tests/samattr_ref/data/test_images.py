@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import pickle
 import zipfile
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torchvision
 from PIL import Image
 
 import samattr_ref as sr
+from samattr_ref.data import image_set
 from tests.conftest import needs_data
 
 SIZES = {"n_train": 20, "n_query": 3, "n_tuning": 3, "n_validation": 3}
@@ -334,6 +336,20 @@ def test_a_zip_file_is_read_where_it_is_and_a_damaged_one_named(monkeypatch, tmp
     archive.write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
     with pytest.raises(sr.SamattrError, match=r"0003.jpg is not a readable image.*fetch it again"):
         sr.CIFAR10(n_train=24, n_query=1, n_tuning=1, n_validation=1).load(0)
+
+
+def test_files_that_unpack_to_more_than_an_image_are_refused(monkeypatch, tmp_path, fresh_store):
+    monkeypatch.setenv("SAMATTR_DATA", str(tmp_path))
+    monkeypatch.setattr(image_set, "LARGEST", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "cifar10-jpeg.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        for part, kind, i in itertools.product(["train", "test"], ["cat", "dog"], range(12)):
+            zipped.writestr(f"cifar10-jpeg/{part}/{kind}/{i}.jpg", bytes(2 << 20))
+    with pytest.raises(sr.SamattrError, match=r"jpg is larger than 1 MiB"):
+        sr.CIFAR10(**SIZES).load(0)
+    write_tree(tmp_path / "cifar10-jpeg", ["train", "test"], ["cat", "dog"], 12)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(sr.SamattrError, match=r"jpg is not a readable image.*decompression bomb"):
+        sr.CIFAR10(**SIZES).load(0)
 
 
 def test_images_of_different_sizes_are_named(monkeypatch, tmp_path):
