@@ -53,7 +53,8 @@ class Truth:
         retrained: Final parameters ω_{−S} of each retraining, [n_groups, P]; None of a truth that is kept.
         replay_error: ‖ω_{−∅} − ω*‖/‖ω*‖ of retraining with nothing removed: the rounding noise of the truth.
         path: The folder that it is stored in.
-        record: Engine, chunk, seconds and environment it was made with, and as `diverged` the points that retrainings
+        record: Engine, chunk, seconds and environment it was made with; as `tolerance` how far parameters may be apart
+            between numbers of threads, engines and chunks, relative to ‖ω*‖; as `diverged` the points that retrainings
             which diverged left out: these are not among the groups.
         kept: Of a truth that is kept, what is kept, see `baselines.kept`.
     """
@@ -263,7 +264,8 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
     plan, stored = _stored(path, len(everything))
     parameters = torch.cat([tensors["parameters"].to(run.parameters.device) for _, tensors in stored])
     error = float((parameters[0] - run.parameters).norm() / run.parameters.norm())
-    if not error <= REPLAY_TOLERANCE[run.parameters.dtype]:
+    tolerance = REPLAY_TOLERANCE[run.parameters.dtype]
+    if not error <= tolerance:
         raise UnstableError(
             f"retraining {run.workload.name} with nothing removed (engine {plan.engine}) ends {error:.1e} (relative) "
             "from the run: its training does not repeat itself, since rounding grows in it; lower the learning rate, "
@@ -275,6 +277,7 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
         "seconds": sum(meta["runtime_s"] for meta, _ in stored),
         "peak_memory_bytes": max(meta["peak_memory_bytes"] for meta, _ in stored),
         "environment": stored[-1][0]["environment"],
+        "tolerance": tolerance,
     }
     parameters = parameters[1:][torch.tensor(order).argsort()]
     finite = torch.isfinite(parameters).all(1)

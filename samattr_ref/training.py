@@ -38,7 +38,8 @@ KEEP_ALL_BYTES = 512 * 2**20
 """Up to this size a run keeps every state; a larger one keeps square-root spaced states and recomputes the others."""
 
 REPLAY_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
-"""How far, relative to ‖ω*‖, a run that is taken again may end from itself: retrained, or recorded elsewhere."""
+"""How far, relative to ‖ω*‖, a run that is taken again may end from itself: with other threads, by another engine, in
+chunks of another size, or recorded elsewhere."""
 
 
 def train(workload: Workload, checkpoints: str | int = "auto") -> Run:

@@ -6,7 +6,6 @@ import re
 import shutil
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,13 +102,15 @@ def sweep(damaged: bool = False) -> list[Path]:
     Raises:
         StoreError: if one cannot be.
     """
-    for folder in store.root().glob(f"{store.UNFINISHED}*"):  # of an import
-        if _old(folder):
+    left = list(store.root().glob(f"{store.UNFINISHED}*"))  # of an import
+    half = list(store.root().glob(f"*/*/{store.UNFINISHED}*"))
+    half += [path for path in store.root().glob("*/*/*.safetensors") if not path.with_suffix(".json").exists()]
+    half = [path for path in half if _free(path.parent.with_name(f"{path.parent.name}.lock"))]
+    now = _now()
+    for folder in left:
+        if _old(folder, now):
             shutil.rmtree(folder, ignore_errors=True)
-    gone = [path for path in store.root().glob(f"*/*/{store.UNFINISHED}*") if _old(path)]
-    gone += [
-        path for path in store.root().glob("*/*/*.safetensors") if not path.with_suffix(".json").exists() and _old(path)
-    ]
+    gone = [path for path in half if _old(path, now)]
     for run in store.root().glob("runs/*/run.json"):
         gone += run.parent.glob("partial-*")
     if damaged:
@@ -120,7 +121,7 @@ def sweep(damaged: bool = False) -> list[Path]:
         for path in gone:
             path.unlink(missing_ok=True)
         for folder in (folder for kind in KINDS for folder in (store.root() / kind).glob("*/")):
-            if _old(folder) and not any(folder.iterdir()):  # a young one may be about to be filled
+            if _old(folder, now) and not any(folder.iterdir()):  # a young one may be about to be filled
                 folder.rmdir()
     except OSError as error:
         raise StoreError(f"{error.filename} cannot be removed ({error.strerror})") from error
@@ -167,7 +168,7 @@ def import_store(source: Path) -> tuple[int, int]:
         size = source.stat().st_size
     except OSError as error:
         raise SamattrError(f"{source} cannot be read ({error.strerror})") from error
-    with _unpacking() as place:
+    with _folder_of_its_own() as place:
         try:
             with tarfile.open(source, mode="r:") as archive:
                 names = _unpacked(archive, Path(place), size, source)
@@ -190,7 +191,7 @@ def import_store(source: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _unpacking() -> Iterator[str]:
+def _folder_of_its_own() -> Iterator[str]:
     """A folder beside the store's own that is gone afterwards."""
     try:
         store.root().mkdir(parents=True, exist_ok=True)
@@ -233,12 +234,20 @@ def _files(artefact: Artefact) -> list[Path]:
     return [path for path in both if path.exists()]
 
 
-def _old(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+def _now() -> float:
+    """The time by the clock that dates the store's files, which on a network file system is another machine's."""
+    with _folder_of_its_own() as place:
+        return Path(place).stat().st_mtime
+
+
+def _old(path: Path, now: float) -> bool:
+    return now - path.stat().st_mtime > ABANDONED_SECONDS
 
 
 def _free(path: Path) -> bool:
     """Whether nobody holds a lock."""
+    if not path.exists():
+        return True
     try:
         with FileLock(path, timeout=0):
             return True
