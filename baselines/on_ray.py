@@ -92,8 +92,8 @@ class OnRay:
         """See `baselines.executors.Executor`.
 
         Raises:
-            SamattrError: what a call raised; that no machine has the cores or GPUs that a call takes; or that a call
-                could not be made, as its processes died again and again.
+            SamattrError: what a call raised; that no machine has the cores or GPUs that a call takes; or, after all
+                others were made, that a call could not be, as its processes died again and again.
         """
         ray = _ray()
         slots = self._slots([node["Resources"] for node in ray.nodes() if node["Alive"]], cores)
@@ -102,6 +102,7 @@ class OnRay:
         waiting = list(range(len(items)))[::-1]
         places: dict[Any, int] = {}
         lost: Counter[int] = Counter()
+        given_up: SamattrError | None = None
         try:
             while waiting or places:
                 while waiting and len(places) < IN_FLIGHT * slots:
@@ -113,26 +114,29 @@ class OnRay:
                     found = ray.get(done)
                 except ray.exceptions.RayError as error:
                     lost[place] += 1
-                    self._check_lost(error, lost[place])
+                    self._check_raised(error)
+                    if lost[place] > RETRIES:
+                        said = f"a call on the Ray cluster was lost {lost[place]} times, the last time by"
+                        given_up = SamattrError(f"{said} {first_line(error)}")
+                        continue
                     waiting.append(place)
                     time.sleep(PAUSE_SECONDS)
                     continue
                 if isinstance(found, SamattrError):
                     raise found
                 yield place, found
+            if given_up is not None:
+                raise given_up
         finally:
             for left in places:
                 ray.cancel(left, force=True)
 
-    def _check_lost(self, error: Any, times: int) -> None:
-        """Raise what a call itself raised, or that it was lost too often; else it is made again."""
+    def _check_raised(self, error: Any) -> None:
+        """Raise what a call itself raised; nothing where the call was lost, which is made again."""
         ray = _ray()
         own = error.cause if isinstance(error, ray.exceptions.RayTaskError) else None
         if own is not None and not isinstance(own, ray.exceptions.RayError):
             raise error.as_instanceof_cause() from error
-        if times > RETRIES:
-            said = f"a call on the Ray cluster was lost {times} times"
-            raise SamattrError(f"{said}, the last time by {first_line(error)}") from error
 
     def _slots(self, nodes: Sequence[dict[str, float]], cores: int) -> int:
         """How many calls the machines of a cluster make at once; refused where none has what one takes."""

@@ -295,6 +295,9 @@ def leaderboard(
     verify: Annotated[Path | None, typer.Option(help="A row, as a JSON file, to make again and compare.")] = None,
     method: Annotated[str | None, typer.Option(help="Where the method of the row to verify is found.")] = None,
     form: Annotated[Form, typer.Option("--format", help="How it is written.")] = Form.MARKDOWN,
+    executor: ExecutorName = ExecutorKind.IN_PROCESS,
+    address: Address = None,
+    gpus: GpusACall = None,
     quiet: Quiet = False,
 ) -> None:
     """Rank the methods that were held against the ground truths that come with samattr; add one, or verify a row."""
@@ -307,11 +310,12 @@ def leaderboard(
     if verify is not None:
         _print(asdict(verify_row(read_row(verify), method)), form == Form.JSON)
         return
-    for name in add or []:
-        for workload in workloads or [FIRST]:
-            for tuned in (True, False) if get_method(name).tune else (True,):
-                row = make_row(name, workload, tuned, seeds_of(seeds, ()))
-                print(f"written to {write_row(row, rows)}", file=sys.stderr)
+    with work_by(executor, address, gpus):
+        for name in add or []:
+            for workload in workloads or [FIRST]:
+                for tuned in (True, False) if get_method(name).tune else (True,):
+                    row = make_row(name, workload, tuned, seeds_of(seeds, ()))
+                    print(f"written to {write_row(row, rows)}", file=sys.stderr)
     found = {(row.workload, row.name): row for row in [*read_rows(ROWS), *read_rows(rows)]}
     for row in found.values():
         check_truths(row)

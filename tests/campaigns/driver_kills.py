@@ -12,7 +12,7 @@ from pathlib import Path
 
 from samattr_ref.support import upkeep
 
-SMALL = ("--set", "n_train=60", "--set", "steps=60", "--json", "--quiet")
+SMALL = ("--set", "n_train=40", "--set", "steps=40", "--json", "--quiet")
 MATRIX = {
     "truth by one": ("truth", "digits-logreg", "--engine", "loop", *SMALL),
     "truth together": ("truth", "digits-mlp", *SMALL),

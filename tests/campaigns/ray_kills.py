@@ -1,5 +1,6 @@
 """Ground truth on a Ray cluster of two node processes whose processes are killed in the middle, again and again."""
 
+import math
 import random
 import socket
 import subprocess
@@ -98,17 +99,19 @@ class Killer:
         rng: When and what.
         seconds: Between two kills, on average.
         killed: What was killed.
+        most: When it is enough.
     """
 
     nodes: TwoNodes
     rng: random.Random
     seconds: float = SECONDS
     killed: list[str] = field(default_factory=list)
+    most: float = math.inf
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Kill until told to stop."""
-        while not self.stop.wait(self.rng.uniform(0.2, 1.8) * self.seconds):
+        """Kill until told to stop, or that is enough."""
+        while len(self.killed) < self.most and not self.stop.wait(self.rng.uniform(0.2, 1.8) * self.seconds):
             if self.rng.random() < 0.2:
                 self.nodes.kill_other()
                 self.killed.append("node")
@@ -125,7 +128,9 @@ def _is_working(process: psutil.Process) -> bool:
         return False
 
 
-def campaign(count: int, folder, monkeypatch, seconds: float = SECONDS, least: int = 1, seed: int = 0) -> dict:
+def campaign(
+    count: int, folder, monkeypatch, seconds: float = SECONDS, least: int = 1, most: float = math.inf, seed: int = 0
+) -> dict:
     """Retrain without each of `count` points, undisturbed in this process and on a cluster that is being killed.
 
     Returns:
@@ -143,7 +148,7 @@ def campaign(count: int, folder, monkeypatch, seconds: float = SECONDS, least: i
     )
     began = time.monotonic()
     with two_nodes() as nodes, OnRay(nodes.address) as ray, executing(ray):
-        killer = Killer(nodes, random.Random(seed), seconds)
+        killer = Killer(nodes, random.Random(seed), seconds, most=most)
         thread = threading.Thread(target=killer.run)
         thread.start()
         try:
