@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from baselines import metrics
+from baselines.diverged import whole
 from baselines.truth import random_subsets, retraining_truth, subset_retraining
 from samattr_ref.attribution import check_queries
 from samattr_ref.data import Examples
@@ -196,7 +197,7 @@ def _without(run: Run, groups: Sequence[Tensor]) -> list[Tensor]:
     """Final parameters [P] of retraining without each group; those that are the same are retrained once."""
     keys = [tensor_digest(group) for group in groups]
     distinct = dict(zip(keys, groups, strict=True))
-    parameters = retraining_truth(run, list(distinct.values())).parameters
+    parameters = whole(retraining_truth(run, list(distinct.values()))).parameters
     found = dict(zip(distinct, parameters, strict=True))
     return [found[key] for key in keys]
 

@@ -11,6 +11,7 @@ import torch
 
 from baselines import metrics
 from baselines.comparison import Comparison, metrics_within
+from baselines.diverged import lost
 from baselines.executors import executor
 from baselines.kept import N_CHANGES
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
@@ -22,6 +23,7 @@ from samattr_ref.attribution import attribute, influence_score, parameter_change
 from samattr_ref.catalogue import load_workload
 from samattr_ref.data import Examples
 from samattr_ref.implicit.warm_starts import warm_starts
+from samattr_ref.marks import marks_of
 from samattr_ref.network.functionals import LOSS, get_functional
 from samattr_ref.registry import Method, get_method
 from samattr_ref.run import Run
@@ -55,7 +57,8 @@ class Validation:
         metrics: By name: `{"mean", "ci95"}` for per-query correlations, a number for the others, None where the method
             does not define one or the workload has no wrong labels.
         intervals: Bootstrap 95 % intervals of the metrics that are numbers.
-        diagnostics: Options and how they were chosen, solver status and residual, ‖g‖, ρ/‖g‖.
+        diagnostics: Options and how they were chosen, solver status and residual, growth, ‖g‖, ρ/‖g‖, what is to be
+            said of the truth.
         runtime_s: Seconds for the scores of all training points and queries, nothing computed before; None where
             another program made them and did not say.
         peak_memory_bytes: See `baselines.measure.Cost`; None of another program's.
@@ -89,9 +92,15 @@ class Validation:
     functional: str = LOSS.name
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def marks(self) -> list[str]:
+        """What must be known before the numbers are believed, in plain words, see `samattr_ref.marks`."""
+        return marks_of(self.diagnostics)
+
     def summary(self) -> dict[str, Any]:
         """What `samattr validate --json` prints: all but the point-wise lists."""
-        return {k: v for k, v in asdict(self).items() if k not in ("per_query", "mean_effect", "influence")}
+        shown = {k: v for k, v in asdict(self).items() if k not in ("per_query", "mean_effect", "influence")}
+        return shown | {"marks": self.marks}
 
 
 def validate(
@@ -275,6 +284,8 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int, fu
         groups = truth.groups[:N_CHANGES]
         changes = parameter_change(run, method.function, groups, **options).double().cpu().numpy()
     diagnostics = {"options": options, **scores.diagnostics, "tuning": tuning}
+    if changes is not None and not np.isfinite(changes).all():
+        changes, diagnostics["changes"] = None, {"marks": ["predicted changes of the parameters are not finite"]}
     if truth.kept is not None:
         diagnostics["truth"] = {"kept": True, "apart": truth.kept.apart}
     return result_of(
@@ -348,6 +359,8 @@ def result_of(
         peak_memory_bytes: Memory that they took, where it is known.
     """
     run = truth.run
+    if gone := lost(truth):
+        diagnostics = diagnostics | {"truth": diagnostics.get("truth", {}) | gone}
     noisy = run.splits.noisy.cpu().numpy()
     true_changes = truth.first_changes(N_CHANGES)
     of_points: dict[str, list[float]] = {"score": [], "noisy": []}

@@ -14,6 +14,7 @@ from baselines.studies.profiles import Profile, get_profile
 from reports import noise, scatter
 from reports.experiment import Measured, experiments
 from reports.job import Job
+from reports.marks import marked_in, sign_figure
 from reports.page import read_values, save_figure, write, write_experiment, write_page, write_table
 from reports.table import summarised
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
@@ -82,7 +83,7 @@ def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
     page = read_page(kept, names)
     if kept.resolve() != out.resolve():
         shutil.copytree(kept, out, dirs_exist_ok=True)
-    drawn = [] if names else [*_headline(out), *_table(out, page)]
+    drawn = [] if names else [*_headline(out, page), *_table(out, page)]
     done = tuple(part.experiment.name for part in page.measured)
     if page.measured and (out / "sections.json").exists():
         write(Job(page.profile, done), None, page.measured, out)
@@ -128,12 +129,14 @@ def _table(out: Path, page: Page) -> list[str]:
     return ["table"]
 
 
-def _headline(out: Path) -> list[str]:
+def _headline(out: Path, page: Page) -> list[str]:
     """The figures of validations, from their rows."""
-    drawn = []
+    drawn, marked = [], {} if page.values is None else marked_in(page.values)
     for pattern, draw in HEADLINE.items():
         for path in sorted(out.glob(f"{pattern}.csv")):
             frame = read_rows(path)
-            save_figure(draw(frame), frame, out, path.stem)
+            figure = draw(frame)
+            sign_figure(figure, {label for name, label in marked if path.stem in ("noise", f"scatter-{name}")})
+            save_figure(figure, frame, out, path.stem)
             drawn.append(path.stem)
     return drawn

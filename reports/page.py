@@ -18,6 +18,7 @@ from reports.experiment import experiments as known_experiments
 from reports.job import HEADLINE, Job
 from reports.markdown import render
 from reports.markdown import table as markdown_table
+from reports.marks import footnote_of, marked_in, sign_figure, signed_table
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.precision import DEFAULT
 
@@ -221,10 +222,13 @@ def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
     """
     experiment, frame = part.experiment, part.frame
     name = experiment.name
-    save_figure(experiment.draw(frame), frame, out, name)
-    shown = experiment.tabulate(frame)
+    marked = marked_in(frame)
+    figure, shown = experiment.draw(frame), signed_table(experiment.tabulate(frame), marked)
+    sign_figure(figure, {label for _, label in marked})
+    save_figure(figure, frame, out, name)
     align = ["right" if shown[column].astype(str).str.match("[-–0-9]").all() else "left" for column in shown]
-    text = markdown_table(shown, align)
+    note = footnote_of(marked)
+    text = "\n\n".join(filter(None, [markdown_table(shown, align), note]))
     (out / f"{name}.md").write_text(text + "\n")
     section = render(
         "experiment",
@@ -235,6 +239,7 @@ def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
         command=part.command,
         minutes=part.seconds / 60,
         table=text,
+        note=note,
         rows=len(shown),
         largest=LARGEST_TABLE,
     )
@@ -257,18 +262,23 @@ def write_table(frame: pd.DataFrame, out: Path) -> str:
 
 def _write_scatter(results: Results, out: Path) -> str:
     workloads = list(dict.fromkeys(result.workload for result in results.validations))
+    marked = marked_in(results.tidy())
     for workload in workloads:
         frame = scatter.compute(results, workload)
-        save_figure(scatter.draw(frame), frame, out, f"scatter-{workload}")
-    return render("scatter", workloads=workloads, seeds=len(results.profile.seeds))
+        figure = scatter.draw(frame)
+        sign_figure(figure, {label for name, label in marked if name == workload})
+        save_figure(figure, frame, out, f"scatter-{workload}")
+    return render("scatter", workloads=workloads, seeds=len(results.profile.seeds), note=footnote_of(marked))
 
 
 def _write_noise(results: Results, out: Path) -> str:
     frame = noise.compute(results)
     if frame.empty:
         return ""
-    save_figure(noise.draw(frame), frame, out, "noise")
-    return render("noise", seeds=len(results.profile.seeds))
+    marked, figure = marked_in(results.tidy()), noise.draw(frame)
+    sign_figure(figure, {label for _, label in marked})
+    save_figure(figure, frame, out, "noise")
+    return render("noise", seeds=len(results.profile.seeds), note=footnote_of(marked))
 
 
 _HEADLINE: dict[str, Callable[[Results, Path], str]] = {

@@ -14,6 +14,7 @@ from reports.form import Form
 from reports.intervals import bracket, triple
 from reports.labels import label_of
 from reports.markdown import table
+from reports.marks import footnote, signed
 from samattr_ref.registry import METHODS
 from samattr_ref.support.errors import SamattrError
 
@@ -47,25 +48,31 @@ def standings(rows: Sequence[Row], form: Form) -> str:
     if form == Form.CSV:
         frame = pd.concat([frame.assign(workload=name) for name, frame in ranked.items()])
         text = io.StringIO()
+        frame = frame.assign(marks=frame["marks"].str.join("; "))
         frame.drop(columns=["options", "behind"]).to_csv(text, index=False, float_format="%.6g")
         return text.getvalue().strip()
     if form == Form.JSON:
         each = {name: json.loads(frame.to_json(orient="records")) for name, frame in ranked.items()}
         return json.dumps({"workloads": each, "overall": json.loads(overall.to_json(orient="records"))})
-    parts = [f"**{name}**\n\n{table(_shown(frame))}" for name, frame in ranked.items()]
+    parts: list[str] = []
+    for name, frame in ranked.items():
+        marked = dict(zip(_labels(frame), frame["marks"], strict=True))
+        parts += filter(None, [f"**{name}**", table(_shown(frame)), footnote(marked)])
     if len(overall):
-        parts.append(f"**over all**\n\n{table(_shown_overall(overall))}\n\n{OVER_ALL}")
+        parts += ["**over all**", table(_shown_overall(overall, rows)), OVER_ALL]
     return "\n\n".join([*parts, NOTE])
 
 
+def _labels(frame: pd.DataFrame) -> list[str]:
+    rows = frame[["method", "tuned"]].itertuples()
+    return [label_of(row.method) + ("" if row.tuned else " (defaults)") for row in rows]
+
+
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    named = [
-        label_of(row.method) + ("" if row.tuned else " (defaults)") for row in frame[["method", "tuned"]].itertuples()
-    ]
     return pd.DataFrame(
         {
             "Rank": frame["rank"].astype(str),
-            "Method": named,
+            "Method": [signed(label, why) for label, why in zip(_labels(frame), frame["marks"], strict=True)],
             METRICS[COMPARED].heading: [bracket(cells) for cells in frame[[COMPARED, "low", "high"]].to_numpy()],
             "Trainings": [rounded(value) for value in frame["trainings"]],
             "Peak memory (MiB)": [rounded(value) for value in frame["mebibytes"]],
@@ -81,10 +88,11 @@ def _options(method: str, chosen: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in other.items())
 
 
-def _shown_overall(frame: pd.DataFrame) -> pd.DataFrame:
+def _shown_overall(frame: pd.DataFrame, rows: Sequence[Row]) -> pd.DataFrame:
+    marked = {row.name for row in rows if any(one.marks for one in row.seeds)}
     return pd.DataFrame(
         {
-            "Method": list(frame["method"]),
+            "Method": [signed(name, marked & {name}) for name in frame["method"]],
             "Mean rank": [bracket(cells, 1) for cells in frame[triple("mean_rank")].to_numpy()],
             "Better than another": [bracket(cells, 2) for cells in frame[triple("improvement")].to_numpy()],
         }

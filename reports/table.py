@@ -8,13 +8,15 @@ from baselines.studies.profiles import Results
 from reports.intervals import bracket, triple
 from reports.labels import label_of
 from reports.markdown import render
+from reports.marks import SIGN, footnote, reasons_in, signed
 from reports.trained import trained
 
 
 def compute(results: Results) -> pd.DataFrame:
     """One row a workload and method: each metric's mean over seeds with its 95 % interval.
 
-    `network` says what training made of the workload's network. Of a single seed the interval is that of its own
+    `network` says what training made of the workload's network, `marks` what must be known of the row before it is
+    believed, where that is known. Of a single seed the interval is that of its own
     validation: over its queries or removed points.
     """
     networks = trained(results.networks())
@@ -25,6 +27,9 @@ def compute(results: Results) -> pd.DataFrame:
     ]
     return summarised(results.tidy(), pd.DataFrame(facts))
 
+
+DAGGER = r"$^\dagger$"
+"""`SIGN` in LaTeX."""
 
 FACTS = ["n_train", "n_removed", "n_query", "network"]
 """What the table knows of a workload beside its metrics."""
@@ -48,8 +53,17 @@ def summarised(values: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
             if len(own) == 1:
                 found = found[0], *own[["low", "high"]].to_numpy()[0]
             row |= dict(zip(triple(metric.name), found, strict=True))
+        if "marks" in part:
+            row["marks"] = "; ".join(reasons_in(part))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def marked(frame: pd.DataFrame, workload: str) -> dict[str, list[str]]:
+    """What is marked in the table of a workload, and why, by label."""
+    part = frame[frame["workload"] == workload]
+    texts = part["marks"] if "marks" in part else [""] * len(part)
+    return {label_of(name): [text] if text else [] for name, text in zip(part["method"], texts, strict=True)}
 
 
 def caption(frame: pd.DataFrame) -> str:
@@ -64,7 +78,8 @@ def caption(frame: pd.DataFrame) -> str:
 def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
     """The table of one workload as a reader sees it: labels, rounded numbers, intervals in brackets."""
     part = frame[frame["workload"] == workload]
-    shown = pd.DataFrame({"Method": [label_of(method) for method in part["method"]]})
+    why, labels = marked(frame, workload), [label_of(method) for method in part["method"]]
+    shown = pd.DataFrame({"Method": [signed(label, why[label]) for label in labels]})
     for metric in table_metrics():
         cells = []
         for value, low, high in part[triple(metric.name)].to_numpy():
@@ -83,7 +98,13 @@ def to_markdown(frame: pd.DataFrame) -> str:
     tables = {workload: present(frame, workload) for workload in dict.fromkeys(frame["workload"])}
     networks = frame.drop_duplicates("workload").set_index("workload")[["n_train", "network"]].to_dict("index")
     return (
-        render("accuracy_tables", tables=tables, networks=networks, align=["left", *["right"] * len(table_metrics())])
+        render(
+            "accuracy_tables",
+            tables=tables,
+            networks=networks,
+            notes={workload: footnote(marked(frame, workload)) for workload in tables},
+            align=["left", *["right"] * len(table_metrics())],
+        )
         + "\n"
     )
 
@@ -95,11 +116,14 @@ def to_latex(frame: pd.DataFrame, caption: str) -> str:
         shown = (
             present(frame, workload).replace({"–": "--"}).rename(columns=lambda name: name.replace("Δ", r"$\Delta$"))
         )
+        shown["Method"] = shown["Method"].str.replace(SIGN, DAGGER)
         title = (
-            f"{workload}. {caption}".replace("%", r"\%")
+            " ".join(filter(None, [f"{workload}. {caption}", footnote(marked(frame, workload))]))
+            .replace("%", r"\%")
             .replace("_", r"\_")
             .replace("≥", r"$\ge$")
             .replace("ρ", r"$\rho$")
+            .replace(SIGN, DAGGER)
         )
         columns = "l" + "r" * (shown.shape[1] - 1)
         parts.append(shown.to_latex(index=False, caption=title, label=f"tab:{workload}", column_format=columns))

@@ -30,6 +30,7 @@ from samattr_ref.data import (
 )
 from samattr_ref.growth import Growth, Way
 from samattr_ref.known_states import from_state_dict
+from samattr_ref.marks import marks_of
 from samattr_ref.network.losses import BinaryCrossEntropy, CrossEntropy, Loss, NextToken, SquaredError
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18, group_norm
 from samattr_ref.recipe import SamRecipe
@@ -99,6 +100,7 @@ __all__ = [
     "influence_score",
     "load_workload",
     "make_splits",
+    "marks_of",
     "method",
     "methods",
     "parameter_change",

@@ -8,20 +8,22 @@ A method may say in `Scores.diagnostics` what it likes. These names are read:
 | `residual`             | the largest ‖b − A x‖/‖b‖ that it left                       | above `SOLVED`  |
 | `solver`, `iterations` | what solved, and in how many steps                           | beside these    |
 | `growth`               | of the adjoint back through the run, ‖dℓ_q/dω_0‖/‖dℓ_q/dω_T‖ | above `CHAOTIC` |
-| `tail`                 | the diagnostics of a part of the method                      | as they are     |
-| `truth`                | of all `retrainings` of the truth, how many `diverged`       | any             |
+| `retrainings`          | of them, those of the truth, how many `diverged`             | any             |
 | `marks`                | reasons in the method's own words, a list                    | each            |
 
-A series that was cut at its order, `truncated`, was asked to be: its residual alone says whether it is marked. What
-diagnostics do not say is not known, and is not marked.
+They are read in the diagnostics of `PARTS` too. A series that was cut at its order, `truncated`, was asked to be: its
+residual alone says whether it is marked. What diagnostics do not say is not known, and is not marked.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 SOLVED = 1e-2
 """The largest relative residual that counts as solved anywhere in the project: large networks are solved to it."""
+
+PARTS = ("tail", "changes", "run", "truth")
+"""What has diagnostics of its own: a part of a method, its parameter changes, the run and the truth."""
 
 CHAOTIC = 10.0
 """The growth of the adjoint above which a run counts as chaotic: no derivative stands for the removal of a point.
@@ -32,17 +34,32 @@ the other two, at ρ = 1, learned little. A growth below it clears smooth networ
 such runs have a Spearman of 0.9 or more, with ReLU, whose kinks no derivative sees, one of 66."""
 
 
-def marks(diagnostics: Mapping[str, Any]) -> list[str]:
+def marks_of(diagnostics: Mapping[str, Any]) -> list[str]:
     """The reasons to mark a result; none where its diagnostics know of none.
 
-    >>> marks({"solver": "cg", "status": "max_iterations", "residual": 1.2, "iterations": 50})
+    >>> marks_of({"solver": "cg", "status": "max_iterations", "residual": 1.2, "iterations": 50})
     ['the solver cg stopped at residual 1.2 after 50 iterations (max iterations)']
-    >>> marks({"growth": 1476.2})
-    ['the adjoint grew 1,476-fold: the run is chaotic, and no score of it is to be trusted']
-    >>> marks({"status": "converged", "residual": 1e-11, "truth": {"diverged": 3, "retrainings": 500}})
+    >>> marks_of({"growth": 1476.2})
+    ['the run is chaotic (its adjoint grew 1,476-fold), and no score of it is to be trusted']
+    >>> marks_of({"status": "converged", "residual": 1e-11, "truth": {"diverged": 3, "retrainings": 500}})
     ['3 of 500 retrainings diverged and are left out']
     """
     return list(dict.fromkeys(_marks(diagnostics)))
+
+
+def over_seeds(each: Iterable[Sequence[str]]) -> list[str]:
+    """The reasons of several seeds as those of one: of the first that is marked, and how many are.
+
+    >>> over_seeds([[], ["grew 12-fold"], ["grew 15-fold"]])
+    ['grew 12-fold (2 of 3 seeds are marked)']
+    >>> over_seeds([["grew 12-fold"]]), over_seeds([[], []])
+    (['grew 12-fold'], [])
+    """
+    seeds = list(each)
+    marked = [own for own in seeds if own]
+    if not marked or len(seeds) == 1:
+        return list(marked[0]) if marked else []
+    return [f"{'; '.join(marked[0])} ({len(marked)} of {len(seeds)} seeds are marked)"]
 
 
 def _marks(diagnostics: Mapping[str, Any]) -> Iterator[str]:
@@ -50,8 +67,8 @@ def _marks(diagnostics: Mapping[str, Any]) -> Iterator[str]:
         yield solve
     growth = _number(diagnostics, "growth")
     if growth is not None and not growth <= CHAOTIC:
-        yield f"the adjoint grew {growth:,.0f}-fold: the run is chaotic, and no score of it is to be trusted"
-    for part in (diagnostics.get("tail"), diagnostics.get("truth")):
+        yield f"the run is chaotic (its adjoint grew {growth:,.0f}-fold), and no score of it is to be trusted"
+    for part in map(diagnostics.get, PARTS):
         if isinstance(part, Mapping):
             yield from _marks(part)
     if diverged := _number(diagnostics, "diverged"):

@@ -100,6 +100,7 @@ def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple
         runtime_s=round(result.runtime_s, DIGITS),
         trainings=round(result.runtime_s / plain_seconds(run), DIGITS),
         peak_memory_bytes=result.peak_memory_bytes,
+        marks=result.marks,
     )
     return found, result
 

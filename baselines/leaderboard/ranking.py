@@ -15,6 +15,7 @@ import scipy.stats
 from baselines.comparison import METRICS, SHARE, SIZE
 from baselines.leaderboard.row import COMPARED, Row, same_truths
 from baselines.metrics import interval_over_runs, mean_interval, paired_interval
+from samattr_ref.marks import over_seeds
 
 
 def ranking(rows: Sequence[Row]) -> pd.DataFrame:
@@ -25,7 +26,7 @@ def ranking(rows: Sequence[Row]) -> pd.DataFrame:
 
     Returns:
         Columns `rank`, `method`, `tuned`, the metric with `low` and `high`, `trainings`, `seconds`, `mebibytes`,
-        `options` and `behind`: the methods that lead it.
+        `options`, `marks` (the reasons to mark it, none where none is known) and `behind`: the methods that lead it.
 
     Raises:
         SamattrError: for rows of other ground truths.
@@ -48,6 +49,7 @@ def ranking(rows: Sequence[Row]) -> pd.DataFrame:
                 "seconds": float(np.mean([one.runtime_s for one in row.seeds])),
                 "mebibytes": float(np.mean([one.peak_memory_bytes for one in row.seeds])) / 2**20,
                 "options": row.seeds[0].options,
+                "marks": over_seeds([one.marks or [] for one in row.seeds]),
                 "behind": behind,
             }
         )

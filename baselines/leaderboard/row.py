@@ -36,6 +36,8 @@ class Seed:
         runtime_s: Seconds for the scores of all points and queries.
         trainings: These over the seconds of one plain training beside them.
         peak_memory_bytes: See `baselines.measure.Cost`.
+        marks: What must be known before the numbers are believed, see `samattr_ref.marks`; None in a row of before it
+            was kept.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Seed:
     runtime_s: float
     trainings: float
     peak_memory_bytes: int
+    marks: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ def check_row(row: Row) -> None:
         costs = one.runtime_s, one.trainings, one.peak_memory_bytes
         if not all(_is_number(value) and value >= 0 for value in costs):
             raise SamattrError(f"the costs of seed {one.seed} are not numbers of at least 0")
+        if one.marks is not None and not (isinstance(one.marks, list) and all(isinstance(m, str) for m in one.marks)):
+            raise SamattrError(f"the marks of seed {one.seed} are not a list of reasons in words")
 
 
 def same_truths(rows: Sequence[Row]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from baselines.diverged import whole
 from baselines.metrics import spearman_per_query
 from baselines.studies.cases import Case
 from baselines.truth import leave_one_out
@@ -21,7 +22,7 @@ KINDS = ("same run", "other run", "other runs")
 
 def measure(workload: Workload, runs: int) -> pd.DataFrame:
     """Exact effects and exact derivatives of several runs over the same points, each held against the others' truth."""
-    truths = [leave_one_out(train(replace(workload, training_seed=seed))) for seed in range(runs)]
+    truths = [whole(leave_one_out(train(replace(workload, training_seed=seed)))) for seed in range(runs)]
     true = [truth.values.double().cpu().numpy() for truth in truths]
     derivatives = [on_removed(attribute(truth.run, "sam-unrolled").values, truth) for truth in truths]
     rows = []

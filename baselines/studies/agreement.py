@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from baselines.comparison import Comparison, metrics_within
+from baselines.diverged import lost
 from baselines.keys import is_ours, method_digest, metrics_digest, workload_digest
 from baselines.studies.cases import LARGE
 from baselines.truth import Truth, leave_one_out
 from baselines.validation import GROUND_TRUTH, on_removed, validate
 from samattr_ref.attribution import attribute, influence_score
+from samattr_ref.marks import marks_of
 from samattr_ref.registry import get_method
 from samattr_ref.run import Run
 from samattr_ref.solvers.dense import DENSE_LIMIT
@@ -61,8 +63,9 @@ def agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run | 
 
     Returns:
         The metrics of such results (`spearman`, `pearson`, `slope`, `spearman_mean_query`, `noise_auc`, `noise_found`;
-        means over queries), `status` (`ok`, or why there are no numbers), and the solver's `residual`, `grad_norm` and
-        `rho_over_grad_norm` where there are any.
+        means over queries), `status` (`ok`, or why there are no numbers), `marks` (the reasons to mark them, as one
+        text, see `samattr_ref.marks`), and the solver's `residual`, `grad_norm` and `rho_over_grad_norm` where there
+        are any.
     """
     run = run or truth.run
     chosen = None if method == GROUND_TRUTH else get_method(method)
@@ -89,7 +92,7 @@ def _agreement(truth: Truth, method: str, options: Mapping[str, Any], run: Run) 
     scored = np.isfinite(influence)
     comparison = Comparison(predicted, true, influence[scored], noisy[scored])
     found: dict[str, Any] = {metric.name: metric.mean_of(comparison) for metric in metrics_within("agreement")}
-    found["status"] = "ok"
+    found |= {"status": "ok", "marks": "; ".join(marks_of({**diagnostics, "truth": lost(truth)}))}
     return found | {name: diagnostics.get(name) for name in ("residual", "grad_norm", "rho_over_grad_norm")}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from baselines.diverged import whole
 from baselines.metrics import spearman_per_query
 from baselines.studies.cases import Case
 from baselines.truth import retraining_truth
@@ -78,7 +79,7 @@ def measure(workload: Workload, recipe: str, settings: Mapping[str, Any]) -> pd.
     validation = run.splits.validation
     before = run.query_losses(validation)
     rows = []
-    exact = retraining_truth(run, groups).changes
+    exact = whole(retraining_truth(run, groups)).changes
     for change, predicted in zip(exact, parameter_change(run, "sam-unrolled", groups), strict=True):
         true = run.query_losses(validation, run.parameters + change) - before
         told = (run.query_losses(validation, run.parameters + SMALL * predicted) - before) / SMALL

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from baselines import metrics
+from baselines.diverged import whole
 from baselines.studies.cases import DESK, Case
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
@@ -81,7 +82,7 @@ def _score(run: Run, method: str) -> np.ndarray:
 
 
 def _exact(run: Run) -> np.ndarray:
-    found: np.ndarray = leave_one_out(run).influence.double().cpu().numpy()
+    found: np.ndarray = whole(leave_one_out(run)).influence.double().cpu().numpy()
     return found
 
 
@@ -93,7 +94,7 @@ def _gains(run: Run, groups: Sequence[torch.Tensor]) -> list[float]:
     """How much the validation accuracy rises when each group is left out and the run retrained."""
     validation = run.splits.validation
     before = run.accuracy(validation)
-    return [run.accuracy(validation, omega) - before for omega in retraining_truth(run, groups).parameters]
+    return [run.accuracy(validation, omega) - before for omega in whole(retraining_truth(run, groups)).parameters]
 
 
 CASES = {

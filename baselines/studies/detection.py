@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from baselines import metrics
+from baselines.diverged import whole
 from baselines.studies.agreement import chosen_options
 from baselines.truth import Truth, retraining_truth
 from baselines.validation import GROUND_TRUTH
@@ -53,7 +54,7 @@ def detection(
         if name == GROUND_TRUTH:
             if truth is None:
                 raise SamattrError("exact leave-one-out scores need a ground truth")
-            rank = truth.influence
+            rank = whole(truth).influence
         else:
             rank = influence_score(run, name, run.splits.validation, **chosen_options(name, base))
         scores = rank.double().cpu().numpy()
@@ -86,7 +87,7 @@ def held_out_probabilities(run: Run, folds: int) -> np.ndarray:
     order = torch.randperm(run.n_train, generator=stream(run.workload.seed, "folds", folds))
     groups = list(order.tensor_split(folds))
     probabilities = torch.zeros(run.n_train, run.splits.n_classes).to(run.parameters)
-    for group, omega in zip(groups, retraining_truth(run, groups).parameters, strict=True):
+    for group, omega in zip(groups, whole(retraining_truth(run, groups)).parameters, strict=True):
         probabilities[group] = run.predictions(run.train.take(group.to(run.train.y.device)), omega)
     return probabilities.double().cpu().numpy()
 

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from baselines.diverged import whole
 from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import PAPER, Case
@@ -52,7 +53,7 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
     value = value_of_points(run)
     named = [(kind, f, group_of(run, kind, f, value)) for kind in kinds for f in fractions]
     groups = [group for _, _, group in named]
-    truth = retraining_truth(run, [group.sort().values for group in groups])
+    truth = whole(retraining_truth(run, [group.sort().values for group in groups]))
     editors = [(name, 1) for name, method in methods().items() if method.change is not None]
     editors += [(name, parts) for name in SEQUENTIAL if parts > 1]
     unchanged = run.parameters.expand(len(groups), -1)
@@ -96,7 +97,7 @@ def _costs(seconds: float, all_seconds: float, memory_bytes: float) -> dict[str,
 def value_of_points(run: Run) -> Tensor:
     """What the training points are worth, [n_train]: exact LOO on the validation set, or SAM-IF's Influence Score."""
     if run.workload.n_removed is None:
-        return leave_one_out(run).influence
+        return whole(leave_one_out(run)).influence
     return influence_score(run, "sam-if", run.splits.validation, **chosen_options("sam-if", run.workload))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from baselines.diverged import whole
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import DESK, Case
 from baselines.studies.edit import group_of
@@ -42,7 +43,7 @@ def measure(workload: Workload) -> pd.DataFrame:
     values: dict[str, Tensor] = {WRONG: chance - 2 * run.splits.noisy.cpu().float()}
     failed: list[dict[str, Any]] = []
     if workload.n_removed is None:
-        values[GROUND_TRUTH] = leave_one_out(run).effects(scored).mean(1)
+        values[GROUND_TRUTH] = whole(leave_one_out(run)).effects(scored).mean(1)
     for name in methods():
         try:
             values[name] = influence_score(run, name, scored, **chosen_options(name, workload))
@@ -53,7 +54,7 @@ def measure(workload: Workload) -> pd.DataFrame:
     removals = [
         (name, share, group_of(run, "least", share, value)) for name, value in values.items() for share in SHARES
     ]
-    retrained = retraining_truth(run, [group.sort().values for _, _, group in removals]).parameters
+    retrained = whole(retraining_truth(run, [group.sort().values for _, _, group in removals])).parameters
     for (name, share, group), omega in zip(removals, retrained, strict=True):
         found = {"accuracy": run.accuracy(held_out, omega), "wrong": _wrong(run, group), "status": "ok"}
         rows.append({"method": name, "share": share, **found})

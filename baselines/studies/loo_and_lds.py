@@ -7,6 +7,7 @@ import pandas as pd
 
 from baselines import metrics
 from baselines.comparison import Comparison, metrics_within
+from baselines.diverged import lost
 from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import LARGE, Case
@@ -15,6 +16,7 @@ from baselines.studies.plain import plain_seconds
 from baselines.truth import leave_one_out, subset_retraining
 from baselines.validation import warm_up
 from samattr_ref.attribution import attribute
+from samattr_ref.marks import marks_of
 from samattr_ref.registry import Family, methods
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.training import train
@@ -48,7 +50,7 @@ def fidelity(
     Returns:
         Rows `method`: the metrics of such results (`spearman`, `pearson`, `slope`) with leave-one-out, `lds_{fraction}`
         (means over queries), `seconds` (all points and queries), `trainings` (seconds over those of one plain
-        training), `mean_trainings` (for the mean query alone), `status`.
+        training), `mean_trainings` (for the mean query alone), `status`, `marks` (see `agreement`).
     """
     run = train(workload)
     truth = leave_one_out(run)
@@ -81,6 +83,7 @@ def fidelity(
             groups = [group.numpy() for group in subset.groups]
             effects = subset.values.double().cpu().numpy()
             row[f"lds_{fraction}"] = float(metrics.linear_datamodelling_score(values, groups, effects).mean())
+        row["marks"] = "; ".join(marks_of({**scores.diagnostics, "truth": lost(truth, *subset_truths)}))
         rows.append(row)
     return pd.DataFrame(rows)
 

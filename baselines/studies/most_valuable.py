@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from baselines.diverged import whole
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import DESK, PAPER, Case
 from baselines.studies.edit import edit, group_of
@@ -25,7 +26,7 @@ def measure(workload: Workload) -> pd.DataFrame:
     run = train(workload)
     groups, options = {}, {}
     if workload.n_removed is None:
-        groups[GROUND_TRUTH] = group_of(run, "most", FRACTION, leave_one_out(run).influence)
+        groups[GROUND_TRUTH] = group_of(run, "most", FRACTION, whole(leave_one_out(run)).influence)
     for name in methods():
         options[name] = chosen_options(name, workload)
         value = influence_score(run, name, run.splits.validation, **options[name])
@@ -33,7 +34,7 @@ def measure(workload: Workload) -> pd.DataFrame:
     validation, test = run.splits.validation, run.splits.queries
     base, base_test = run.accuracy(validation), run.accuracy(test)
     rows = []
-    retrained = retraining_truth(run, [group.sort().values for group in groups.values()]).parameters
+    retrained = whole(retraining_truth(run, [group.sort().values for group in groups.values()])).parameters
     for (name, group), omega in zip(groups.items(), retrained, strict=True):
         drop = base - run.accuracy(validation, omega)
         row: dict[str, Any] = {"method": name, "accuracy": base, "retrained_drop": drop}

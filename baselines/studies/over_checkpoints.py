@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from baselines.diverged import whole
 from baselines.studies.agreement import sweep
 from baselines.studies.cases import DESK, PAPER, Case, over
 from baselines.studies.edit import edit, group_of
@@ -20,7 +21,7 @@ def measure(workload: Workload, checkpoints: int | None) -> pd.DataFrame:
     run = train(workload)
     group = group_of(run, "random", 0.1)
     validation = run.splits.validation
-    accuracy = {"loo": run.accuracy(validation, retraining_truth(run, [group]).parameters[0])}
+    accuracy = {"loo": run.accuracy(validation, whole(retraining_truth(run, [group])).parameters[0])}
     accuracy["sam-gif"] = run.accuracy(validation, edit(run, "sam-gif", [group], {"checkpoints": count})[0])
     unedited = run.accuracy(validation)
     return frame.assign(checkpoints=count, accuracy=frame["method"].map(accuracy), unedited=unedited)

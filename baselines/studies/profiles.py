@@ -83,10 +83,14 @@ class Results:
         )
 
     def tidy(self) -> pd.DataFrame:
-        """One row a workload, method, seed and metric: value and its 95 % interval over queries or removed points."""
+        """One row a workload, method, seed and metric: value and its 95 % interval over queries or removed points.
+
+        `marks` are the reasons to mark what is made of the result, as one text; empty where there are none.
+        """
         rows = []
         for result in self.validations:
-            cell = {"workload": result.workload, "method": result.method, "seed": result.seed}
+            marks = "; ".join(result.marks)
+            cell = {"workload": result.workload, "method": result.method, "seed": result.seed, "marks": marks}
             for metric, value in result.metrics.items():
                 if isinstance(value, dict):
                     value, bounds = value["mean"], value["ci95"]

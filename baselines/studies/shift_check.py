@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from baselines.diverged import whole
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import Case
 from baselines.studies.edit import group_of
@@ -48,7 +49,7 @@ def shift_check(workload: Workload, shifts: Sequence[str]) -> pd.DataFrame:
         `gain_before`, `gain_after`.
     """
     run = train(workload)
-    truth = leave_one_out(run)
+    truth = whole(leave_one_out(run))
     scored, tested = _halves(run.splits.validation)
 
     def scores(method: str, validation: Examples) -> Tensor:
@@ -81,7 +82,7 @@ def shift_check(workload: Workload, shifts: Sequence[str]) -> pd.DataFrame:
             )
             tests.append(test_set)
             groups += [group_of(run, "least", REMOVED, value).sort().values for value in (before[name], after)]
-    retrained = retraining_truth(run, groups).parameters
+    retrained = whole(retraining_truth(run, groups)).parameters
     for i, (row, test_set) in enumerate(zip(rows, tests, strict=True)):
         for name, omega in zip(("gain_before", "gain_after"), retrained[2 * i : 2 * i + 2], strict=True):
             row[name] = run.accuracy(test_set, omega) - row["accuracy"]

@@ -210,6 +210,7 @@ def validate(
     quiet: Quiet = False,
 ) -> None:
     """Hold a method, or scores that another program made, against exact leave-one-out retraining."""
+    from baselines.chaotic import with_growth
     from baselines.others_scores import validate_scores
     from baselines.score_files import LAYOUTS, read_scores
     from baselines.validation import validate as run_validation
@@ -244,7 +245,7 @@ def validate(
         )
     else:
         raise typer.BadParameter("give a METHOD, or --scores of another program: one of the two")
-    _print(result.summary(), as_json)
+    _print(with_growth(result, chosen).summary(), as_json)
 
 
 @app.command()

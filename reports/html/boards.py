@@ -12,6 +12,7 @@ from baselines.leaderboard.ranking import ranking
 from baselines.leaderboard.row import COMPARED, read_rows
 from reports.intervals import triple
 from reports.labels import label_of
+from reports.marks import signed
 from reports.table import FACTS, summarised
 
 INTERVAL = ("mean", "low", "high")
@@ -25,7 +26,7 @@ def boards(values: pd.DataFrame | None) -> list[dict[str, Any]]:
 
     Returns:
         A row a `workload`, `metric` (its heading) and method (`label`): `mean`, `low`, `high`, `seeds`, and `order`, by
-        which the best comes first.
+        which the best comes first; `note`, why it is marked, empty where it is not.
     """
     if values is None:
         return []
@@ -35,7 +36,8 @@ def boards(values: pd.DataFrame | None) -> list[dict[str, Any]]:
         {
             "workload": row["workload"],
             "metric": metric.heading,
-            "label": label_of(row["method"]),
+            "label": signed(label_of(row["method"]), _note(row)),
+            "note": _note(row),
             **_interval(row, metric.name),
             "seeds": int(row["seeds"]),
             "order": _order(metric.best, row[metric.name]),
@@ -44,6 +46,10 @@ def boards(values: pd.DataFrame | None) -> list[dict[str, Any]]:
         for metric in table_metrics()
         if pd.notna(row[metric.name])
     ]
+
+
+def _note(row: dict[str, Any]) -> str:
+    return str(row.get("marks", ""))
 
 
 def _order(best: str, value: float) -> float:
@@ -67,7 +73,8 @@ def shipped() -> dict[str, list[dict[str, Any]]]:
         found[workload] = [
             {
                 "rank": int(row["rank"]),
-                "label": label_of(row["method"]) + ("" if row["tuned"] else " (defaults)"),
+                "label": signed(label_of(row["method"]) + ("" if row["tuned"] else " (defaults)"), row["marks"]),
+                "note": "; ".join(row["marks"]),
                 "mean": row[COMPARED],
                 "low": row["low"],
                 "high": row["high"],

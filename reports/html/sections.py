@@ -10,6 +10,7 @@ import pandas as pd
 
 from reports.claims import DOES_NOT_HOLD, HOLDS, IN_PART, UNTESTED, Tested, tested
 from reports.committed import Page, read_rows
+from reports.marks import footnote_of, marked_in, signed_table
 from reports.page import MACHINE
 from reports.trained import trained
 from samattr_ref.support.precision import DEFAULT
@@ -151,16 +152,16 @@ def figures(page: Page) -> list[FigureShown]:
         for path in sorted(page.folder.glob(pattern))
     ]
     for part in page.measured:
-        experiment, frame = part.experiment, part.frame
+        experiment, frame, marked = part.experiment, part.frame, marked_in(part.frame)
         found.append(
             FigureShown(
                 experiment.name,
                 experiment.title,
                 experiment.answer(frame) if experiment.answer else None,
-                experiment.caption(frame),
+                " ".join(filter(None, [experiment.caption(frame), footnote_of(marked)])),
                 page.folder / f"{experiment.name}.png",
                 page.folder / f"{experiment.name}.csv",
-                Table.of(experiment.title, experiment.tabulate(frame)),
+                Table.of(experiment.title, signed_table(experiment.tabulate(frame), marked)),
                 part.command,
                 part.seconds / 60,
                 part.failures,

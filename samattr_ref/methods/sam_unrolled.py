@@ -12,16 +12,19 @@ as in SAM, that run is an ordinary one: c(∇L + (λ/c)ω) is its gradient, so t
 λ/c, and dℓ_q/dw_k is 1/c times that of its own weights.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from samattr_ref.data import Examples
 from samattr_ref.growth import Growth, Way
 from samattr_ref.implicit.attribution import implicit_products
 from samattr_ref.implicit.options import ImplicitOptions
+from samattr_ref.marks import CHAOTIC, marks_of
 from samattr_ref.methods.sam_hif_implicit import FORM
 from samattr_ref.registry import Family, method
 from samattr_ref.run import Run
@@ -31,6 +34,14 @@ from samattr_ref.support.memory import states_bytes
 from samattr_ref.training import train
 from samattr_ref.unrolled.derivative import carried_bytes, forward, reverse
 from samattr_ref.unrolled.segmented import reverse_segments
+
+log = logging.getLogger("samattr")
+
+TAME = "smaller steps, fewer of them, a warm-up or less momentum tame a run"
+"""What to do about a run that is chaotic."""
+
+_told = set[str]()
+"""The runs of which it was said, by their keys: a call may take many blocks of queries."""
 
 
 def sam_unrolled_change(
@@ -49,7 +60,12 @@ def sam_unrolled_change(
     """
     if tail_damping is not None or checkpoints is not None:
         raise SamattrError("sam-unrolled predicts parameter changes without tail_damping and checkpoints alone")
-    return forward(_weighted(run, weight), groups, _first(run, last)) / weight
+    run = _weighted(run, weight)
+    changes = forward(run, groups, _first(run, last)) / weight
+    size = float((torch.linalg.vector_norm(changes, dim=1) / torch.linalg.vector_norm(run.parameters)).max())
+    if not size <= 1:
+        _tell(run, f"a predicted change is {size:,.1f} times as long as the parameters, which no derivative can tell")
+    return changes
 
 
 @method(
@@ -96,8 +112,8 @@ def sam_unrolled(
     if checkpoints is not None:
         if last is not None or tail_damping is not None:
             raise SamattrError("sam-unrolled takes either checkpoints or last and tail_damping")
-        values = reverse_segments(run, directions, checkpoints, "gauss-newton")
-        return Scores(values / weight, {"checkpoints": checkpoints})
+        found = reverse_segments(run, directions, checkpoints, "gauss-newton")
+        return _scores(run, found.values / weight, {"checkpoints": checkpoints, "growth": found.growth})
     first = _first(run, last)
     found = reverse(run, directions, first, states_bytes())
     values = found.values
@@ -107,7 +123,21 @@ def sam_unrolled(
         tail = implicit_products(replace(run, parameters=found.omega), found.adjoint.T.contiguous(), FORM, options)
         values = values + tail.values
         diagnostics["tail"] = tail.diagnostics
-    return Scores(values / weight, diagnostics)
+    return _scores(run, values / weight, diagnostics)
+
+
+def _scores(run: Run, values: Tensor, diagnostics: dict[str, Any]) -> Scores:
+    """Scores of a run, and a warning where it is chaotic."""
+    if not diagnostics["growth"] <= CHAOTIC:
+        _tell(run, marks_of({"growth": diagnostics["growth"]})[0])
+    return Scores(values, diagnostics)
+
+
+def _tell(run: Run, what: str) -> None:
+    """Say once of a run that it cannot be attributed."""
+    if run.key not in _told:
+        _told.add(run.key)
+        log.warning("%s, seed %d: %s; %s", run.workload.name, run.workload.seed, what, TAME)
 
 
 def _weighted(run: Run, weight: float) -> Run:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from samattr_ref.support import store
 from samattr_ref.support.errors import SamattrError, StoreError
 
-KINDS = ("runs", "truth", "validations", "agreements", "cells")
+KINDS = ("runs", "truth", "validations", "agreements", "growth", "cells")
 """The folders of the store."""
 
 MEMBER = re.compile(rf"({'|'.join(KINDS)})/[0-9a-f]{{16,64}}/[A-Za-z0-9_=.,-]{{1,120}}\.(json|safetensors)")
@@ -44,7 +44,7 @@ class Artefact:
 
     @property
     def kind(self) -> str:
-        """The kind of artefact: `runs`, `truth`, `validations`, `agreements` or `cells`."""
+        """The kind of artefact: one of `KINDS`."""
         return self.path.parent.name
 
 

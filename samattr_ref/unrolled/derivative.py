@@ -161,8 +161,13 @@ def reverse(run: Run, directions: Tensor, first: int = 0, memory_bytes: int | No
     for term in terms(run, directions, first, memory_bytes):
         values.index_add_(0, term.points, term.values)
         omega, a = term.omega, term.adjoint
+    return Adjoint(values, omega, a, growth(directions, a))
+
+
+def growth(directions: Tensor, adjoint: Tensor) -> float:
+    """The largest ‖dℓ_q/dω‖ of an adjoint [m, P] over that of the directions [m, P] that it came from."""
     norms = torch.linalg.vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
-    return Adjoint(values, omega, a, float((torch.linalg.vector_norm(a, dim=1) / norms).max()))
+    return float((torch.linalg.vector_norm(adjoint, dim=1) / norms).max())
 
 
 def _back(rule: Rule, step: Step, a: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

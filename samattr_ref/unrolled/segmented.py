@@ -23,12 +23,13 @@ from samattr_ref.implicit.system import ImplicitSystem
 from samattr_ref.run import Run
 from samattr_ref.training import segment_bounds
 from samattr_ref.trajectory import effective_step_sizes, segments
+from samattr_ref.unrolled.derivative import Adjoint, growth
 
 FORM = Form(perturbed=True, coupled=True, removal=True)
 
 
-def reverse_segments(run: Run, directions: Tensor, checkpoints: int, curvature: str) -> Tensor:
-    """The scores of every training point for each direction, [n_train, m].
+def reverse_segments(run: Run, directions: Tensor, checkpoints: int, curvature: str) -> Adjoint:
+    """The scores of every training point for each direction, and the adjoint at the first state that is left.
 
     Args:
         run: The run.
@@ -49,7 +50,7 @@ def reverse_segments(run: Run, directions: Tensor, checkpoints: int, curvature: 
         system = ImplicitSystem(there, FORM, ImplicitOptions(curvature=curvature))
         a, summed = _powers(system, a, total / (stop - start), stop - start)
         values[segment.points] += segment.weights[:, None] * through_removal(system, summed)[segment.points] / total
-    return values
+    return Adjoint(values, there.parameters, a.T, growth(directions, a.T))
 
 
 def _powers(system: ImplicitSystem, a: Tensor, eta: float, steps: int) -> tuple[Tensor, Tensor]:

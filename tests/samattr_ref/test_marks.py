@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samattr_ref.marks import CHAOTIC, SOLVED, marks
+from samattr_ref.marks import CHAOTIC, SOLVED, marks_of
 
 PAGE = Path(__file__).parents[2] / "reports" / "reference" / "beyond"
 
@@ -27,7 +27,7 @@ PAGE = Path(__file__).parents[2] / "reports" / "reference" / "beyond"
         ({"residual": np.float32(0.5)}, ["the solver stopped at residual 0.5"]),
         (
             {"growth": float("inf")},
-            ["the adjoint grew inf-fold: the run is chaotic, and no score of it is to be trusted"],
+            ["the run is chaotic (its adjoint grew inf-fold), and no score of it is to be trusted"],
         ),
         ({"growth": 1.0, "tail": {"status": "stalled"}}, ["the solver stopped (stalled)"]),
         ({"truth": {"diverged": 3, "retrainings": 500}}, ["3 of 500 retrainings diverged and are left out"]),
@@ -37,7 +37,7 @@ PAGE = Path(__file__).parents[2] / "reports" / "reference" / "beyond"
     ],
 )
 def test_reasons(diagnostics, said):
-    assert marks(diagnostics) == said
+    assert marks_of(diagnostics) == said
 
 
 def test_the_growth_that_counts_as_chaotic_is_the_measured_one():

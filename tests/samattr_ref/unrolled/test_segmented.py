@@ -13,7 +13,7 @@ from tests.conftest import small
 def test_a_segment_a_step_is_the_exact_derivative():
     """Full batches without momentum, a segment for every step and the exact Hessian: nothing is approximated."""
     run = sr.train(small("digits-mlp", hidden=(6,), batch_size=None, steps=8))
-    found = reverse_segments(run, run.query_gradients(run.workload.queries), 8, "hessian")
+    found = reverse_segments(run, run.query_gradients(run.workload.queries), 8, "hessian").values
     exact = sr.attribute(run, "sam-unrolled").values
     torch.testing.assert_close(found, exact, rtol=1e-8, atol=1e-12)
 
