@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from baselines.kept import FOLDER, kept_path
+from baselines.kept import find
 from baselines.keys import method_digest, workload_digest
 from baselines.truth import single_points_name
 from baselines.validation import Validation
@@ -43,7 +43,7 @@ def with_growth(result: Validation, workload: Workload) -> Validation:
     take is seconds, and their runs are known not to be chaotic.
     """
     run = train(workload)
-    if "growth" in result.diagnostics or kept_path(run, single_points_name(run), FOLDER).exists():
+    if "growth" in result.diagnostics or find(run, single_points_name(run)) is not None:
         return result
     try:
         growth = growth_of(workload)

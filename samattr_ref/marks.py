@@ -67,7 +67,8 @@ def _marks(diagnostics: Mapping[str, Any]) -> Iterator[str]:
         yield solve
     growth = _number(diagnostics, "growth")
     if growth is not None and not growth <= CHAOTIC:
-        yield f"the run is chaotic (its adjoint grew {growth:,.0f}-fold), and no score of it is to be trusted"
+        times = f"{growth:,.0f}" if growth < 1e6 else f"{growth:.0e}"
+        yield f"the run is chaotic (its adjoint grew {times}-fold), and no score of it is to be trusted"
     for part in map(diagnostics.get, PARTS):
         if isinstance(part, Mapping):
             yield from _marks(part)
