@@ -16,6 +16,7 @@ import pytest
 import baselines
 import samattr_ref as sr
 from baselines.comparison import Comparison, table_metrics
+from baselines.metrics import spearman_per_query
 from reports.experiment import EXPERIMENTS, experiments, get_experiment
 from tests.conftest import small
 
@@ -89,6 +90,28 @@ def test_the_workload_is_trained_on_its_rings(folder):
     assert int(run.splits.noisy.sum()) == 10
     assert run.accuracy(run.splits.validation) > 0.8
     assert baselines.validate("sam-if", workload).metrics["noise_auc"] is not None
+
+
+@pytest.mark.parametrize(
+    ("reference", "settings"),
+    [("table.py:wines", {}), ("rings.py:rings", {"n_train": 100}), ("mynetwork.py:narrow", {})],
+)
+def test_the_workloads_of_the_page_can_be_attributed(folder, reference, settings):
+    """As it says: the exact derivative ranks points as retraining does, and nothing marks it."""
+    run = sr.train(sr.load_workload(reference).override(n_query=10, n_removed=20, **settings))
+    truth, scores = baselines.leave_one_out(run), sr.attribute(run, "sam-unrolled")
+    true, predicted = (values.double().cpu().numpy() for values in (truth.values, scores.values[truth.removed]))
+    assert spearman_per_query(predicted, true).mean() > 0.9
+    assert sr.marks_of(scores.diagnostics) == []
+
+
+def test_the_workload_that_the_page_calls_chaotic_is_said_to_be(folder):
+    run = sr.train(sr.load_workload("mynetwork.py:narrow").override(n_query=10, n_removed=20, momentum=0.9))
+    truth, scores = baselines.leave_one_out(run), sr.attribute(run, "sam-unrolled")
+    true, predicted = (values.double().cpu().numpy() for values in (truth.values, scores.values[truth.removed]))
+    assert spearman_per_query(predicted, true).mean() < 0.2
+    assert scores.diagnostics["growth"] > 1000
+    assert [mark.split(" (")[0] for mark in sr.marks_of(scores.diagnostics)] == ["the run is chaotic"]
 
 
 def test_the_experiment_is_measured_and_shown(folder, monkeypatch):
