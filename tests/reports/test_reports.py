@@ -51,7 +51,7 @@ def test_every_cell_is_made_and_found_again(profile, made):
 
 def test_tidy_rows(made):
     rows = made.tidy()
-    assert list(rows.columns) == ["workload", "method", "seed", "metric", "value", "low", "high"]
+    assert list(rows.columns) == ["workload", "method", "seed", "marks", "metric", "value", "low", "high"]
     assert not rows.duplicated(["workload", "method", "seed", "metric"]).any()
     part = rows[(rows["method"] == "if") & (rows["metric"] == "spearman_per_query")]
     assert (part["low"] <= part["value"]).all()
