@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Kind = Annotated[
     list[str] | None,
-    typer.Argument(help="runs, truth, validations, agreements or cells; by default all.", metavar="KIND"),
+    typer.Argument(help="runs, truth, validations, agreements, growth or cells; by default all.", metavar="KIND"),
 ]
 MEBIBYTE = 2**20
 
