@@ -26,13 +26,13 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from baselines.measure import seconds
 from samattr_ref.network.linear_chain import Chain
 from samattr_ref.run import Run
 from samattr_ref.sam.step import Batch, StackedBatch, State, sam_step
 from samattr_ref.sam.variants import Draw, Rule
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import chunks, in_chunks
+from samattr_ref.support.timing import timed
 from samattr_ref.trajectory import states
 
 Engine = Literal["stacked", "compiled", "batched", "loop"]
@@ -217,4 +217,5 @@ def seconds_a_step(run: Run, engine: Engine, together: int) -> float:
     steps = min(PROBE_STEPS, run.n_steps)
     with _mapping(run, engine) as each:
         walk(1)
-        return min(seconds(lambda: walk(steps)) for _ in range(PROBES)) / (steps * together * len(blocks))
+        least = min(timed(lambda: walk(steps), tries=1).seconds for _ in range(PROBES))
+        return least / (steps * together * len(blocks))

@@ -17,6 +17,7 @@ from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import tensor_digest
+from samattr_ref.support.timing import Timing, noted
 
 VERIFIED = 5
 """So many groups of a kept truth are retrained without to verify it."""
@@ -115,12 +116,14 @@ def verify_kept(run: Run, kind: str, folder: Path | None = None, seed: int | Non
 def joined(first: Kept, second: Kept) -> Kept:
     """Two parts of a truth as one, whose losses before any removal are those of the first."""
     losses: dict[str, Tensor] = {}
-    for name, one in first.losses.items():
-        other = second.losses[name].double()
-        losses[name] = torch.cat([one.double(), other[1:] - other[0] + one[0].double()])
+    for name, before in first.losses.items():
+        after = second.losses[name].double()
+        losses[name] = torch.cat([before.double(), after[1:] - after[0] + before[0].double()])
+    one, other = (Timing(part.record["seconds"], part.record.get("load")) for part in (first, second))
     record = {
         **second.record,
-        "seconds": first.record["seconds"] + second.record["seconds"],
+        "seconds": (one + other).seconds,
+        **noted(one + other),
         "peak_memory_bytes": max(first.record["peak_memory_bytes"], second.record["peak_memory_bytes"]),
     }
     error = max(first.replay_error, second.replay_error)

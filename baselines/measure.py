@@ -6,46 +6,54 @@ import gc
 import resource
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import psutil
 import torch
 
+from samattr_ref.support.timing import TRIES, Stopwatch, Timing, least_disturbed
+
 SAMPLE_SECONDS = 0.01
 
+T = TypeVar("T")
 
-@dataclass
-class Cost:
-    """What a call took.
+
+@dataclass(frozen=True)
+class Cost(Timing):
+    """What a call took: `seconds` and `load`, see `samattr_ref.support.timing`, and memory.
 
     Attributes:
-        runtime_s: Wall-clock seconds.
         peak_memory_bytes: On a CPU, the most resident memory above what was resident before, sampled every 10 ms: an
             indication, since freed memory that the allocator kept may be used again (asv's `peakmem_` benchmarks run
             each method in a process of its own).
             With CUDA, the most memory allocated on the device.
     """
 
-    runtime_s: float = 0.0
-    peak_memory_bytes: int = 0
+    peak_memory_bytes: int
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Wall-clock seconds of a call, to the end of what it left to a GPU."""
-    _wait_for_device()
-    began = time.perf_counter()
-    call()
-    _wait_for_device()
-    return time.perf_counter() - began
+def measured(call: Callable[[], T], tries: int = TRIES) -> tuple[T, Cost]:
+    """What a call gives, and what it took.
+
+    Args:
+        call: The call; each time it must do the same work, nothing of it kept from the time before.
+        tries: How often it is made at most where it is short and other programs disturbed it; memory is the most of all
+            tries.
+    """
+    peaks: list[int] = []
+
+    def attempt() -> tuple[T, Cost]:
+        found, cost = _once(call)
+        peaks.append(cost.peak_memory_bytes)
+        return found, cost
+
+    found, cost = least_disturbed(attempt, tries)
+    return found, replace(cost, peak_memory_bytes=max(peaks))
 
 
-@contextmanager
-def measured() -> Iterator[Cost]:
-    """Measure the block: the yielded `Cost` is filled in when it ends."""
-    cost = Cost()
+def _once(call: Callable[[], T]) -> tuple[T, Cost]:
     process = psutil.Process()
     _give_back_freed_memory()
     before = peak = process.memory_info().rss
@@ -57,26 +65,21 @@ def measured() -> Iterator[Cost]:
             peak = max(peak, process.memory_info().rss)
 
     cuda = torch.cuda.is_available()
-    _wait_for_device()
     if cuda:
+        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     sampler = threading.Thread(target=sample, daemon=True)
     sampler.start()
-    began = time.perf_counter()
+    watch = Stopwatch()
     try:
-        yield cost
-        _wait_for_device()
+        found = call()
+        timing = watch.read()
     finally:
-        cost.runtime_s = time.perf_counter() - began
         peak = max(peak, process.memory_info().rss)
         stop.set()
         sampler.join()
-        cost.peak_memory_bytes = torch.cuda.max_memory_allocated() if cuda else peak - before
-
-
-def _wait_for_device() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    used = torch.cuda.max_memory_allocated() if cuda else peak - before
+    return found, Cost(timing.seconds, timing.load, used)
 
 
 def _give_back_freed_memory() -> None:

@@ -12,6 +12,7 @@ from baselines.validation import Validation, at_seed, on_removed, result_of
 from samattr_ref.network.functionals import LOSS
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import Timing
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -61,7 +62,8 @@ def validate_scores(
     truth = leave_one_out(run)
     influence = None if means is None else means.numpy()
     said = {"made_for": dict(made_for or {})}
-    return result_of(truth, LOSS.name, name, on_removed(scores, truth), influence, None, said, seconds, None)
+    timing = None if seconds is None else Timing(seconds, None)
+    return result_of(truth, LOSS.name, name, on_removed(scores, truth), influence, None, said, timing, None)
 
 
 def _check_sizes(scores: Tensor, validation: Tensor | None, workload: Workload) -> None:

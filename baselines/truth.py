@@ -6,7 +6,8 @@ What is stored is each retraining's final parameters, so that the effect on any 
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import working
 from samattr_ref.support.seeds import json_digest, stream, tensor_digest, values_digest
 from samattr_ref.support.source import reach
+from samattr_ref.support.timing import Timing, noted
 from samattr_ref.training import REPLAY_TOLERANCE
 
 log = logging.getLogger("samattr")
@@ -53,9 +55,9 @@ class Truth:
         retrained: Final parameters ω_{−S} of each retraining, [n_groups, P]; None of a truth that is kept.
         replay_error: ‖ω_{−∅} − ω*‖/‖ω*‖ of retraining with nothing removed: the rounding noise of the truth.
         path: The folder that it is stored in.
-        record: Engine, chunk, seconds and environment it was made with; as `tolerance` how far parameters may be apart
-            between numbers of threads, engines and chunks, relative to ‖ω*‖; as `diverged` the points that retrainings
-            which diverged left out: these are not among the groups.
+        record: Engine, chunk, seconds (with their load, see `samattr_ref.support.timing`) and environment it was made
+            with; as `tolerance` how far parameters may be apart between numbers of threads, engines and chunks, over
+            ‖ω*‖; as `diverged` the points that retrainings which diverged left out: these are not among the groups.
         kept: Of a truth that is kept, what is kept, see `baselines.kept`.
     """
 
@@ -104,6 +106,11 @@ class Truth:
             )
         log.info("retraining %s: of its kept ground truth, more is asked than was kept", name)
         return retraining_truth(self.run, self.groups).parameters
+
+    @property
+    def timing(self) -> Timing:
+        """How long all retrainings took together, one chunk after another."""
+        return Timing(self.record["seconds"], self.record.get("load"))
 
     @property
     def changes(self) -> Tensor:
@@ -271,10 +278,12 @@ def retraining_truth(run: Run, groups: Sequence[Sequence[int] | Tensor], engine:
             "from the run: its training does not repeat itself, since rounding grows in it; lower the learning rate, "
             "take fewer steps or dtype float64"
         )
+    took = reduce(add, (Timing(meta["runtime_s"], meta["load"]) for meta, _ in stored))
     record = {
         "engine": plan.engine,
         "chunk": plan.chunk,
-        "seconds": sum(meta["runtime_s"] for meta, _ in stored),
+        "seconds": took.seconds,
+        **noted(took),
         "peak_memory_bytes": max(meta["peak_memory_bytes"] for meta, _ in stored),
         "environment": stored[-1][0]["environment"],
         "tolerance": tolerance,
@@ -324,9 +333,9 @@ def retrain_chunk(run: Run, part: tuple[Plan, list[Tensor]]) -> tuple[dict[str, 
     Those of a retraining that diverges are not finite, and the others are as they are without it.
     """
     plan, groups = part
-    with measured() as cost:
-        parameters = retrain(run, groups, plan.engine, plan.together)
-    return {**vars(cost), "environment": environment()}, parameters
+    parameters, cost = measured(lambda: retrain(run, groups, plan.engine, plan.together), tries=1)
+    took = {"runtime_s": cost.seconds, "load": cost.load, "peak_memory_bytes": cost.peak_memory_bytes}
+    return {**took, "environment": environment()}, parameters
 
 
 def _stored(path: Path, count: int) -> tuple[Plan, list[tuple[dict[str, Any], dict[str, Tensor]]]]:

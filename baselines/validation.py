@@ -35,6 +35,7 @@ from samattr_ref.support.memory import given_bytes, memory_bound
 from samattr_ref.support.progress import working
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.source import reach
+from samattr_ref.support.timing import Timing, noted
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -61,6 +62,8 @@ class Validation:
             said of the truth.
         runtime_s: Seconds for the scores of all training points and queries, nothing computed before; None where
             another program made them and did not say.
+        load: Of these seconds, see `samattr_ref.support.timing`; None where it is not known.
+        disturbed: Whether other programs took too much of the processor meanwhile for the seconds to be the method's.
         peak_memory_bytes: See `baselines.measure.Cost`; None of another program's.
         environment: Versions and hardware.
         per_query: The correlations of every query, for intervals over seeds.
@@ -91,6 +94,8 @@ class Validation:
     influence: dict[str, list[float]] = field(repr=False)
     functional: str = LOSS.name
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    load: float | None = None
+    disturbed: bool | None = None
 
     @property
     def marks(self) -> list[str]:
@@ -274,9 +279,8 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int, fu
     splits = run.splits
     options, tuning = tune(method, truth, given, functional)
     warm_up(run)
-    fresh = run.fresh()
-    with measured() as cost:
-        scores = attribute(fresh, method.function, splits.queries.of(functional), runs=runs, **options)
+    queries = splits.queries.of(functional)
+    scores, cost = measured(lambda: attribute(run.fresh(), method.function, queries, runs=runs, **options))
     predicted = on_removed(scores.values, truth)
     influence = influence_score(run, method.function, splits.validation, runs=runs, **options).double().cpu().numpy()
     changes = None
@@ -296,7 +300,7 @@ def _validate(method: Method, truth: Truth, given: dict[str, Any], runs: int, fu
         influence,
         changes,
         diagnostics,
-        cost.runtime_s,
+        cost,
         cost.peak_memory_bytes,
     )
 
@@ -323,7 +327,7 @@ def _validate_truth(truth: Truth, functional: str) -> Validation:
         influence,
         None,
         {"replay_error": truth.replay_error, "engine": truth.record["engine"], "chunk": truth.record["chunk"]},
-        truth.record["seconds"],
+        truth.timing,
         truth.record["peak_memory_bytes"],
     )
     only = {metric.key for metric in metrics_within("validation") if metric.of_truth}
@@ -342,7 +346,7 @@ def result_of(
     influence: np.ndarray | None,
     changes: np.ndarray | None,
     diagnostics: dict[str, Any],
-    runtime_s: float | None,
+    timing: Timing | None,
     peak_memory_bytes: int | None,
 ) -> Validation:
     """Hold what was predicted against a truth.
@@ -355,7 +359,7 @@ def result_of(
         influence: Influence Scores on the validation set, [n_train], NaN for points that have none; None without any.
         changes: Predicted parameter changes of the first `N_CHANGES` removed points; None where there are none.
         diagnostics: What is reported beside the metrics.
-        runtime_s: Seconds that the scores took, where they are known.
+        timing: How long the scores took, where it is known.
         peak_memory_bytes: Memory that they took, where it is known.
     """
     run = truth.run
@@ -399,7 +403,8 @@ def result_of(
         metrics=values,
         intervals=intervals,
         diagnostics=diagnostics,
-        runtime_s=runtime_s,
+        runtime_s=timing.seconds if timing else None,
+        **(noted(timing) if timing else {}),
         peak_memory_bytes=peak_memory_bytes,
         environment=environment(),
         per_query=per_query,

@@ -3,9 +3,9 @@
 import torch
 
 from baselines.engines import Engine, retrain
-from baselines.measure import seconds
 from baselines.planning import plan_retraining
 from benchmarks.common import WORKLOADS, in_units, run_of
+from samattr_ref.support.timing import timed
 
 POINTS = 64
 ENGINES: list[Engine] = ["stacked", "compiled", "batched"]
@@ -32,8 +32,8 @@ class Retraining:
     def track_over_loop(self, workload: str, engine: Engine) -> float:
         """Seconds a retraining beside a looped one, in one process: below 1 the engine wins."""
         few = self.groups[:4]
-        together = seconds(lambda: retrain(self.run, self.groups, engine)) / len(self.groups)
-        return together / (seconds(lambda: retrain(self.run, few, "loop")) / len(few))
+        together = timed(lambda: retrain(self.run, self.groups, engine)).seconds / len(self.groups)
+        return together / (timed(lambda: retrain(self.run, few, "loop")).seconds / len(few))
 
     @in_units("relative error")
     def track_rounding(self, workload: str, engine: Engine) -> float:

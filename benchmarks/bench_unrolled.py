@@ -1,11 +1,13 @@
 """The exact derivative of the run: cost in plain trainings, memory of long runs, what bounded memory costs more."""
 
+from collections.abc import Callable
+
 import torch
 
-from baselines.measure import seconds
-from baselines.studies.plain import train_plainly
+from baselines.studies.plain import plain_training
 from benchmarks.common import WORKLOADS
 from samattr_ref import attribute, load_workload, parameter_change, train
+from samattr_ref.support.timing import timed
 
 MANY = 64
 LONG = 10_000
@@ -21,18 +23,21 @@ class Trainings:
 
     def setup(self, workload: str, kept: str) -> None:
         self.run = train(load_workload(workload), kept)
-        self.plain = min(seconds(lambda: train_plainly(self.run)) for _ in range(3))
+        self.plain = plain_training(self.run).seconds
         attribute(self.run, "sam-unrolled", self.run.splits.tuning.take(torch.arange(1)))
 
     def track_mean_query(self, workload: str, kept: str) -> float:
-        return seconds(lambda: attribute(self.run, "sam-unrolled", self.run.splits.queries.pool())) / self.plain
+        return self._trainings(lambda: attribute(self.run, "sam-unrolled", self.run.splits.queries.pool()))
 
     def track_many_queries(self, workload: str, kept: str) -> float:
         queries = self.run.splits.validation.take(torch.arange(MANY))
-        return seconds(lambda: attribute(self.run, "sam-unrolled", queries)) / self.plain
+        return self._trainings(lambda: attribute(self.run, "sam-unrolled", queries))
 
     def track_forward_mode(self, workload: str, kept: str) -> float:
-        return seconds(lambda: parameter_change(self.run, "sam-unrolled", [range(10)])) / self.plain
+        return self._trainings(lambda: parameter_change(self.run, "sam-unrolled", [range(10)]))
+
+    def _trainings(self, call: Callable[[], object]) -> float:
+        return timed(call).seconds / self.plain
 
 
 class LongRun:

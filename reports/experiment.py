@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from baselines.studies.cases import Case
 from baselines.studies.cells import Cell
+from reports import load
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.registered import Registry
 
@@ -78,6 +79,12 @@ class Measured:
     failures: list[str]
     command: str
     cells: int
+
+    @property
+    def caption(self) -> str:
+        """What its figure and table show, with a remark where what is about times was disturbed."""
+        remark = load.remark(self.frame) if self.experiment.timed else ""
+        return self.experiment.caption(self.frame) + remark
 
 
 def _admit(_name: str, found: Any, home: str) -> None:

@@ -10,9 +10,16 @@ import pandas as pd
 
 from baselines.comparison import CORRELATION, METRICS, SHARE, SIZE
 from baselines.metrics import NO_LIMITS, Limits, mean_interval
+from reports import load
 
 DIFFERENCE = (-1.0, 1.0)
 """Limits of the difference of two shares."""
+
+TIMES = (
+    *("seconds", "milliseconds", "all_seconds", "minutes", "trainings", "mean_trainings", "mean", "many"),
+    *("times_plain", "least", "greatest", "gflops"),
+)
+"""The columns that are times, or made of times: marked where these were disturbed, see `reports.load`."""
 
 LIMITS: dict[str, Limits] = {
     **dict.fromkeys(("lds", "correlation", "loo_before", "loo_after", "rank_agreement"), CORRELATION),
@@ -20,9 +27,8 @@ LIMITS: dict[str, Limits] = {
     **dict.fromkeys(("recall", "wrong", "hard", "rare", "none", "flips"), SHARE),
     **dict.fromkeys(("difference", "retrained_drop", "edited_drop", "test_drop", "gain", "own", "other"), DIFFERENCE),
     **dict.fromkeys(("gain_before", "gain_after"), DIFFERENCE),
-    **dict.fromkeys(("seconds", "all_seconds", "minutes", "gib", "memory_bytes", "trainings"), SIZE),
+    **dict.fromkeys((*TIMES, "gib", "memory_bytes"), SIZE),
     "percent": (0.0, 100.0),
-    **dict.fromkeys(("mean_trainings", "mean", "many", "times_plain", "least", "greatest", "gflops"), SIZE),
     **dict.fromkeys(("ratio", "size", "error", "residual", "growth", "grad_norm", "rho_over_grad_norm"), SIZE),
     **dict.fromkeys(("change", "after", "omitted", "bound", "loss_given", "loss_clean", "loss_error"), SIZE),
 }
@@ -47,7 +53,7 @@ def limits_of(column: str) -> Limits:
 def summarise(
     frame: pd.DataFrame, by: Sequence[str], values: Sequence[str], limits: Limits | None = None
 ) -> pd.DataFrame:
-    """Mean over seeds and 95 % t-interval of each value: its columns of `triple`, and `seeds`.
+    """Mean over seeds and 95 % t-interval of each value: its columns of `triple`, `seeds`, and `disturbed`.
 
     Args:
         frame: Columns `seed`, `by` and the values; several rows of a seed count as their mean.
@@ -58,7 +64,7 @@ def summarise(
     rows = []
     for key, part in frame.groupby(list(by), sort=False, dropna=False):
         row = dict(zip(by, key, strict=True))
-        row["seeds"] = part["seed"].nunique()
+        row |= {"seeds": part["seed"].nunique(), "disturbed": load.disturbed(part)}
         for value in values:
             numbers = pd.to_numeric(part[value]).groupby(part["seed"]).mean()
             least, greatest = limits or limits_of(value)
@@ -98,14 +104,18 @@ def bracket(numbers: Iterable[float], digits: int = 3) -> str:
 
 
 def brackets(means: pd.DataFrame, headings: Mapping[str, str], digits: int = 3) -> dict[str, list[str]]:
-    """Columns of a table, by heading: `bracket` of each row of some values.
+    """Columns of a table, by heading: `bracket` of each row of some values, times with their marks.
 
     Args:
         means: From `summarise`.
         headings: By value, the heading of its column.
         digits: Digits after the point.
     """
+    flags = means.get("disturbed", [False] * len(means))
     return {
-        heading: [bracket(row, digits) for row in means[triple(value)].to_numpy()]
+        heading: [
+            load.starred(bracket(row, digits), value in TIMES and disturbed)
+            for row, disturbed in zip(means[triple(value)].to_numpy(), flags, strict=True)
+        ]
         for value, heading in headings.items()
     }

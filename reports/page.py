@@ -235,7 +235,7 @@ def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
         name=name,
         title=experiment.title,
         answer=experiment.answer(frame) if experiment.answer else None,
-        caption=experiment.caption(frame),
+        caption=part.caption,
         command=part.command,
         minutes=part.seconds / 60,
         table=text,

@@ -13,6 +13,7 @@ from baselines.leaderboard.row import COMPARED, Row
 from reports.form import Form
 from reports.intervals import bracket, triple
 from reports.labels import label_of
+from reports.load import SAID, any_disturbed, starred
 from reports.markdown import table
 from reports.marks import footnote, signed
 from samattr_ref.registry import METHODS
@@ -60,7 +61,8 @@ def standings(rows: Sequence[Row], form: Form) -> str:
         parts += filter(None, [f"**{name}**", table(_shown(frame)), footnote(marked)])
     if len(overall):
         parts += ["**over all**", table(_shown_overall(overall, rows)), OVER_ALL]
-    return "\n\n".join([*parts, NOTE])
+    said = [NOTE, *([SAID] if any(any_disturbed(frame["disturbed"]) for frame in ranked.values()) else [])]
+    return "\n\n".join([*parts, " ".join(said)])
 
 
 def _labels(frame: pd.DataFrame) -> list[str]:
@@ -74,7 +76,7 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
             "Rank": frame["rank"].astype(str),
             "Method": [signed(label, why) for label, why in zip(_labels(frame), frame["marks"], strict=True)],
             METRICS[COMPARED].heading: [bracket(cells) for cells in frame[[COMPARED, "low", "high"]].to_numpy()],
-            "Trainings": [rounded(value) for value in frame["trainings"]],
+            "Trainings": [starred(rounded(row.trainings), row.disturbed) for row in frame.itertuples()],
             "Peak memory (MiB)": [rounded(value) for value in frame["mebibytes"]],
             "Options": [_options(row.method, row.options) for row in frame[["method", "options"]].itertuples()],
         }

@@ -7,6 +7,7 @@ from baselines.metrics import mean_interval
 from baselines.studies.profiles import Results
 from reports.intervals import bracket, triple
 from reports.labels import label_of
+from reports.load import any_disturbed, remark, starred
 from reports.markdown import render
 from reports.marks import SIGN, footnote, reasons_in, signed
 from reports.trained import trained
@@ -30,6 +31,9 @@ def compute(results: Results) -> pd.DataFrame:
 
 DAGGER = r"$^\dagger$"
 """`SIGN` in LaTeX."""
+
+RUNTIME = "runtime_s"
+"""The metric that is a time."""
 
 FACTS = ["n_train", "n_removed", "n_query", "network"]
 """What the table knows of a workload beside its metrics."""
@@ -55,6 +59,9 @@ def summarised(values: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
             row |= dict(zip(triple(metric.name), found, strict=True))
         if "marks" in part:
             row["marks"] = "; ".join(reasons_in(part))
+        flags = part.loc[part["metric"] == "disturbed", "value"]
+        if len(flags):
+            row["disturbed"] = any_disturbed(flags)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -72,7 +79,8 @@ def caption(frame: pd.DataFrame) -> str:
     captions = [text for text in dict.fromkeys(metric.caption for metric in table_metrics()) if text]
     queries = sorted({int(count) for count in frame["n_query"]})
     asked = f"{queries[0]} to {queries[-1]}" if len(queries) > 1 else str(queries[0])
-    return render("accuracy_caption", sizes=sizes, n_query=asked, seeds=frame["seeds"].max(), columns=captions)
+    said = render("accuracy_caption", sizes=sizes, n_query=asked, seeds=frame["seeds"].max(), columns=captions)
+    return said + remark(frame)
 
 
 def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
@@ -80,15 +88,16 @@ def present(frame: pd.DataFrame, workload: str) -> pd.DataFrame:
     part = frame[frame["workload"] == workload]
     why, labels = marked(frame, workload), [label_of(method) for method in part["method"]]
     shown = pd.DataFrame({"Method": [signed(label, why[label]) for label in labels]})
+    flags = part["disturbed"] if "disturbed" in part else [False] * len(part)
     for metric in table_metrics():
         cells = []
-        for value, low, high in part[triple(metric.name)].to_numpy():
+        for (value, low, high), disturbed in zip(part[triple(metric.name)].to_numpy(), flags, strict=True):
             if pd.isna(value):
                 cells.append("–")
             elif metric.per_query:
                 cells.append(bracket((value, low, high)))
             else:
-                cells.append(metric.shown(value))
+                cells.append(starred(metric.shown(value), metric.name == RUNTIME and disturbed))
         shown[metric.heading] = cells
     return shown
 

@@ -117,7 +117,7 @@ def from_state_dict(
         checkpoints=states,
         velocities=omega.new_empty(len(states), 0),
         memories=omega.new_empty(len(states), 0),
-        environment={**environment(), "seconds": 0.0},
+        environment={**environment(), "seconds": 0.0, "load": 0.0},
         origin=origin,
         network=network.digest,
         ways=ways,

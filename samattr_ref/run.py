@@ -18,6 +18,7 @@ from samattr_ref.sam.variants import Draw
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import fingerprint
 from samattr_ref.support.seeds import tensor_digest
+from samattr_ref.support.timing import Timing
 from samattr_ref.workload import Workload
 
 
@@ -35,7 +36,7 @@ class Run:
         checkpoints: Those ω_t, shape [C, P].
         velocities: The momentum buffers beside them, shape [C, P]; [C, 0] without momentum.
         memories: The memories of a variant that has one beside them, shape [C, P]; else [C, 0].
-        environment: Versions and hardware it was trained with, and the seconds it took.
+        environment: Versions and hardware it was trained with, the seconds it took and their load.
         origin: The workload's key when it was trained: what is made of the run is found again by it.
         network: The digest of its network, as it was built.
         ways: How its network was called, as was proved right at its start and its end.
@@ -68,6 +69,11 @@ class Run:
         from samattr_ref.known_states import from_state_dict  # which builds on this class
 
         return from_state_dict(*given, **settings)
+
+    @property
+    def timing(self) -> Timing:
+        """How long training took."""
+        return Timing(self.environment["seconds"], self.environment.get("load"))
 
     def fresh(self) -> "Run":
         """Copy the run without what methods have computed about it."""

@@ -24,6 +24,7 @@ from samattr_ref.support.errors import SamattrError, UnstableError
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import json_digest
+from samattr_ref.support.timing import Stopwatch, Timing
 from samattr_ref.workload import Workload
 
 log = logging.getLogger("samattr")
@@ -80,7 +81,7 @@ def train(workload: Workload, checkpoints: str | int = "auto") -> Run:
                 for name in _partials(path):
                     store.delete(path, name)
     meta, tensors = stored
-    record: dict[str, Any] = {**meta["environment"], "seconds": meta["seconds"]}
+    record: dict[str, Any] = {**meta["environment"], "seconds": meta["seconds"], "load": meta["load"]}
     held: dict[str, Any] = {**as_device(tensors, device())}
     return Run(
         workload=workload,
@@ -188,22 +189,22 @@ def _train(
     prove(objective, train.x, train.y, n_classes, recipe.batch_size, initial)
     trainer = _Trainer(objective, workload, batches, step_sizes)
     kept = set(keep.tolist())
-    state, first, seconds = first_state(initial, recipe.rule), 0, 0.0
+    state, first, before = first_state(initial, recipe.rule), 0, Timing(0.0, 0.0)
     states = _KeptStates(len(keep), state if recipe.momentum else state._replace(velocity=state.velocity[:0]))
     for name in _partials(path):
         if (stored := store.load(path, name)) is not None:
             meta, tensors = stored
             tensors = as_device(tensors, str(initial.device))
-            first, seconds = meta["step"], meta["seconds"]
+            first, before = meta["step"], Timing(meta["seconds"], meta["load"])
             state = State(*(tensors[name] for name in State._fields))
             states.take(tensors)
-    began = saved = time.perf_counter()
+    watch, saved = Stopwatch(), time.perf_counter()
     for t in track(range(first, recipe.steps), f"training {workload.name}", done=first):
         if states.count and time.perf_counter() - saved > SAVE_SECONDS:
             saved = time.perf_counter()
             older = _partials(path)
             tensors = state._asdict() | states.so_far()
-            store.save(path, f"partial-{t:09d}", {"step": t, "seconds": seconds + saved - began}, tensors)
+            store.save(path, f"partial-{t:09d}", {"step": t, **asdict(before + watch.read())}, tensors)
             for name in older:
                 store.delete(path, name)
         if t in kept:
@@ -220,7 +221,7 @@ def _train(
     }
     tensors |= states.so_far()
     meta = {"workload": _describe(workload), "environment": environment(), "ways": asdict(objective.network.ways)}
-    return meta | {"seconds": seconds + time.perf_counter() - began}, tensors
+    return meta | asdict(before + watch.read()), tensors
 
 
 KEPT = ("checkpoints", "velocities", "memories")

@@ -11,13 +11,14 @@ from baselines.comparison import metrics_within
 from baselines.kept import identity, shipped
 from baselines.leaderboard.row import COMPARED, Row, Seed
 from baselines.studies.agreement import UNTUNED
-from baselines.studies.plain import plain_seconds
+from baselines.studies.plain import plain_training
 from baselines.truth import single_points_name
 from baselines.validation import Validation, validate
 from samattr_ref.catalogue import load_workload
 from samattr_ref.registry import Method, get_method
 from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import Timing, noted
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -90,6 +91,7 @@ def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple
         for metric in metrics_within("validation")
         if not metric.per_query
     }
+    plain, timing = plain_training(run), Timing(result.runtime_s, result.load)
     found = Seed(
         seed=seed,
         recipe=recipe,
@@ -98,9 +100,10 @@ def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple
         per_query=per_query,
         metrics=numbers,
         runtime_s=round(result.runtime_s, DIGITS),
-        trainings=round(result.runtime_s / plain_seconds(run), DIGITS),
+        trainings=round(result.runtime_s / plain.seconds, DIGITS),
         peak_memory_bytes=result.peak_memory_bytes,
         marks=result.marks,
+        **noted(timing, plain),
     )
     return found, result
 

@@ -25,8 +25,9 @@ def ranking(rows: Sequence[Row]) -> pd.DataFrame:
         rows: Rows of one workload and the same ground truths.
 
     Returns:
-        Columns `rank`, `method`, `tuned`, the metric with `low` and `high`, `trainings`, `seconds`, `mebibytes`,
-        `options`, `marks` (the reasons to mark it, none where none is known) and `behind`: the methods that lead it.
+        Columns `rank`, `method`, `tuned`, the metric with `low` and `high`, `trainings`, `seconds`, `disturbed`
+        (whether other programs disturbed these on any seed), `mebibytes`, `options`, `marks` (the reasons to mark it,
+        none where none is known) and `behind`: the methods that lead it.
 
     Raises:
         SamattrError: for rows of other ground truths.
@@ -47,6 +48,7 @@ def ranking(rows: Sequence[Row]) -> pd.DataFrame:
                 "high": high,
                 "trainings": float(np.mean([one.trainings for one in row.seeds])),
                 "seconds": float(np.mean([one.runtime_s for one in row.seeds])),
+                "disturbed": any(one.disturbed for one in row.seeds),
                 "mebibytes": float(np.mean([one.peak_memory_bytes for one in row.seeds])) / 2**20,
                 "options": row.seeds[0].options,
                 "marks": over_seeds([one.marks or [] for one in row.seeds]),

@@ -35,6 +35,8 @@ class Seed:
         metrics: The other metrics by name; None where the method does not define one.
         runtime_s: Seconds for the scores of all points and queries.
         trainings: These over the seconds of one plain training beside them.
+        load: Of both, see `samattr_ref.support.timing`; None in a row of before it was measured.
+        disturbed: Whether other programs took too much of the processor meanwhile for them to be the method's.
         peak_memory_bytes: See `baselines.measure.Cost`.
         marks: What must be known before the numbers are believed, see `samattr_ref.marks`; None in a row of before it
             was kept.
@@ -49,6 +51,8 @@ class Seed:
     runtime_s: float
     trainings: float
     peak_memory_bytes: int
+    load: float | None = None
+    disturbed: bool | None = None
     marks: list[str] | None = None
 
 
@@ -162,6 +166,9 @@ def check_row(row: Row) -> None:
             raise SamattrError(f"the costs of seed {one.seed} are not numbers of at least 0")
         if one.marks is not None and not (isinstance(one.marks, list) and all(isinstance(m, str) for m in one.marks)):
             raise SamattrError(f"the marks of seed {one.seed} are not a list of reasons in words")
+        known = _is_share(one.load) and isinstance(one.disturbed, bool)
+        if not known and (one.load, one.disturbed) != (None, None):
+            raise SamattrError(f"seed {one.seed} has no load from 0 to 1, and whether that is 'disturbed'")
 
 
 def same_truths(rows: Sequence[Row]) -> None:
@@ -180,6 +187,10 @@ def same_truths(rows: Sequence[Row]) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
 
 
 def _made(kind: type, content: Mapping[str, Any]) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from baselines.measure import seconds
 from baselines.studies.cases import LARGE, Case
 from baselines.studies.chosen import not_of_family, of_family, options_by_method
 from baselines.studies.loo_and_lds import CNN, HESSIAN
@@ -17,6 +16,7 @@ from samattr_ref.data import Examples
 from samattr_ref.registry import Family, methods
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import Timing, noted, timed, undisturbed
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -38,7 +38,8 @@ def costs(
 ) -> pd.DataFrame:
     """Each method's seconds over those of one plain training, the least of up to `REPEATS` alternating calls each.
 
-    What else a machine does only ever adds to a time: the least is the one that says most about the method.
+    What else a machine does only ever adds to a time: the least of those that nothing disturbed says most about the
+    method.
 
     Args:
         workload: The workload.
@@ -49,7 +50,8 @@ def costs(
 
     Returns:
         Rows `method`, `how` (empty; of exact derivatives also `BOUNDED`, from square-root spaced states of the run
-        alone): `mean` and `many`, plain trainings for the mean query and for many queries; `plain_seconds`; `status`.
+        alone): `mean` and `many`, plain trainings for the mean query and for many queries; `plain_seconds`; `load` and
+        `disturbed` (see `samattr_ref.support.timing`); `status`.
     """
     run = train(workload, "all")
     warm_up(run)
@@ -62,24 +64,31 @@ def costs(
     rows = []
     for name, how, given in ways:
         row: dict[str, Any] = {"method": name, "how": how, "status": "ok"}
+        used: list[Timing] = []
         for column, queries in (("mean", pool), ("many", several)):
             if column == "many" and name in alone:
                 continue
             try:
-                row[column], row["plain_seconds"] = _trainings(given, name, queries, dict(options.get(name, {})))
+                scored, plain = _side_by_side(given, name, queries, dict(options.get(name, {})))
+                used += [scored, plain]
+                row |= {column: scored.seconds / plain.seconds, "plain_seconds": plain.seconds} | noted(*used)
             except SamattrError as error:
                 row["status"] = str(error)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _trainings(run: Run, name: str, queries: Examples, options: dict[str, Any]) -> tuple[float, float]:
-    plain: list[float] = []
-    scored: list[float] = []
-    while len(plain) < FEWEST or (len(plain) < REPEATS and sum(plain + scored) < ENOUGH_SECONDS):
-        plain.append(seconds(lambda: train_plainly(run)))
-        scored.append(seconds(lambda: attribute(run.fresh(), name, queries, **options)))
-    return min(scored) / min(plain), min(plain)
+def _side_by_side(run: Run, name: str, queries: Examples, options: dict[str, Any]) -> tuple[Timing, Timing]:
+    """The least of the scores' times and of plain training's."""
+    plain: list[Timing] = []
+    scored: list[Timing] = []
+    taken = 0.0
+    while len(plain) < FEWEST or (len(plain) < REPEATS and taken < ENOUGH_SECONDS):
+        plain.append(timed(lambda: train_plainly(run), tries=1))
+        scored.append(timed(lambda: attribute(run.fresh(), name, queries, **options), tries=1))
+        taken += plain[-1].seconds + scored[-1].seconds
+    own, other = (min(undisturbed(times), key=lambda one: one.seconds) for times in (scored, plain))
+    return own, other
 
 
 def measure(workload: Workload, options: Mapping[str, Mapping[str, Any]], alone: Sequence[str] = ()) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from samattr_ref.attribution import influence_score
 from samattr_ref.registry import methods
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import Timing, noted
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -46,8 +48,9 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
     Returns:
         Rows `method`, `how` (empty, or `IN_PARTS`), `kind`, `fraction`: `accuracy` on the validation set, `difference`
         from retraining, `loss_error` (|edited − retrained| mean validation loss), `cosine` and `size` (‖Δ̂‖/‖Δ‖) of
-        the edit, `status`; `seconds` and `memory_bytes` of editing the first group alone, nothing computed before; and
-        `all_seconds` of editing all the groups, `edits` of them, at once.
+        the edit, `status`; `seconds` and `memory_bytes` of editing the first group alone, nothing computed before;
+        `all_seconds` of editing all the groups, `edits` of them, at once; and `load` and `disturbed` of these, see
+        `samattr_ref.support.timing`.
     """
     run = train(workload)
     value = value_of_points(run)
@@ -57,21 +60,20 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
     editors = [(name, 1) for name, method in methods().items() if method.change is not None]
     editors += [(name, parts) for name in SEQUENTIAL if parts > 1]
     unchanged = run.parameters.expand(len(groups), -1)
-    each = truth.record["seconds"] / (len(groups) + 1)
-    costs = _costs(each, each * len(groups), truth.record["peak_memory_bytes"])
-    found: list[tuple[str, str, Tensor | str, dict[str, float]]] = [
-        (RETRAINED, "", truth.parameters, costs),
-        (NO_EDIT, "", unchanged, _costs(0, 0, 0)),
+    each = replace(truth.timing, seconds=truth.timing.seconds / (len(groups) + 1))
+    every = replace(each, seconds=each.seconds * len(groups))
+    found: list[tuple[str, str, Tensor | str, dict[str, Any]]] = [
+        (RETRAINED, "", truth.parameters, _costs(each, every, truth.record["peak_memory_bytes"])),
+        (NO_EDIT, "", unchanged, _costs(Timing(0, 0), Timing(0, 0), 0)),
     ]
     for name, count in editors:
         options = chosen_options(name, workload)
-        costs = _costs(np.nan, np.nan, np.nan)
+        costs = _costs(Timing(np.nan, None), Timing(np.nan, None), np.nan)
+        edited: Tensor | str
         try:
-            with measured() as cost:
-                edit(run.fresh(), name, groups[:1], options, count)
-            with measured() as all_cost:
-                edited: Tensor | str = edit(run.fresh(), name, groups, options, count)
-            costs = _costs(cost.runtime_s, all_cost.runtime_s, cost.peak_memory_bytes)
+            _, cost = measured(partial(_edit, run, name, groups[:1], options, count))
+            edited, all_cost = measured(partial(_edit, run, name, groups, options, count))
+            costs = _costs(cost, all_cost, cost.peak_memory_bytes)
         except SamattrError as error:
             edited = str(error)
         found.append((name, "" if count == 1 else IN_PARTS, edited, costs))
@@ -90,8 +92,12 @@ def edits(workload: Workload, kinds: Sequence[str], fractions: Sequence[float], 
     return pd.DataFrame(rows)
 
 
-def _costs(seconds: float, all_seconds: float, memory_bytes: float) -> dict[str, float]:
-    return {"seconds": seconds, "all_seconds": all_seconds, "memory_bytes": memory_bytes}
+def _edit(run: Run, name: str, groups: Sequence[Tensor], options: dict[str, Any], parts: int) -> Tensor:
+    return edit(run.fresh(), name, groups, options, parts)
+
+
+def _costs(one: Timing, every: Timing, memory_bytes: float) -> dict[str, Any]:
+    return {"seconds": one.seconds, "all_seconds": every.seconds, "memory_bytes": memory_bytes, **noted(one, every)}
 
 
 def value_of_points(run: Run) -> Tensor:

@@ -1,10 +1,12 @@
 """Methods on training sets of full size: time, memory, wrong labels found, and agreement with what LOO can be had."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from baselines import metrics
 from baselines.comparison import INSPECTED
@@ -14,7 +16,9 @@ from baselines.truth import leave_one_out
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score
 from samattr_ref.registry import methods
+from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import Timing, noted
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -32,36 +36,41 @@ def full_size(workload: Workload, methods: Mapping[str, Mapping[str, Any]]) -> p
         methods: Options by method.
 
     Returns:
-        Rows `method` (`training` and `loo` among them): `seconds`, `process_bytes` (the most that the process has held
-        until then), `auc` and `found` (wrong labels), `spearman_mean_query`, `n_removed`, `status`.
+        Rows `method` (`training` and `loo` among them): `seconds`, with `load` and `disturbed` (see
+        `samattr_ref.support.timing`), `process_bytes` (the most that the process has held until then), `auc` and
+        `found` (wrong labels), `spearman_mean_query`, `n_removed`, `status`.
     """
     run = train(workload)
     noisy = run.splits.noisy.cpu().numpy()
     accuracy = run.accuracy(run.splits.validation)
-    rows: list[dict[str, Any]] = [
-        {"method": "training", "seconds": run.environment["seconds"], "process_bytes": most_resident_bytes()}
-    ]
+    rows = [_row({"method": "training"}, run.timing)]
     influence: dict[str, np.ndarray] = {}
     for name, options in methods.items():
         row: dict[str, Any] = {"method": name, "status": "ok"}
         try:
-            with measured() as cost:
-                scores = influence_score(run, name, run.splits.validation, **options)
+            scores, cost = measured(partial(_influence, run, name, options))
             influence[name] = scores.double().cpu().numpy()
             row["auc"] = metrics.noise_auc(influence[name], noisy)
             row["found"] = metrics.found_share(influence[name], noisy, INSPECTED)
+            rows.append(_row(row, cost))
         except SamattrError as error:
-            row["status"] = str(error)
-        rows.append(row | {"seconds": cost.runtime_s, "process_bytes": most_resident_bytes()})
+            rows.append(_row(row | {"status": str(error)}, Timing(np.nan, None)))
     truth = leave_one_out(run)
     true = truth.influence[truth.removed].double().cpu().numpy()[:, None]
     for row in rows:
         if row["method"] in influence:
             predicted = influence[row["method"]][truth.removed.numpy()][:, None]
             row["spearman_mean_query"] = float(metrics.spearman_per_query(predicted, true)[0])
-    seconds = truth.record["seconds"]
-    rows.append({"method": GROUND_TRUTH, "seconds": seconds, "process_bytes": most_resident_bytes()})
+    rows.append(_row({"method": GROUND_TRUTH}, truth.timing))
     return pd.DataFrame(rows).assign(n_removed=len(truth.groups), accuracy=accuracy)
+
+
+def _influence(run: Run, name: str, options: Mapping[str, Any]) -> Tensor:
+    return influence_score(run.fresh(), name, run.splits.validation, **options)
+
+
+def _row(row: dict[str, Any], timing: Timing) -> dict[str, Any]:
+    return row | {"seconds": timing.seconds, "process_bytes": most_resident_bytes(), **noted(timing)}
 
 
 def _without(*names: str) -> dict[str, dict[str, Any]]:

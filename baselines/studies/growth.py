@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from samattr_ref import registry
 from samattr_ref.attribution import influence_score
 from samattr_ref.growth import Growth
 from samattr_ref.registry import Family, Method, get_method
+from samattr_ref.run import Run
+from samattr_ref.support.timing import noted, undisturbed
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -84,7 +87,8 @@ def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str
         methods: Their names.
 
     Returns:
-        Rows `method`, `axis`, `size`, `seconds`, `memory_bytes`.
+        Rows `method`, `axis`, `size`, `seconds`, `memory_bytes`, `load` and `disturbed` (see
+        `samattr_ref.support.timing`).
     """
     run = train(workload)
     rows = []
@@ -95,16 +99,19 @@ def time_methods(workload: Workload, axis: str, size: int, methods: Sequence[str
             options = {"curvature": "gauss-newton", "damping": 0.03, "tolerance": 0.0}
         if axis in ("C", "J"):
             options["checkpoints" if axis == "C" else "order"] = size
+        call = partial(_influence, run, name, options)
         costs: list[Cost] = []
-        while len(costs) < REPEATS and sum(cost.runtime_s for cost in costs) < ENOUGH_SECONDS:
-            fresh = run.fresh()
-            with measured() as cost:
-                influence_score(fresh, name, run.splits.validation, **options)
-            costs.append(cost)
-        seconds = min(cost.runtime_s for cost in costs)
+        while len(costs) < REPEATS and sum(cost.seconds for cost in costs) < ENOUGH_SECONDS:
+            costs.append(measured(call, tries=1)[1])
+        fastest = min(undisturbed(costs), key=lambda cost: cost.seconds)
         memory = max(cost.peak_memory_bytes for cost in costs)
-        rows.append({"method": name, "axis": axis, "size": size, "seconds": seconds, "memory_bytes": memory})
+        row = {"method": name, "axis": axis, "size": size, "seconds": fastest.seconds, "memory_bytes": memory}
+        rows.append(row | noted(fastest))
     return pd.DataFrame(rows)
+
+
+def _influence(run: Run, name: str, options: Mapping[str, Any]) -> None:
+    influence_score(run.fresh(), name, run.splits.validation, **options)
 
 
 def log_slope(sizes: Sequence[float] | np.ndarray, seconds: Sequence[float] | np.ndarray) -> float:

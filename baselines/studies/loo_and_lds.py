@@ -1,6 +1,7 @@
 """Fidelity of several methods on one run: agreement with exact leave-one-out, LDS, and cost in plain trainings."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,13 +13,17 @@ from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
 from baselines.studies.cases import LARGE, Case
 from baselines.studies.chosen import not_of_family, of_family, options_by_method
-from baselines.studies.plain import plain_seconds
+from baselines.studies.plain import plain_training
 from baselines.truth import leave_one_out, subset_retraining
 from baselines.validation import warm_up
 from samattr_ref.attribution import attribute
+from samattr_ref.data import Examples
 from samattr_ref.marks import marks_of
 from samattr_ref.registry import Family, methods
+from samattr_ref.run import Run
+from samattr_ref.scores import Scores
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import noted
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -50,24 +55,23 @@ def fidelity(
     Returns:
         Rows `method`: the metrics of such results (`spearman`, `pearson`, `slope`) with leave-one-out, `lds_{fraction}`
         (means over queries), `seconds` (all points and queries), `trainings` (seconds over those of one plain
-        training), `mean_trainings` (for the mean query alone), `status`, `marks` (see `agreement`).
+        training), `mean_trainings` (for the mean query alone), `load` and `disturbed` of these (see
+        `samattr_ref.support.timing`), `status`, `marks` (see `agreement`).
     """
     run = train(workload)
     truth = leave_one_out(run)
     true = truth.values.double().cpu().numpy()
     subset_truths = [subset_retraining(run, fraction, subsets, seed=workload.seed) for fraction in fractions]
     warm_up(run)
-    plain = plain_seconds(run)
+    plain = plain_training(run)
     rows = []
     for name in names:
         row: dict[str, Any] = {"method": name, "status": "ok"}
         chosen = (options or {}).get(name)
         try:
             chosen = chosen_options(name, workload) if chosen is None else chosen
-            with measured() as mean_cost:
-                attribute(run.fresh(), name, workload.queries.pool(), **chosen)
-            with measured() as cost:
-                scores = attribute(run.fresh(), name, workload.queries, **chosen)
+            _, mean_cost = measured(partial(_scores, run, name, workload.queries.pool(), chosen))
+            scores, cost = measured(partial(_scores, run, name, workload.queries, chosen))
         except SamattrError as error:
             rows.append(row | {"status": str(error)})
             continue
@@ -75,9 +79,10 @@ def fidelity(
         comparison = Comparison(values[truth.removed.numpy()], true)
         row |= {metric.name: metric.mean_of(comparison) for metric in metrics_within("fidelity")}
         row |= {
-            "seconds": cost.runtime_s,
-            "trainings": cost.runtime_s / plain,
-            "mean_trainings": mean_cost.runtime_s / plain,
+            "seconds": cost.seconds,
+            "trainings": cost.seconds / plain.seconds,
+            "mean_trainings": mean_cost.seconds / plain.seconds,
+            **noted(cost, mean_cost, plain),
         }
         for fraction, subset in zip(fractions, subset_truths, strict=True):
             groups = [group.numpy() for group in subset.groups]
@@ -86,6 +91,10 @@ def fidelity(
         row["marks"] = "; ".join(marks_of({**scores.diagnostics, "truth": lost(truth, *subset_truths)}))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _scores(run: Run, name: str, queries: Examples, options: Mapping[str, Any]) -> Scores:
+    return attribute(run.fresh(), name, queries, **options)
 
 
 def measure(

@@ -1,15 +1,13 @@
 """One plain training, as a good user of PyTorch writes it: the yardstick that every cost is a multiple of."""
 
-from statistics import median
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import vector_to_parameters
 
-from baselines.measure import seconds
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import Timing, timed, undisturbed
 
 REPEATS, ENOUGH_SECONDS = 3, 5.0
 """What else a machine does weighs little in a long training."""
@@ -55,9 +53,10 @@ def train_plainly(run: Run) -> Tensor:
     return torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
 
 
-def plain_seconds(run: Run) -> float:
-    """Median seconds of `REPEATS` plain trainings, or of as many as begin within `ENOUGH_SECONDS`."""
-    taken: list[float] = []
-    while len(taken) < REPEATS and sum(taken) < ENOUGH_SECONDS:
-        taken.append(seconds(lambda: train_plainly(run)))
-    return median(taken)
+def plain_training(run: Run) -> Timing:
+    """Median of `REPEATS` plain trainings, or of as many as begin within `ENOUGH_SECONDS`, disturbed ones left out."""
+    taken: list[Timing] = []
+    while len(taken) < REPEATS and sum(one.seconds for one in taken) < ENOUGH_SECONDS:
+        taken.append(timed(lambda: train_plainly(run), tries=1))
+    good = sorted(undisturbed(taken), key=lambda one: one.seconds)
+    return good[len(good) // 2]

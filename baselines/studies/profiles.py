@@ -99,7 +99,8 @@ class Results:
                 if value is not None:
                     low, high = bounds or (None, None)
                     rows.append({**cell, "metric": metric, "value": value, "low": low, "high": high})
-            costs = {"runtime_s": result.runtime_s, "peak_memory_bytes": result.peak_memory_bytes}
+            costs = {"runtime_s": result.runtime_s, "load": result.load, "disturbed": result.disturbed}
+            costs |= {"peak_memory_bytes": result.peak_memory_bytes}
             rows += [
                 {**cell, "metric": name, "value": float(value), "low": None, "high": None}
                 for name, value in costs.items()

@@ -1,6 +1,7 @@
 """How fast exact retraining is: beside the plain loop, and beside the machine's own rate of matrix products."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -8,11 +9,11 @@ import torch
 from torch import Tensor
 
 from baselines.engines import ENGINES, Engine, retrain, seconds_a_step, stacked_chain, workers
-from baselines.measure import seconds
 from baselines.planning import plan_retraining, step_flops
 from baselines.studies.cases import Case
 from baselines.studies.loo_and_lds import CNN
 from baselines.studies.plain import train_plainly
+from samattr_ref.support.timing import Timing, noted, timed, undisturbed_pairs
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -37,8 +38,9 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
 
     Returns:
         Rows `engine`, `together` (networks as one program), `seconds` a retraining, `times_plain` (median, and
-        `least` and `greatest` over `REPEATS` calls), `gflops` (10⁹ floating-point operations a
-        second of the two gradients of a step) and `machine_gflops`. The time to plan and to compile is not counted.
+        `least` and `greatest` over `REPEATS` calls, disturbed ones left out), `gflops` (10⁹ floating-point operations a
+        second of the two gradients of a step), `machine_gflops`, and `load` and `disturbed` of the calls, see
+        `samattr_ref.support.timing`. The time to plan and to compile is not counted.
     """
     run = train(workload)
     flops = step_flops(run) * run.n_steps
@@ -55,28 +57,32 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
         step = plan.together * workers(run, engine)
         in_time = int(CALL_SECONDS / seconds_each[engine])
         sizes[engine] = min(run.n_train, step * max(1, round(min(count, in_time) / step)))
-    times: dict[str, list[float]] = {name: [] for name in ("plain", *plans)}
+    plain: list[Timing] = []
+    times: dict[Engine, list[Timing]] = {engine: [] for engine in plans}
     for _ in range(REPEATS):
-        times["plain"].append(seconds(lambda: train_plainly(run)))
+        plain.append(timed(lambda: train_plainly(run), tries=1))
         for engine, size in sizes.items():
             groups = [torch.tensor([k]) for k in range(size)]
             call = partial(retrain, run, groups, engine, plans[engine].together)
-            times[engine].append(seconds(call) / size)
+            together = timed(call, tries=1)
+            times[engine].append(replace(together, seconds=together.seconds / size))
     rate = machine_flops(run.parameters)
     rows = []
     for engine, plan in plans.items():
-        ratios = sorted(plain / one for plain, one in zip(times["plain"], times[engine], strict=True))
-        each = sorted(times[engine])[REPEATS // 2]
+        pairs = undisturbed_pairs(plain, times[engine])
+        ratios = sorted(one.seconds / other.seconds for one, other in pairs)
+        each = sorted(own.seconds for _, own in pairs)[len(pairs) // 2]
         rows.append(
             {
                 "engine": engine,
                 "together": plan.together,
                 "seconds": each,
-                "times_plain": ratios[REPEATS // 2],
+                "times_plain": ratios[len(ratios) // 2],
                 "least": ratios[0],
                 "greatest": ratios[-1],
                 "gflops": flops / each / 1e9,
                 "machine_gflops": rate / 1e9,
+                **noted(*(one for pair in pairs for one in pair)),
             }
         )
     return pd.DataFrame(rows)
@@ -85,7 +91,7 @@ def retraining_speed(workload: Workload, count: int, engines: Sequence[Engine] =
 def machine_flops(like: Tensor) -> float:
     """Floating-point operations a second of large matrix products of that type and device: the best of several."""
     a, b = torch.randn(2, PRODUCT, PRODUCT, dtype=like.dtype, device=like.device)
-    return 2 * PRODUCT**3 / min(seconds(lambda: a @ b) for _ in range(2 * REPEATS))
+    return 2 * PRODUCT**3 / min(timed(lambda: a @ b, tries=1).seconds for _ in range(2 * REPEATS))
 
 
 CASES = {

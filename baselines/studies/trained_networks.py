@@ -7,6 +7,7 @@ import torch
 
 from baselines.quality import quality
 from baselines.studies.cases import Case
+from samattr_ref.support.timing import noted
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -20,7 +21,7 @@ def measure(workload: Workload, runs: int) -> pd.DataFrame:
     Returns:
         Rows `run` (from 0), `step`: `epoch`, `accuracy` on the validation points and `fitted`, the share of the wrong
         labels that the network gives; and of each run's end `final_accuracy`, `final_training_accuracy`,
-        `final_fitted`, `seconds` and `n_parameters`.
+        `final_fitted`, `seconds`, with `load` and `disturbed` (see `samattr_ref.support.timing`), and `n_parameters`.
     """
     rows = []
     for i in range(runs):
@@ -28,7 +29,7 @@ def measure(workload: Workload, runs: int) -> pd.DataFrame:
         wrong = run.splits.noisy.nonzero()[:, 0]
         wrong_points = run.train.take(wrong) if len(wrong) else None
         end = {f"final_{name}": value for name, value in asdict(quality(run)).items()}
-        end |= {"seconds": run.environment["seconds"], "n_parameters": len(run.parameters)}
+        end |= {"seconds": run.timing.seconds, **noted(run.timing), "n_parameters": len(run.parameters)}
         seen = (run.batches >= 0).sum(1).cumsum(0) / run.n_train
         kept = torch.linspace(0, len(run.checkpoint_steps) - 1, MOMENTS).round().long().unique().tolist()
         moments = [(int(run.checkpoint_steps[c]), run.checkpoints[c]) for c in kept]

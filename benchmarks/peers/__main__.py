@@ -1,7 +1,8 @@
 """`python -m benchmarks.peers`: measure this project beside other libraries, or print what was measured.
 
 Rows are stored beside this file, one a peer and work: `peer`, `version`, `work`, `train_batch` (the peer's fastest),
-`max_relative_difference`, `seconds` of both, `speedup` (`median`, `min`, `max` over alternating calls in one process),
+`max_relative_difference`, `seconds` of both, `speedup` (`median`, `min`, `max` over alternating calls in one process,
+those that other programs disturbed left out where there are others), `load` and `disturbed` of these calls,
 `environment`, `command`.
 """
 
@@ -15,13 +16,14 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from tqdm import tqdm
 
-from baselines.measure import seconds
 from benchmarks.peers.libraries import PEERS
 from benchmarks.peers.work import WORKS, Calculation, Problem, relative_difference
+from reports.load import remark, starred
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.progress import track
+from samattr_ref.support.timing import noted, timed, undisturbed_pairs
 
 ROWS = Path(__file__).with_name("rows.json")
 TABLE = Path(__file__).with_name("table.md")
@@ -58,11 +60,13 @@ def measure(peers: list[str], works: list[str], repeats: int) -> None:
         problem.ours()
         for peer in peers:
             calculations, difference = _checked(peer, work, problem)
-            batch = min(calculations, key=lambda size: seconds(calculations[size]))
+            batch = min(calculations, key=lambda size: timed(calculations[size]).seconds)
             calculate = calculations[batch]
-            pairs = [(seconds(problem.ours), seconds(calculate)) for _ in tqdm(range(repeats), f"{peer}, {work}")]
-            ours, theirs = zip(*pairs, strict=True)
-            ratios = [slow / fast for fast, slow in pairs]
+            rounds = track(range(repeats), f"{peer}, {work}")
+            calls = [(timed(problem.ours, tries=1), timed(calculate, tries=1)) for _ in rounds]
+            pairs = undisturbed_pairs(*zip(*calls, strict=True))
+            ours, theirs = ([one.seconds for one in side] for side in zip(*pairs, strict=True))
+            ratios = [slow / fast for fast, slow in zip(ours, theirs, strict=True)]
             row = {
                 "peer": peer,
                 "version": version(DISTRIBUTIONS.get(peer, peer)),
@@ -75,6 +79,7 @@ def measure(peers: list[str], works: list[str], repeats: int) -> None:
                 "seconds": {"ours": median(ours), "peer": median(theirs)},
                 "speedup": {"median": median(ratios), "min": min(ratios), "max": max(ratios)},
                 "repeats": repeats,
+                **noted(*(one for pair in pairs for one in pair)),
                 "environment": environment(),
                 "command": f"python -m benchmarks.peers --run --peers {peer} --works {work} --repeats {repeats}",
             }
@@ -99,9 +104,11 @@ def table(rows: list[dict[str, Any]]) -> str:
             "Work": f"{row['work']}, {row['n_train']} × {row['n_query']}, P = {row['n_parameters']}",
             "Peer": f"{row['peer']} {row['version']}",
             "Batch": str(row["train_batch"]),
-            "Peer (s)": f"{row['seconds']['peer']:.3g}",
-            "samattr (s)": f"{row['seconds']['ours']:.3g}",
-            "Times faster": "{median:.1f} [{min:.1f}, {max:.1f}]".format(**row["speedup"]),
+            "Peer (s)": starred(f"{row['seconds']['peer']:.3g}", row.get("disturbed")),
+            "samattr (s)": starred(f"{row['seconds']['ours']:.3g}", row.get("disturbed")),
+            "Times faster": starred(
+                "{median:.1f} [{min:.1f}, {max:.1f}]".format(**row["speedup"]), row.get("disturbed")
+            ),
             "Largest rel. difference": f"{row['max_relative_difference']:.0e}",
         }
         for row in rows
@@ -114,7 +121,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return (
         f"{body}\n\nMedian [least, greatest] of {calls} alternating calls in one process. Batch: training points a "
         f"batch, the peer's fastest of {', '.join(map(str, BATCHES))} and all. {'; '.join(machines)}; made by "
-        f"{commands}.\n"
+        f"{commands}.{remark(pd.DataFrame(rows))}\n"
     )
 
 

@@ -10,6 +10,7 @@ from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
 from reports.intervals import bracket, summarise
 from reports.labels import label_of
+from reports.load import disturbed, starred
 from reports.style import figure_style, row_of_panels, style_of
 from samattr_ref.growth import AXES
 
@@ -47,7 +48,9 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
                 "Cost": known.formula,
                 "In": axis,
                 "Formula's exponent": getattr(known, axis),
-                "Measured exponent": bracket((float(np.mean(slopes)), min(slopes), max(slopes)), 2),
+                "Measured exponent": starred(
+                    bracket((float(np.mean(slopes)), min(slopes), max(slopes)), 2), disturbed(part)
+                ),
                 "Sizes": f"{part['size'].min()} to {part['size'].max()}",
             }
         )

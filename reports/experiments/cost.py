@@ -12,6 +12,7 @@ from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
 from reports.labels import labels
+from reports.load import starred
 from reports.style import styles
 
 HEADINGS = {"mean": "Mean query", "many": f"{MANY} queries"}
@@ -50,12 +51,14 @@ def caption(frame: pd.DataFrame) -> str:
 def answer(frame: pd.DataFrame) -> str:
     """What the exact derivative costs."""
     own = frame[frame["method"] == "sam-unrolled"]
-    means = own.groupby(["workload", "how"], sort=False)[["mean", "many"]].mean()
+    means = summarise(own, ["workload", "how"], ["mean", "many"]).set_index(["workload", "how"])
     parts = []
     for workload in dict.fromkeys(frame["workload"]):
         plain, bounded = (means.loc[(workload, how)] for how in ("", BOUNDED))
-        several = f", {plain['many']:.0f} for {MANY} queries" if np.isfinite(plain["many"]) else ""
-        parts.append(f"{plain['mean']:.1f} on {workload} ({bounded['mean']:.1f} with √T memory{several})")
+        one, few = (starred(f"{row['mean']:.1f}", row["disturbed"]) for row in (plain, bounded))
+        many = starred(f"{plain['many']:.0f}", plain["disturbed"])
+        several = f", {many} for {MANY} queries" if np.isfinite(plain["many"]) else ""
+        parts.append(f"{one} on {workload} ({few} with √T memory{several})")
     return f"The exact derivative for one query and all points costs, in plain trainings, {', '.join(parts)}."
 
 

@@ -7,6 +7,7 @@ from baselines.studies.at_weight import BOTH, CASES, THERE, measure
 from baselines.studies.loo_and_lds import SUBSETS
 from reports.curves import BAND, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
+from reports.load import disturbed, starred
 
 METRICS = {"lds": "LDS"}
 
@@ -23,12 +24,13 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 
 def caption(frame: pd.DataFrame) -> str:
     """Where the derivative is taken, and what it costs."""
-    ours = frame[frame["method"] == "sam-unrolled"].groupby("how")["trainings"].median()
+    ours = frame[frame["method"] == "sam-unrolled"].groupby("how")
+    costs = {how: starred(f"{part['trainings'].median():.1f}", disturbed(part)) for how, part in ours}
     return (
         f"Linear datamodelling score over {SUBSETS} random subsets of share α, mean over queries, of the exact "
         "derivative of the run as it was, of that of the run whose points all weigh 1 − α, about which the subsets "
         f"lie, and of the mean of the two ({describe(frame)}); {BAND}. Median cost for all points and queries: "
-        f"{ours['']:.1f} plain trainings at w = 1, {ours[THERE]:.1f} at w = 1 − α, its training included."
+        f"{costs['']} plain trainings at w = 1, {costs[THERE]} at w = 1 − α, its training included."
     )
 
 

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from baselines.studies.trained_networks import CASES, measure
 from reports.curves import describe, legend
 from reports.experiment import Experiment
+from reports.load import disturbed, remark, starred
 from reports.style import figure_style, row_of_panels
 
 LINES = {"accuracy": ("validation accuracy", "black", "-"), "fitted": ("wrong labels fitted", "#D55E00", "--")}
@@ -45,7 +46,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
                 "Accuracy": f"{accuracy.mean():.4f}{several}",
                 "Training": f"{part['final_training_accuracy'].mean():.3f}",
                 "Wrong labels fitted": "–" if pd.isna(fitted) else f"{fitted:.1%}",
-                "Seconds": f"{part['seconds'].mean():.0f}",
+                "Seconds": starred(f"{part['seconds'].mean():.0f}", disturbed(part)),
             }
         )
     return pd.DataFrame(rows)
@@ -57,7 +58,7 @@ def caption(frame: pd.DataFrame) -> str:
         f"The networks that this page attributes ({describe(frame)}). Curves: the first run, at states that it keeps. "
         "Accuracy: on the validation points, the mean over runs of different seeds (points, start and batches), in "
         "brackets the least and the greatest. Training: accuracy on the labels that it was trained on. Seconds: of one "
-        "training, beside whatever else the machine did."
+        f"training, beside whatever else the machine did.{remark(frame)}"
     )
 
 

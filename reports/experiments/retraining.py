@@ -1,5 +1,7 @@
 """How fast exact leave-one-out is, by each engine: beside the plain loop and the machine's rate of matrix products."""
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,6 +10,7 @@ from baselines.studies.retraining_speed import CASES, PRODUCT, REPEATS, retraini
 from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import bracket, summarise
+from reports.load import disturbed, starred
 from reports.style import PAGE_INCHES, figure_style
 
 COLOURS = {"compiled": "#0173b2", "stacked": "#029e73", "batched": "#de8f05", "loop": "0.45"}
@@ -42,15 +45,19 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     values = ["times_plain", "share", "gflops", "milliseconds", "together", "least", "greatest"]
     means = summarise(frame, ["workload", "engine"], values)
     rows = means[["times_plain", "least", "greatest"]].to_numpy()
+
+    def written(cells: Iterable[str]) -> list[str]:
+        return [starred(cell, flag) for cell, flag in zip(cells, means["disturbed"], strict=True)]
+
     return pd.DataFrame(
         {
             "Workload": means["workload"],
             "Engine": means["engine"],
             "Together": means["together"].map("{:.0f}".format),
-            "A retraining (ms)": means["milliseconds"].map("{:.3g}".format),
-            "Times faster than the loop": [bracket(row, 1) for row in rows],
-            "GFLOP/s": means["gflops"].map("{:.0f}".format),
-            "Share of the machine's rate": means["share"].map("{:.2f}".format),
+            "A retraining (ms)": written(means["milliseconds"].map("{:.3g}".format)),
+            "Times faster than the loop": written(bracket(row, 1) for row in rows),
+            "GFLOP/s": written(means["gflops"].map("{:.0f}".format)),
+            "Share of the machine's rate": written(means["share"].map("{:.2f}".format)),
         }
     )
 
@@ -73,7 +80,8 @@ def answer(frame: pd.DataFrame) -> str:
     parts = []
     for workload, part in frame.groupby("workload", sort=False):
         means = part.groupby("engine")["times_plain"].mean()
-        parts.append(f"{means.max():.1f} on {workload} ({means.idxmax()})")
+        best = part[part["engine"] == means.idxmax()]
+        parts.append(starred(f"{means.max():.1f}", disturbed(best)) + f" on {workload} ({means.idxmax()})")
     return f"Times that exact leave-one-out is faster than one plain training after another: {', '.join(parts)}."
 
 

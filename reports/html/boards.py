@@ -13,7 +13,7 @@ from baselines.leaderboard.row import COMPARED, read_rows
 from reports.intervals import triple
 from reports.labels import label_of
 from reports.marks import signed
-from reports.table import FACTS, summarised
+from reports.table import FACTS, RUNTIME, summarised
 
 INTERVAL = ("mean", "low", "high")
 
@@ -26,7 +26,8 @@ def boards(values: pd.DataFrame | None) -> list[dict[str, Any]]:
 
     Returns:
         A row a `workload`, `metric` (its heading) and method (`label`): `mean`, `low`, `high`, `seeds`, and `order`, by
-        which the best comes first; `note`, why it is marked, empty where it is not.
+        which the best comes first; `marked`, whether it is a time that was disturbed; `note`, why the method is marked,
+        empty where it is not.
     """
     if values is None:
         return []
@@ -41,6 +42,7 @@ def boards(values: pd.DataFrame | None) -> list[dict[str, Any]]:
             **_interval(row, metric.name),
             "seeds": int(row["seeds"]),
             "order": _order(metric.best, row[metric.name]),
+            "marked": metric.name == RUNTIME and row.get("disturbed") is True,
         }
         for row in means.to_dict("records")
         for metric in table_metrics()
@@ -81,6 +83,7 @@ def shipped() -> dict[str, list[dict[str, Any]]]:
                 "cost": row["trainings"],
                 "mebibytes": row["mebibytes"],
                 "front": on,
+                "marked": bool(row["disturbed"]),
             }
             for row, on in zip(frame.to_dict("records"), front, strict=True)
         ]

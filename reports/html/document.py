@@ -12,6 +12,7 @@ import vl_convert
 from baselines.comparison import table_metrics
 from reports.committed import Page, read_page
 from reports.html import boards, charts, explore, sections
+from reports.load import SAID
 from samattr_ref.support.errors import SamattrError, first_line
 
 NAME = "report.html"
@@ -90,9 +91,9 @@ def write_html(folder: Path, largest: int = LARGEST) -> Path:
 def _rendered(page: Page, parts: Parts) -> str:
     """The page's text."""
     frames = {part.experiment.name: part.frame for part in page.measured}
-    found_claims, shipped = sections.claims(page), boards.shipped()
+    found_claims, standings, shipped = sections.claims(page), boards.boards(page.values), boards.shipped()
     data = {
-        "boards": boards.boards(page.values),
+        "boards": standings,
         "metrics": [metric.heading for metric in table_metrics()],
         "shipped": shipped,
         "galleries": explore.galleries(frames["gallery"]) if "gallery" in frames else {},
@@ -123,6 +124,7 @@ def _rendered(page: Page, parts: Parts) -> str:
             machines=sections.machines(page),
             missing=sections.missing(page),
             compared=boards.COMPARED_HEADING,
+            marked=SAID if any(row["marked"] for part in (standings, *shipped.values()) for row in part) else "",
             has={name: bool(data[name]) for name in ("boards", "shipped", "galleries", "runs")},
             data=[parts.data(name, value) for name, value in data.items()],
             uri=parts.uri,

@@ -158,7 +158,7 @@ def figures(page: Page) -> list[FigureShown]:
                 experiment.name,
                 experiment.title,
                 experiment.answer(frame) if experiment.answer else None,
-                " ".join(filter(None, [experiment.caption(frame), footnote_of(marked)])),
+                " ".join(filter(None, [part.caption, footnote_of(marked)])),
                 page.folder / f"{experiment.name}.png",
                 page.folder / f"{experiment.name}.csv",
                 Table.of(experiment.title, signed_table(experiment.tabulate(frame), marked)),

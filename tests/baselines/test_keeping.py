@@ -117,10 +117,15 @@ def test_parts_of_other_machines_keep_their_effects_and_add_their_seconds():
     def part(base, effects, seconds):
         losses = {"queries": torch.tensor([[base], *([base + effect] for effect in effects)])}
         groups = [torch.tensor([i]) for i in range(len(effects))]
-        return kept.Kept(groups, losses, seconds / 10, {"seconds": seconds, "peak_memory_bytes": 100 * seconds})
+        record = {"seconds": seconds, "load": seconds / 5, "disturbed": True, "peak_memory_bytes": 100 * seconds}
+        return kept.Kept(groups, losses, seconds / 10, record)
 
     both = joined(part(1.0, [0.5, -0.25], 3), part(1.5, [0.125], 2))
     assert both.losses["queries"][:, 0].tolist() == [1.0, 1.5, 0.75, 1.125]
     assert len(both.groups) == 3
-    assert both.record == {"seconds": 5, "peak_memory_bytes": 300}
+    assert both.record == {"seconds": 5, "load": pytest.approx(0.52), "disturbed": True, "peak_memory_bytes": 300}
+    before = part(1.5, [0.125], 2)
+    del before.record["load"], before.record["disturbed"]  # of before it was measured
+    unknown = joined(part(1.0, [0.5, -0.25], 3), before).record
+    assert (unknown["seconds"], unknown["load"], unknown["disturbed"]) == (5, None, None)
     assert both.replay_error == pytest.approx(0.3)

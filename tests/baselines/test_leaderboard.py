@@ -14,7 +14,9 @@ from baselines.leaderboard.entry import ROWS, check_truths, make_row, verify_row
 from baselines.leaderboard.ranking import across, ranking
 from baselines.leaderboard.row import Row, Seed, read_row, read_rows, write_row
 from baselines.truth import single_points, single_points_name
+from reports.load import SAID
 from reports.standings import Form, standings
+from samattr_ref.support.timing import DISTURBED
 
 SHIPPED = read_rows(ROWS)
 
@@ -98,6 +100,9 @@ def test_a_row_is_read_as_it_was_written(tmp_path):
         (lambda row: row["seeds"][0].update(per_query={}), "has no 'spearman' of each query"),
         (lambda row: row["seeds"][0]["per_query"].update(pearson=[1.0]), "not of the same queries"),
         (lambda row: row["seeds"][0].update(trainings=-1), "costs of seed 0"),
+        (lambda row: row["seeds"][0].update(load="much", disturbed=True), "seed 0 has no load from 0 to 1"),
+        (lambda row: row["seeds"][0].update(load=2.0, disturbed=True), "seed 0 has no load from 0 to 1"),
+        (lambda row: row["seeds"][0].update(load=0.5), "and whether that is 'disturbed'"),
         (lambda row: row["seeds"].append(row["seeds"][0]), "or one twice"),
     ],
 )
@@ -148,6 +153,24 @@ def test_the_leaderboard_is_written_in_three_forms():
         standings([], Form.MARKDOWN)
 
 
+def test_costs_that_were_disturbed_are_marked(tmp_path):
+    """On one seed of three; rows of before it was measured are not marked."""
+    row = made("a", 0.1)
+    loads = [{"load": 0.02, "disturbed": False}, {"load": 0.4, "disturbed": True}, {}]
+    row = replace(row, seeds=[replace(one, **load) for one, load in zip(row.seeds, loads, strict=True)])
+    rows = [read_row(write_row(row, tmp_path)), made("b", 0.0)]
+    text = standings(rows, Form.MARKDOWN)
+    assert [line.split("|")[4].strip() for line in text.splitlines() if line.startswith("|")][2:] == [
+        "2.000 *",
+        "2.000",
+    ]
+    assert text.endswith(SAID)
+    assert SAID not in standings(rows[1:], Form.MARKDOWN)
+    (found,) = json.loads(standings(rows, Form.JSON))["workloads"].values()
+    assert [row["disturbed"] for row in found] == [True, False]
+    assert "disturbed" in standings(rows, Form.CSV).splitlines()[0].split(",")
+
+
 @pytest.mark.slow
 def test_a_row_is_made_and_made_again(tmp_path, monkeypatch, registering):
     """Of a small workload whose truth is kept in place of those that come with the project."""
@@ -161,6 +184,7 @@ def test_a_row_is_made_and_made_again(tmp_path, monkeypatch, registering):
     row = make_row("sam-if", "tiny", seeds=(0, 1))
     defaults = make_row("sam-if", "tiny", tuned=False, seeds=(0, 1))
     assert row.truths == defaults.truths and row.tuned and not defaults.tuned
+    assert all(0 <= one.load <= 1 and one.disturbed == (one.load > DISTURBED) for one in row.seeds)
     assert set(row.seeds[0].options) >= {"damping", "curvature"} and row.seeds[0].trainings > 0
     assert np.mean(row.values()) >= np.mean(defaults.values()) - 0.1
     found = verify_row(read_row(write_row(row, tmp_path)))

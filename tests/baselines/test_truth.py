@@ -13,6 +13,7 @@ import torch
 import baselines
 import samattr_ref as sr
 from baselines import engines
+from baselines.measure import Cost
 from baselines.planning import Plan
 from baselines.truth import removed_points
 from tests.conftest import small
@@ -96,6 +97,25 @@ def test_subsets():
     for fraction in (0.0, 1.0):
         with pytest.raises(sr.SamattrError, match="cannot be left out"):
             baselines.subset_retraining(run, fraction=fraction, count=4)
+
+
+def test_seconds_have_the_load_of_every_chunk(fresh_store, monkeypatch):
+    """Chunks that took 1, 2, … seconds, with loads that grow; the ground truth's own row of a table says the same."""
+    took = iter(range(1, 100))
+
+    def measured(call, tries):
+        assert tries == 1  # what takes hours is not made again
+        seconds = next(took)
+        return call(), Cost(float(seconds), 0.1 * seconds, 2**20)
+
+    monkeypatch.setattr("baselines.truth.measured", measured)
+    monkeypatch.setattr("baselines.truth.plan_retraining", lambda *_: Plan("loop", 20, together=1))
+    truth = baselines.leave_one_out(sr.train(small(n_train=40, steps=5)))  # 41 with the empty group: 3 chunks
+    assert truth.record["seconds"] == 6.0
+    assert truth.record["load"] == pytest.approx((1 * 0.1 + 2 * 0.2 + 3 * 0.3) / 6)
+    assert truth.record["disturbed"] is True
+    result = baselines.validate("loo", truth.run.workload)
+    assert (result.runtime_s, result.load, result.disturbed) == (6.0, truth.record["load"], True)
 
 
 @pytest.mark.parametrize("groups", [[], [[60]], [[-1]], [[2, 2]]])

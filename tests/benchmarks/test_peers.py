@@ -10,8 +10,10 @@ import pytest
 from benchmarks.peers import __main__ as program
 from benchmarks.peers.libraries import PEERS
 from benchmarks.peers.work import WORKS, Work, relative_difference
+from reports.load import SAID
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.timing import Timing
 
 OPTIONAL = {"dattri": "dattri", "kronfluence": "kronfluence", "traker": "trak"}
 """The modules of the peers that the tests do without; captum and torch are always there."""
@@ -63,6 +65,7 @@ def test_rows_and_table_say_what_was_measured(stored, capsys):
         assert (row["work"], row["n_train"], row["n_query"], row["train_batch"]) == ("tiny", 30, 7, 30)
         assert row["max_relative_difference"] < program.TOLERANCE
         assert 0 < row["speedup"]["min"] <= row["speedup"]["median"] <= row["speedup"]["max"]
+        assert 0 <= row["load"] <= 1
         assert row["command"] == f"python -m benchmarks.peers --run --peers {row['peer']} --works tiny --repeats 3"
     program.main(run=True, as_json=False, peers="captum", works="tiny", repeats=1)
     table = capsys.readouterr().out
@@ -84,6 +87,19 @@ def test_rows_of_other_hardware_stay_beside(stored, monkeypatch):
     assert "| Machine " in table and table.count("A fast card") == 2  # its row, and the line below
 
 
+def test_disturbed_calls_are_left_out_or_marked(stored, monkeypatch):
+    loads = [0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0]  # the first chooses the batch; then ours and the peer's, three times
+    monkeypatch.setattr(program, "timed", lambda call, tries=3: Timing(1.0 + loads[0], loads.pop(0)))
+    program.main(run=True, as_json=True, peers="torch.func", works="tiny", repeats=3)
+    (row,) = program.stored()
+    assert (row["seconds"], row["disturbed"]) == ({"ours": 1.0, "peer": 1.0}, False)
+    assert "*" not in (stored / "table.md").read_text()
+    loads[:] = [0.0, *[0.5] * 6]
+    program.main(run=True, as_json=True, peers="torch.func", works="tiny", repeats=3)
+    assert (stored / "table.md").read_text().count("1.5 *") == 2
+    assert SAID in (stored / "table.md").read_text()
+
+
 def test_stored_rows_are_printed_without_measuring(stored, capsys, monkeypatch):
     program.main(run=True, as_json=True, peers="torch.func", works="tiny", repeats=1)
     measured = capsys.readouterr().out
@@ -96,7 +112,7 @@ def test_stored_rows_are_printed_without_measuring(stored, capsys, monkeypatch):
 def test_wrong_numbers_are_refused_before_any_time_is_taken(factor, stored, monkeypatch):
     wrong = PEERS["torch.func"]
     monkeypatch.setitem(PEERS, "torch.func", lambda problem, batch: lambda: wrong(problem, batch)() * factor)
-    monkeypatch.setattr(program, "seconds", lambda _: pytest.fail("a time was taken"))
+    monkeypatch.setattr(program, "timed", lambda _: pytest.fail("a time was taken"))
     with pytest.raises(SamattrError, match=r"torch\.func differs by .* on tiny"):
         program.main(run=True, as_json=False, peers="torch.func", works="tiny", repeats=1)
     assert not (stored / "rows.json").exists()

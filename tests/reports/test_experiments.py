@@ -13,6 +13,7 @@ from baselines.studies.cases import Case
 from baselines.studies.cells import make
 from baselines.studies.profiles import PROFILES, Profile
 from reports.experiment import experiments, gather, get_experiment
+from reports.intervals import TIMES
 from reports.job import Job, run, seeds_of
 from reports.page import write
 from tests.code_seen import executed, held
@@ -147,6 +148,7 @@ def test_every_experiment_is_measured_drawn_and_described(measured):
     assert not measured.failures
     assert list(frame.columns[:3]) == ["workload", "seed", "n_train"]
     assert set(frame["seed"]) == set((0, 1)[: chosen.seeds])
+    assert {"load", "disturbed"} <= set(frame) or not set(TIMES) & set(frame)
     figure = chosen.draw(frame)
     assert figure.get_size_inches()[0] <= 7.2
     shown = [axis for axis in figure.axes if axis.axison]

@@ -15,6 +15,7 @@ from samattr_ref import training
 from samattr_ref.data import Examples, Splits
 from samattr_ref.network.proof import prove
 from samattr_ref.support import store
+from samattr_ref.support.timing import Timing
 from tests.conftest import small
 
 
@@ -114,6 +115,20 @@ def test_an_interrupted_run_goes_on_bit_equal(fresh_store, monkeypatch, keep, mo
     for name, tensor in whole.tensors().items():
         assert torch.equal(tensor, resumed.tensors()[name])
     assert not list(fresh_store.rglob("partial-*"))
+
+
+def test_seconds_and_load_are_of_all_attempts(fresh_store, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+    step, read = training._Trainer.step, [Timing(3.0, 0.0)] * 20
+    monkeypatch.setattr(training.Stopwatch, "read", lambda watch: read.pop())
+    monkeypatch.setattr(training._Trainer, "step", lambda self, t, state: step(self, t, state) if t < 5 else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sr.train(small(steps=6))
+    monkeypatch.setattr(training._Trainer, "step", step)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 99.0)
+    read.append(Timing(1.0, 0.8))
+    run = sr.train(small(steps=6))
+    assert run.timing == Timing(4.0, pytest.approx(0.2))
 
 
 @pytest.mark.parametrize("file", ["run.safetensors", "run.json"])

@@ -97,6 +97,7 @@ function bar(row, low, high) {
 }
 
 const interval = (row) => row.low === null ? shown(row.mean) : `${shown(row.mean)} [${shown(row.low)}, ${shown(row.high)}]`;
+const time = (text, row) => row.marked ? `${text} *` : text;
 const ends = (rows) => [Math.min(...rows.map((row) => row.low ?? row.mean)), Math.max(...rows.map((row) => row.high ?? row.mean))];
 const notes = (rows) => rows.filter((row) => row.note).map((row) => make("p", { className: "note", textContent: `${row.label}: ${row.note}.` }));
 const matches = (row, text) => row.label.toLowerCase().includes(text.trim().toLowerCase());
@@ -108,7 +109,7 @@ function board() {
   const rows = own.filter((row) => matches(row, byId("board-filter").value)).sort((a, b) => a.order - b.order);
   const metric = byId("board-metric").value, [low, high] = ends(own);
   byId("board-table").replaceChildren(tableOf(`${metric} on ${byId("board-workload").value}`, ["Method", metric, "95 % interval", "Seeds"],
-    rows.map((row) => [row.label, interval(row), bar(row, low, high), String(row.seeds)])), ...notes(rows));
+    rows.map((row) => [row.label, time(interval(row), row), bar(row, low, high), String(row.seeds)])), ...notes(rows));
   draw("board-chart", "standings", rows, (spec) => { spec.layer[0].encoding.x.title = metric; return spec; });
 }
 
@@ -116,7 +117,7 @@ function ship() {
   const own = shipped[byId("shipped-workload").value], [low, high] = ends(own);
   const rows = own.filter((row) => matches(row, byId("shipped-filter").value));
   byId("shipped-table").replaceChildren(tableOf(`The leaderboard of ${byId("shipped-workload").value}`, ["Rank", "Method", "Spearman", "95 % interval", "Trainings", "Peak memory (MiB)"],
-    rows.map((row) => [String(row.rank), row.label, interval(row), bar(row, low, high), shown(row.cost), shown(row.mebibytes)])), ...notes(rows));
+    rows.map((row) => [String(row.rank), row.label, interval(row), bar(row, low, high), time(shown(row.cost), row), shown(row.mebibytes)])), ...notes(rows));
   draw("pareto-chart", "pareto", own);
 }
 
