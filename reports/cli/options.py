@@ -64,6 +64,8 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the method, as in damping=0.01."),
 ]
+Fraction = Annotated[float | None, typer.Option(help="Remove random subsets of this share of the points.")]
+Count = Annotated[int, typer.Option(help="How many subsets.")]
 MemoryBytes = Annotated[
     int | None,
     typer.Option(min=1, help="Bytes that the method may hold beside the run and its scores; 512 MiB by default."),

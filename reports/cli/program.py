@@ -38,6 +38,7 @@ from reports.cli.options import (
     Version,
     work_by,
 )
+from reports.cli.plan import app as plan_app
 from reports.cli.stopping import stoppable
 from reports.cli.store import app as store_app
 from reports.form import Form
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 
 
+app.add_typer(plan_app, name="plan", help="Say what a piece of work takes, before it is begun.")
 app.add_typer(store_app, name="store", help="Look after what is on disk: list, verify, sweep, export, import.")
 
 DEFAULT_OUT = Path("reports/out")

@@ -1,0 +1,194 @@
+"""`samattr plan`: what a piece of work takes, before it is begun: device-hours, wall clock, disk and memory."""
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reports.cli.options import (
+    AskedOf,
+    Count,
+    EngineName,
+    Fraction,
+    JsonFlag,
+    Measures,
+    MemoryBytes,
+    Names,
+    Norm,
+    OneWorkload,
+    Options,
+    ProfileName,
+    Quiet,
+    Rho,
+    Runs,
+    Seed,
+    Seeds,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from baselines.planner import Planner
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Devices = Annotated[int, typer.Option(min=1, help="Workers that compute side by side, with one core or one GPU each.")]
+MEBIBYTE = 2**20
+
+
+@app.command("truth")
+def plan_truth(
+    workload: Annotated[str, typer.Argument(help="A workload's name, or package.module:attribute.")],
+    seed: Seed = 0,
+    rho: Rho = None,
+    p: Norm = None,
+    settings: Settings = None,
+    engine: EngineName = None,
+    fraction: Fraction = None,
+    count: Count = 50,
+    devices: Devices = 1,
+    as_json: JsonFlag = False,
+    quiet: Quiet = False,
+) -> None:
+    """What `samattr truth` takes."""
+    from reports.cli.program import _workload
+
+    planner = _planner()
+    planner.truth(_workload(workload, seed, rho, p, settings), fraction, count, engine)
+    _print(planner, devices, as_json)
+
+
+@app.command("validate")
+def plan_validation(
+    method: Annotated[str, typer.Argument(help="A method's name, or package.module:function.")],
+    workload: Annotated[str, typer.Option(help="A workload's name, or package.module:attribute.")] = "digits-logreg",
+    seed: Seed = 0,
+    options: Options = None,
+    rho: Rho = None,
+    p: Norm = None,
+    settings: Settings = None,
+    memory_bytes: MemoryBytes = None,
+    runs: Runs = 1,
+    functional: AskedOf = "loss",
+    measures: Measures = None,
+    devices: Devices = 1,
+    as_json: JsonFlag = False,
+    quiet: Quiet = False,
+) -> None:
+    """What `samattr validate` takes."""
+    from reports.cli.program import _pairs, _workload
+
+    planner = _planner()
+    chosen = _workload(workload, seed, rho, p, settings)
+    planner.validation(method, chosen, _pairs(options), memory_bytes, runs, functional, measures or ())
+    _print(planner, devices, as_json)
+
+
+@app.command("reproduce")
+def plan_job(
+    names: Names = None,
+    profile: ProfileName = "quick",
+    workload: OneWorkload = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    devices: Devices = 1,
+    as_json: JsonFlag = False,
+    quiet: Quiet = False,
+) -> None:
+    """What `samattr reproduce` takes."""
+    from reports import job_costs
+    from reports.cli.program import _job
+
+    planner = _planner()
+    job_costs.plan_job(_job(names, profile, workload, settings, seeds), planner)
+    _print(planner, devices, as_json)
+
+
+def _planner() -> "Planner":
+    """A planner that begins with the start of the program, as whatever is planned will."""
+    from baselines.costing import Stage
+    from baselines.planner import Planner
+
+    return Planner([Stage("start of the program", [time.process_time()])])
+
+
+def _print(planner: "Planner", devices: int, as_json: bool) -> None:
+    said = described(planner, devices)
+    print(json.dumps(said, indent=1) if as_json else rendered(said))
+
+
+def described(planner: "Planner", devices: int) -> dict[str, Any]:
+    """A plan on so many devices, as JSON has it: seconds and bytes."""
+    from samattr_ref.support.environment import environment
+
+    found = planner.estimate()
+    return {
+        "stages": [
+            {
+                "work": stage.work,
+                "tasks": len(stage.tasks),
+                "seconds": sum(stage.tasks),
+                "source": stage.source,
+                "shared": stage.shared,
+                "disk_bytes": stage.disk_bytes,
+            }
+            for stage in found.stages
+        ],
+        "unknown": found.unknown,
+        "notes": found.notes,
+        "device": found.device,
+        "devices": devices,
+        "device_seconds": found.device_seconds,
+        "wall_seconds": found.wall_seconds(devices),
+        "disk_bytes": found.disk_bytes,
+        "memory_bytes": found.memory_bytes,
+        "busy": found.busy,
+        "environment": environment(),
+    }
+
+
+def rendered(said: dict[str, Any]) -> str:
+    """A plan as Markdown, from what `described` says: a table, the totals, and what is to be known of them."""
+    import pandas as pd
+
+    from reports.markdown import table
+
+    stages = pd.DataFrame(said["stages"])
+    stages = stages.groupby(["work", "source", "shared"], as_index=False, sort=False).sum()
+    shown = pd.DataFrame(
+        {
+            "work": stages["work"],
+            "tasks": [str(tasks) if tasks else "–" for tasks in stages["tasks"]],
+            "a task": [duration(s / n) if n else "–" for s, n in zip(stages["seconds"], stages["tasks"], strict=True)],
+            "device-hours": [f"{seconds / 3600:.2g}" for seconds in stages["seconds"]],
+            "MiB": [f"{size / MEBIBYTE:.3g}" if size else "–" for size in stages["disk_bytes"]],
+            "by": ["all" if shared else "one" for shared in stages["shared"]],
+            "from": stages["source"],
+        }
+    )
+    align = ["left", "right", "right", "right", "right", "left", "left"]
+    hours, mebibytes = said["device_seconds"] / 3600, said["disk_bytes"] / MEBIBYTE
+    count = f"{said['devices']} device{'s' if said['devices'] > 1 else ''}"
+    lines = [
+        f"In all {hours:.2g} device-hours and {mebibytes:.3g} MiB of disk; {duration(said['wall_seconds'])} of wall "
+        f"clock on {count}, each {said['device']}, as fast as this one and waiting for nothing but the end of a row; "
+        f"{said['memory_bytes'] / 2**30:.2g} GiB of memory a process.",
+        *(f"Not counted: {line}." for line in said["unknown"]),
+        *said["notes"],
+    ]
+    if said["busy"]:
+        lines.append(
+            f"This machine was busy: a second of computing took {said['busy']:.1f} s. Seconds here are of computing, "
+            "as they would be on a machine that does nothing else."
+        )
+    return "\n\n".join([table(shown, align), *lines])
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(0.2), duration(75), duration(3000), duration(90000)
+    ('0.2 s', '75 s', '50 min', '25 h')
+    """
+    unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
+    return f"{seconds / size:.2g} {unit}"
