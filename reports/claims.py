@@ -1,6 +1,7 @@
 """The claims page: what the paper says, what was measured, and whether it holds. Filled from artefacts alone.
 
-The only numbers written here are the paper's own, and the tolerances that decide a verdict.
+The only numbers written here are the paper's own, and the tolerances that decide a verdict. What an interval decides is
+in `reports.verdicts`; each claim says which of its numbers must be on which side.
 """
 
 import itertools
@@ -11,14 +12,16 @@ import numpy as np
 import pandas as pd
 
 from baselines.comparison import CORRELATION, INSPECTED, SHARE
-from baselines.metrics import mean_interval
+from baselines.metrics import Interval, mean_interval
 from baselines.studies.edit_accuracy import NO_EDIT, RETRAINED
 from reports.curves import describe
 from reports.experiment import Measured
-from reports.intervals import bracket, summarise, triple
+from reports.intervals import DIFFERENCE, bracket, summarise, triple
 from reports.labels import label_of, with_how
+from reports.load import marked
 from reports.markdown import render
 from reports.trained import accuracies
+from reports.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, decide, either, every, of_several
 
 EDIT_TOLERANCE = 0.02
 """An edited accuracy this near to the retrained one counts as near: the paper's own margin for the top 10 %."""
@@ -26,8 +29,13 @@ EDIT_TOLERANCE = 0.02
 LEAST_ACCURACY = 0.9 * 0.95
 """Nine tenths of the accuracy that the paper's network has, on CIFAR-10, after retraining."""
 
-HOLDS, IN_PART, DOES_NOT_HOLD, UNTESTED = "holds", "holds in part", "does not hold", "not tested at this accuracy"
-"""The verdicts on a workload."""
+UNTESTED = "not tested at this accuracy"
+"""The verdict on a workload beside those of `reports.verdicts`."""
+
+ONE_SEED = "of a single seed there is no interval"
+
+CHANGE = (-2.0, 2.0)
+"""Limits of the difference of two correlations."""
 
 FOUND = 0.9
 TENTH = 0.1
@@ -40,11 +48,11 @@ class Finding:
 
     Attributes:
         numbers: By workload and what else a row of numbers is of (in words, or empty): the numbers by their headings.
-        holds: By workload and label of a method, empty where it is about all of them, whether the claim holds there.
+        verdicts: By workload and label of a method, empty where it is about all of them, whether the claim holds there.
     """
 
     numbers: Mapping[tuple[str, str], Mapping[str, str]]
-    holds: Mapping[tuple[str, str], bool]
+    verdicts: Mapping[tuple[str, str], str]
 
     @property
     def ours(self) -> str:
@@ -52,16 +60,19 @@ class Finding:
         return render("finding", numbers=self.numbers)
 
     def on(self, workloads: Collection[str]) -> "Finding":
-        """What holds on some workloads alone."""
-        return replace(self, holds={key: holds for key, holds in self.holds.items() if key[0] in workloads})
+        """What was found on some workloads alone."""
+        return replace(self, verdicts={key: word for key, word in self.verdicts.items() if key[0] in workloads})
 
     @property
     def verdict(self) -> str:
-        """In words."""
-        yes = [f"{name} by {label}" if label else name for (name, label), holds in self.holds.items() if holds]
-        if len(yes) == len(self.holds):
-            return HOLDS
-        return f"holds only on {', '.join(yes)}" if yes else DOES_NOT_HOLD
+        """In words: one where it is the same everywhere, else each with where it was found."""
+        if len(found := set(self.verdicts.values())) == 1:
+            return found.pop()
+        where: dict[str, list[str]] = {word: [] for word in (HOLDS, UNDECIDED, DOES_NOT_HOLD)}
+        for (name, label), word in self.verdicts.items():
+            where[word].append(f"{name} by {label}" if label else name)
+        said = "; ".join(f"{word} on {', '.join(names)}" for word, names in where.items() if names)
+        return said or UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -86,25 +97,24 @@ class Claim:
         """The verdict on one workload."""
         if self.of_accuracy and accuracy.get(workload, 1.0) < LEAST_ACCURACY:
             return UNTESTED
-        holds = list(finding.on([workload]).holds.values())
-        return HOLDS if all(holds) else IN_PART if any(holds) else DOES_NOT_HOLD
+        return of_several(finding.on([workload]).verdicts.values())
 
-    def verdict(self, finding: Finding, accuracy: Mapping[str, float]) -> str:
+    def verdict(self, finding: Finding, accuracy: Mapping[str, float], seeds: int) -> str:
         """What was found, in words, with the networks that are far from the paper's accuracy.
 
         Args:
             finding: What was measured.
             accuracy: Of the networks, by workload.
+            seeds: Over how many seeds.
         """
         far = {name: value for name, value in accuracy.items() if value < LEAST_ACCURACY}
-        if not far:
-            return finding.verdict
         named = ", ".join(f"{name} {value:.2f}" for name, value in far.items())
-        if not self.of_accuracy:
-            return f"{finding.verdict}, with networks far from the paper's accuracy: {named}"
-        tested = finding.on([name for name, _ in finding.holds if name not in far])
+        alone = f", {ONE_SEED}" if seeds == 1 else ""
+        if not (far and self.of_accuracy):
+            return f"{finding.verdict}{alone}" + (f"; networks far from the paper's accuracy: {named}" if far else "")
+        tested = finding.on([name for name, _ in finding.verdicts if name not in far])
         untested = f"{UNTESTED}: {named}"
-        return f"{untested}; {tested.verdict} on the others" if tested.holds else untested
+        return f"{untested}; on the others: {tested.verdict}{alone}" if tested.verdicts else untested
 
 
 @dataclass(frozen=True)
@@ -161,8 +171,10 @@ def tested(measured: Sequence[Measured], values: pd.DataFrame | None) -> list[Te
         frame = with_how(part.frame)
         finding = claim.find(frame[frame["how"] == ""])  # the paper's methods are used in their own way
         accuracy = accuracies(part.frame)
-        words = {name: claim.word(finding, name, accuracy) for name in dict.fromkeys(w for w, _ in finding.holds)}
-        found.append(Tested(claim.says, claim.paper, part, finding, claim.verdict(finding, accuracy), words))
+        workloads = dict.fromkeys(workload for workload, _ in finding.verdicts)
+        words = {workload: claim.word(finding, workload, accuracy) for workload in workloads}
+        said = claim.verdict(finding, accuracy, part.frame["seed"].nunique())
+        found.append(Tested(claim.says, claim.paper, part, finding, said, words))
     if values is not None and "editing" in parts and len(parts["editing"].frame):
         found.append(_disagreement(values, parts["editing"]))
     return found
@@ -183,39 +195,50 @@ def updated(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
 def _editing(frame: pd.DataFrame) -> Finding:
     tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH)]
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     for workload, part in tenth.groupby("workload", sort=False):
         names = [RETRAINED, NO_EDIT, "sam-gif", "sam-hif", "sam-hif-fast", "sam-if", "if", "tracin"]
         means = summarise(part[part["method"].isin(names)], ["method"], ["accuracy"]).set_index("method")
         there = [name for name in names if name in means.index]
         ours[str(workload), ""] = {label_of(n): bracket(means.loc[n, triple("accuracy")]) for n in there}
-        holds[str(workload), ""] = all(_matches(frame[frame["workload"] == workload], name) for name in PAPER_METHODS)
-    return Finding(ours, holds)
+        own = frame[frame["workload"] == workload]
+        verdicts[str(workload), ""] = every(_matches(own, name) for name in PAPER_METHODS)
+    return Finding(ours, verdicts)
 
 
-def _matches(part: pd.DataFrame, name: str) -> bool:
+def _matches(part: pd.DataFrame, name: str) -> str:
     """Whether edits end within the tolerance of retraining after a random tenth, and beat no edit over all groups."""
     tenth = part[(part["kind"] == "random") & np.isclose(part["fraction"], TENTH) & (part["method"] == name)]
-    _, low, high = mean_interval(tenth["difference"].to_numpy())
-    error = part.assign(error=part["difference"].abs()).groupby("method")["error"].mean()
-    return bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE and error.get(name, np.inf) < error[NO_EDIT])
+    near = _near(mean_interval(tenth.groupby("seed")["difference"].mean(), DIFFERENCE))
+    errors = part.assign(error=part["difference"].abs()).pivot_table("error", "seed", "method")
+    nearer = mean_interval(errors[NO_EDIT] - errors.get(name, np.nan), DIFFERENCE)
+    return every([near, decide(nearer, above=0)])
+
+
+def _near(difference: Interval) -> str:
+    """Whether an edited accuracy is within the tolerance of the retrained one."""
+    return decide(difference, -EDIT_TOLERANCE, EDIT_TOLERANCE)
 
 
 def _runtime(frame: pd.DataFrame) -> Finding:
     order = (RETRAINED, "sam-hif", "sam-hif-fast", "sam-gif")
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["seconds"]).set_index("method")
-        ours[str(workload), ""] = {label_of(n): f"{bracket(means.loc[n, triple('seconds')], 2)} s" for n in order}
-        seconds = [means.loc[name, "seconds"] for name in order]
-        holds[str(workload), ""] = all(before > after for before, after in itertools.pairwise(seconds))
-    return Finding(ours, holds)
+        ours[str(workload), ""] = {
+            label_of(n): marked(f"{bracket(means.loc[n, triple('seconds')], 2)} s", means.loc[n, "disturbed"])
+            for n in order
+        }
+        seconds = part.pivot_table("seconds", "seed", "method")
+        falls = [mean_interval(seconds[before] - seconds[after]) for before, after in itertools.pairwise(order)]
+        verdicts[str(workload), ""] = every(decide(fall, above=0) for fall in falls)
+    return Finding(ours, verdicts)
 
 
 def _checkpoints(frame: pd.DataFrame) -> Finding:
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     gif = frame[frame["method"] == "sam-gif"]
     for workload, part in gif.groupby("workload", sort=False):
         accuracy = part.pivot(index="seed", columns="checkpoints", values="accuracy")
@@ -227,80 +250,82 @@ def _checkpoints(frame: pd.DataFrame) -> Finding:
             cells[f"C = {c}: accuracy"] = bracket(mean_interval(accuracy[c], SHARE))
             cells[f"C = {c}: Spearman"] = bracket(mean_interval(rank[c], CORRELATION), 2)
         ours[str(workload), ""] = cells
-        _, low, _ = mean_interval(accuracy[10] - accuracy[3])
-        _, flat, _ = mean_interval(accuracy[max(accuracy.columns)] - accuracy[10])
-        holds[str(workload), ""] = bool(low > 0 and flat > -EDIT_TOLERANCE)
-    return Finding(ours, holds)
+        more = mean_interval(accuracy[10] - accuracy[3], DIFFERENCE)
+        most = mean_interval(accuracy[max(accuracy.columns)] - accuracy[10], DIFFERENCE)
+        verdicts[str(workload), ""] = every([decide(more, above=0), decide(most, above=-EDIT_TOLERANCE)])
+    return Finding(ours, verdicts)
 
 
 def _noise(frame: pd.DataFrame) -> Finding:
     at = frame[np.isclose(frame["rate"], TENTH) & np.isclose(frame["inspected"], INSPECTED)]
     names = ("loo", *PAPER_METHODS, "sam-if", "if", "tracin", "random")
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     for workload, part in at.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["found"]).set_index("method")
         there = [name for name in names if name in means.index]
         ours[str(workload), ""] = {label_of(n): bracket(means.loc[n, triple("found")], 2) for n in there}
-        holds |= {(str(workload), label_of(n)): bool(means.loc[n, "found"] > FOUND) for n in PAPER_METHODS}
-    return Finding(ours, holds)
+        for n in PAPER_METHODS:
+            verdicts[str(workload), label_of(n)] = decide(means.loc[n, triple("found")], above=FOUND)
+    return Finding(ours, verdicts)
+
+
+_TOP = (*PAPER_METHODS, "sam-if", "if", "tracin")
 
 
 def _top(frame: pd.DataFrame) -> Finding:
-    names = (*PAPER_METHODS, "sam-if", "if", "tracin")
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["retrained_drop", "difference"]).set_index("method")
-        for n in names:
+        for n in _TOP:
             drop = f"{means.loc[n, 'retrained_drop']:.3f}"
             ours[str(workload), label_of(n)] = {
                 "drop": drop,
                 "edited − retrained": bracket(means.loc[n, triple("difference")]),
             }
         for name in PAPER_METHODS:
-            _, low, high = means.loc[name, triple("difference")]
-            holds[str(workload), label_of(name)] = bool(low >= -EDIT_TOLERANCE and high <= EDIT_TOLERANCE)
-    return Finding(ours, holds)
+            verdicts[str(workload), label_of(name)] = _near(means.loc[name, triple("difference")])
+    return Finding(ours, verdicts)
 
 
 def _sgd(frame: pd.DataFrame) -> Finding:
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     for (workload, name), part in frame[frame["method"].isin(PAPER_METHODS)].groupby(
         ["workload", "method"], sort=False
     ):
         wide = part.pivot(index="seed", columns="optimiser", values="spearman")
-        change = mean_interval(wide["SGD"] - wide["SAM"])
+        change = mean_interval(wide["SGD"] - wide["SAM"], CHANGE)
         ours[str(workload), label_of(name)] = {
             "Spearman with SAM": f"{wide['SAM'].mean():.3f}",
             "with SGD": f"{wide['SGD'].mean():.3f}",
             "change": bracket(change),
         }
-        holds[str(workload), label_of(name)] = bool(change[2] < 0)
-    return Finding(ours, holds)
+        verdicts[str(workload), label_of(name)] = decide(change, below=0)
+    return Finding(ours, verdicts)
 
 
 def _sampling(frame: pd.DataFrame) -> Finding:
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     last = frame["bin"].max()
     for workload, part in frame[frame["method"] == "sam-gif"].groupby("workload", sort=False):
         rank, error = (part.pivot(index="seed", columns="bin", values=name) for name in ("spearman", "error"))
-        gain, excess = mean_interval(rank[last] - rank[1]), mean_interval(error[1] - error[last])
+        gain, excess = mean_interval(rank[last] - rank[1], CHANGE), mean_interval(error[1] - error[last])
         for name, values, difference in (("Spearman", rank, gain), ("error", error, excess)):
             ours[str(workload), name] = {
                 "rarest fifth": f"{values[1].mean():.2f}",
                 "commonest": f"{values[last].mean():.2f}",
                 "difference": bracket(difference, 2),
             }
-        holds[str(workload), ""] = bool(gain[1] > 0 or excess[1] > 0)
-    return Finding(ours, holds)
+        verdicts[str(workload), ""] = either([decide(gain, above=0), decide(excess, above=0)])
+    return Finding(ours, verdicts)
 
 
 def _underestimates(frame: pd.DataFrame) -> Finding:
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     for workload, part in frame[frame["rho"] > 0].groupby("workload", sort=False):
         slopes = summarise(part, ["method", "rho"], ["slope", "rho_over_grad_norm"]).set_index(["method", "rho"])
         rho = part["rho"].max()
@@ -309,8 +334,8 @@ def _underestimates(frame: pd.DataFrame) -> Finding:
             label_of(name): bracket(slopes.loc[(name, rho), triple("slope")], 2)
             for name in ("sam-hif", "sam-hif-implicit", "sam-if")
         }
-        holds[str(workload), ""] = bool(slopes.loc[("sam-hif", rho), "slope_low"] > 1)
-    return Finding(ours, holds)
+        verdicts[str(workload), ""] = decide(slopes.loc[("sam-hif", rho), triple("slope")], above=1)
+    return Finding(ours, verdicts)
 
 
 def _disagreement(values: pd.DataFrame, editing: Measured) -> Tested:
@@ -329,34 +354,36 @@ def _disagreement(values: pd.DataFrame, editing: Measured) -> Tested:
                 "edited − retrained accuracy": bracket(error.loc[n, triple("difference")]),
             }
     far = accuracies(editing.frame).get(name, 1.0) < LEAST_ACCURACY
-    nearly = abs(error.loc[NO_EDIT, "difference"]) <= EDIT_TOLERANCE
-    says = "accuracy cannot tell a right edit from none" if nearly else "accuracy tells edits from none"
-    verdict = f"does not hold: {says} where random points are removed" if nearly else f"holds: {says}"
-    word = UNTESTED if far else DOES_NOT_HOLD if nearly else HOLDS
+    word = {HOLDS: DOES_NOT_HOLD, DOES_NOT_HOLD: HOLDS}.get(_near(error.loc[NO_EDIT, triple("difference")]), UNDECIDED)
+    says = {
+        HOLDS: ": accuracy tells edits from none",
+        DOES_NOT_HOLD: ": accuracy cannot tell a right edit from none where random points are removed",
+        UNDECIDED: f", {ONE_SEED}" if frame["seed"].nunique() == 1 else "",
+    }
     return Tested(
         "Accuracy after editing measures the quality of an attribution",
         "its main metric",
         editing,
         Finding(cells, {}),
-        f"{UNTESTED}: {name}" if far else verdict,
-        {name: word},
+        f"{UNTESTED}: {name}" if far else f"{word}{says[word]}",
+        {name: UNTESTED if far else word},
     )
 
 
 def _full_size(frame: pd.DataFrame) -> Finding:
     frame = frame.assign(minutes=frame["seconds"] / 60, gib=frame["process_bytes"] / 2**30)
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    holds: dict[tuple[str, str], bool] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["minutes", "gib", "found"]).set_index("method")
         for n in (name for name in PAPER_METHODS if name in means.index):
             ours[str(workload), label_of(n)] = {
-                "minutes": f"{means.loc[n, 'minutes']:.1f}",
+                "minutes": marked(f"{means.loc[n, 'minutes']:.1f}", means.loc[n, "disturbed"]),
                 "GiB": f"{means.loc[n, 'gib']:.1f}",
                 f"wrong labels in the lowest {INSPECTED:.0%}": f"{means.loc[n, 'found']:.0%}",
             }
-            holds[str(workload), label_of(n)] = bool(means.loc[n, "found"] > FOUND)
-    return Finding(ours, holds)
+            verdicts[str(workload), label_of(n)] = decide(means.loc[n, triple("found")], above=FOUND)
+    return Finding(ours, verdicts)
 
 
 CLAIMS = (

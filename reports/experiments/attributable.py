@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from baselines.studies.over_recipe import ACTIVATIONS, CASES, COMPARED, SETTINGS, measure
 from reports.curves import describe, draw_line, legend, plain_ticks
 from reports.experiment import Experiment
-from reports.intervals import brackets, summarise
+from reports.intervals import brackets, summarise, triple
 from reports.style import figure_style, row_of_panels, style_of
+from reports.verdicts import HOLDS, decide
 
 AXES = {"steps": "steps T", "learning_rate": "peak step size η", "momentum": "momentum μ", "rho": "radius ρ"}
 LINES = dict(zip(ACTIVATIONS, ("-", "--", ":"), strict=True))
@@ -70,16 +71,19 @@ def caption(frame: pd.DataFrame) -> str:
 def answer(frame: pd.DataFrame) -> str:
     """The recipe that keeps a run attributable."""
     own = frame[frame["method"] == COMPARED[0]]
-    means = own.groupby(["axis", "activation", "value"])["spearman"].mean()
+    means = summarise(own, ["axis", "activation", "value"], ["spearman"])
+    above = means.apply(lambda row: decide(tuple(row[triple("spearman")]), above=ATTRIBUTABLE) == HOLDS, axis=1)
     parts = []
     for axis in (name for name in AXES if name in set(own["axis"])):
-        values = {
-            CALLED.get(activation, activation): [v for v, s in means[axis, activation].items() if s >= ATTRIBUTABLE]
-            for activation in dict.fromkeys(own["activation"])
-        }
-        kept = [f"{activation} {_range(found)}" for activation, found in values.items()]
+        kept = []
+        for activation in dict.fromkeys(own["activation"]):
+            there = means[above & (means["axis"] == axis) & (means["activation"] == activation)]
+            kept.append(f"{CALLED.get(activation, activation)} {_range(sorted(there['value']))}")
         parts.append(f"{AXES[axis]}: {', '.join(kept)}")
-    return f"Spearman of the exact derivative is {ATTRIBUTABLE} or more at, of the values tried, {'; '.join(parts)}."
+    return (
+        f"Spearman of the exact derivative is above {ATTRIBUTABLE}, by its whole interval, at, of the values tried, "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _range(values: list[float]) -> str:

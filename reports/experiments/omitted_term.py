@@ -9,6 +9,7 @@ from reports.curves import describe, draw_line, legend
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise, triple
 from reports.style import PAGE_INCHES, Style, figure_style, style_of
+from reports.verdicts import HOLDS, UNDECIDED, decide
 
 STAGE_COLOURS = dict(zip(STAGES, ("sam-gif", "sam-hif", "sam-unrolled"), strict=True))
 
@@ -64,16 +65,26 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 def answer(frame: pd.DataFrame) -> str:
-    """Which part of the error is which, and how long the bound holds."""
+    """Which part of the error is which, and how far the bound says something."""
     parts = []
     for workload, part in frame.groupby("workload", sort=False):
         change = part.groupby("stage")["change"].mean()
-        bound = part.groupby("last")["bound"].mean()
-        useful = [int(last) for last, value in bound.items() if value < 1]
         share = change["Hessian terms"] / change[list(STAGES)].sum()
-        reach = f"says something for the last {max(useful)} steps at most" if useful else "never says anything"
-        parts.append(f"on {workload} they are {share:.0%} of what is missing and the bound {reach}")
+        parts.append(f"on {workload} they are {share:.0%} of what is missing, and the bound {_reach(part)}")
     return f"The omitted Hessian terms: {'; '.join(parts)}."
+
+
+def _reach(part: pd.DataFrame) -> str:
+    """For how many of the last steps the bound is below SAM-GIF's own size, as its intervals decide."""
+    bounds = summarise(part[part["last"].notna()], ["last"], ["bound"])
+    found = [(int(row["last"]), decide(tuple(row[triple("bound")]), below=1)) for _, row in bounds.iterrows()]
+    steps = {word: [last for last, own in found if own == word] for word in (HOLDS, UNDECIDED)}
+    if steps[HOLDS]:
+        return f"says something for the last {max(steps[HOLDS])} steps at most"
+    if steps[UNDECIDED]:
+        most = max(steps[UNDECIDED])
+        return f"is undecided up to the last {most} steps, where its intervals hold 1, and says nothing of more"
+    return "says nothing, however few steps"
 
 
 EXPERIMENT = Experiment(

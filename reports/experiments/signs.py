@@ -7,6 +7,7 @@ import scipy.stats
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.metrics import mean_interval
 from baselines.studies.sign_flips import CASES, DAMPED, METHODS, POINTS, RADII, measure
 from reports.curves import describe, legend
@@ -91,7 +92,7 @@ def answer(frame: pd.DataFrame) -> str:
             usable = seed[np.isfinite(seed["error"])]
             if usable["flips"].nunique() > 1 and usable["error"].nunique() > 1:
                 ranks.append(float(scipy.stats.spearmanr(usable["flips"], usable["error"])[0]))
-        together = bracket(mean_interval(np.array(ranks)), 2)
+        together = bracket(mean_interval(np.array(ranks), CORRELATION), 2)
         norm = f"{p:g}".replace("inf", "∞")
         parts.append(f"p = {norm}: {100 * part['flips'].mean():.1f} % flip, rank correlation with the error {together}")
     return f"Coordinates of the gradient that change sign when a point is removed: {'; '.join(parts)}."

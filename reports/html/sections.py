@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from reports.claims import DOES_NOT_HOLD, HOLDS, IN_PART, UNTESTED, Tested, tested
+from reports.claims import UNTESTED, Tested, tested
 from reports.committed import Page, read_rows
 from reports.marks import footnote_of, marked_in, signed_table
 from reports.page import MACHINE
 from reports.trained import trained
+from reports.verdicts import DOES_NOT_HOLD, HOLDS, IN_PART, UNDECIDED
 from samattr_ref.support.precision import DEFAULT
 
-MARKS = {HOLDS: "yes", IN_PART: "part", DOES_NOT_HOLD: "no", UNTESTED: "untested"}
+MARKS = {HOLDS: "yes", IN_PART: "part", UNDECIDED: "open", DOES_NOT_HOLD: "no", UNTESTED: "untested"}
 """The class of a verdict, by which it is coloured; its word stands beside the colour."""
 
 

@@ -1,0 +1,134 @@
+"""Sentences that quote numbers or verdicts by hand say what the committed rows say: each is made of them here."""
+
+import math
+import re
+
+import pandas as pd
+import pytest
+
+from baselines.metrics import mean_interval
+from baselines.studies.least_valuable import WRONG
+from reports.experiments.attributable import ATTRIBUTABLE
+from reports.intervals import summarise
+from reports.labels import label_of
+from reports.verdicts import DOES_NOT_HOLD, decide
+from tests.test_readme import PAGES, ROOT
+
+TEXT = {page: re.sub(r"\s+", " ", text) for page, text in PAGES.items()}
+
+
+def rows(page, name, query=None):
+    frame = pd.read_csv(ROOT / "reports" / "reference" / page / f"{name}.csv")
+    return frame.query(query) if query else frame
+
+
+def cost_of_the_exact_derivative():
+    own = summarise(rows("beyond", "cost", "method == 'sam-unrolled' and how.isna()"), ["workload"], ["mean", "many"])
+    own = own.set_index("workload")
+    return own["mean"], own.loc["mnist-mlp", "many"]
+
+
+def least_and_most(values, digits=1):
+    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+
+
+def on_mnist(name):
+    return rows("real", name, "workload == 'mnist-mlp-full'")
+
+
+def sentences():
+    """By page, what it must say."""
+    mean, many = cost_of_the_exact_derivative()
+    yield (
+        "README.md",
+        f"costs **per query**: {least_and_most(mean)} plain trainings for one query, or for the mean of many, and all "
+        f"training points; 64 queries of an MLP with 109,000 parameters took {many:.0f}",
+    )
+    yield "docs/faq.md", f"64 queries of an MLP with 109,000 parameters took {many:.0f} trainings"
+    yield (
+        "docs/faq.md",
+        f"For the mean query about {('one', 'two', 'three')[round(mean['mnist-mlp']) - 1]} trainings on an MLP and "
+        f"{('one', 'two', 'three')[round(mean['cifar10-cnn']) - 1]} on a CNN",
+    )
+    edits = on_mnist("editing").set_index("method")
+    share = 100 * edits.loc["sam-hif", "size"].max()
+    yield "README.md", f"SAM-HIF moves the parameters by at most {math.ceil(share)} % of what retraining does"
+    tenth = edits.query("kind == 'random' and fraction == 0.1")
+    unedited = tenth.loc["no-edit", "difference"]
+    yield "docs/results.md", f"No edit at all comes within {unedited:.3f} of retraining here"
+    assert edits.loc["retrained", "seconds"].max() < edits.loc[["sam-hif", "sam-hif-fast"], "seconds"].min()
+    yield "docs/results.md", "One retraining takes less time than one edit by SAM-HIF, fast or not"
+
+    cifar = rows("real", "fidelity", "workload == 'cifar10-cnn-20000'").set_index("method")[["spearman", "lds_0.05"]]
+    ours, others = cifar.loc["sam-unrolled"], cifar.drop("sam-unrolled")
+    best = [f"{others[column].max():.2f} ({label_of(others[column].idxmax())})" for column in others]
+    yield (
+        "docs/results.md",
+        f"`sam-unrolled` has {ours['spearman']:.3f} with exact effects of 20 points on 20 queries, and an LDS of "
+        f"{ours['lds_0.05']:.3f} without 5 % of the points; the best of the other methods have {best[0]} and {best[1]}",
+    )
+    larger = rows("real", "larger-removals", "method == 'sam-unrolled'").set_index("how")["lds"]
+    yield "docs/results.md", f"{larger['at w = 1 − α']:.3f} in place of {larger[math.nan]:.3f}"
+    auc = on_mnist("noise-rates").drop_duplicates("method").set_index("method")["auc"]
+    assert f"{auc['sam-if']:.2f}" == f"{auc['ekfac']:.2f}"
+    yield (
+        "docs/results.md",
+        f"an AUC of {auc['sam-if']:.2f} by SAM-IF and EK-FAC, {auc['sam-gif']:.2f} by SAM-GIF, {auc['loss']:.3f} by "
+        f"the points' losses alone, and {auc['sam-unrolled']:.2f} by the exact derivative",
+    )
+    accuracy = on_mnist("lowest-removal").pivot_table("accuracy", "method", "share")
+    gains = accuracy.sub(accuracy[0.0], axis=0)
+    methods = gains.drop([WRONG, "random"])
+    yield (
+        "docs/results.md",
+        f"at most {methods.max().max():.3f} by any method, {gains.loc[WRONG].max():.3f} without the labels that are "
+        f"really wrong. By SAM-GIF's scores, removing a fifth of the points costs {-gains.loc['sam-gif', 0.2]:.3f}",
+    )
+    recipes = on_mnist("recipes").groupby("recipe")[["accuracy", "spearman"]].mean()
+    yield (
+        "docs/results.md",
+        f"Without its warm-up the same network is as accurate ({recipes.loc['no warm-up', 'accuracy']:.3f}), but the "
+        "rank correlation of predicted with exact effects of leaving out a twentieth, over three such subsets, falls "
+        f"from {recipes.loc['as registered', 'spearman']:.2f} to {recipes.loc['no warm-up', 'spearman']:.2f}",
+    )
+    full = 100 * rows("large", "full-size", "method in ['sam-gif', 'sam-hif', 'sam-hif-fast']")["found"]
+    yield "docs/results.md", f"had {least_and_most(full, 0)} % of the wrong labels"
+
+
+FOUND = list(sentences())
+
+
+@pytest.mark.parametrize(("page", "sentence"), FOUND, ids=lambda text: text[:40])
+def test_a_sentence_says_what_the_rows_say(page, sentence):
+    assert sentence in TEXT[page]
+
+
+def test_with_relu_the_exact_derivative_is_nowhere_attributable():
+    assert f"reaches a mean Spearman of {ATTRIBUTABLE} at none" in TEXT["docs/results.md"]
+    ours = rows("beyond", "attributable", "method == 'sam-unrolled' and activation == 'relu'")
+    assert ours.groupby(["axis", "value"])["spearman"].mean().max() < ATTRIBUTABLE
+
+
+def test_verdicts_in_words_are_those_of_the_intervals():
+    """What the bullets below the small networks' table say of better and worse, seed by seed."""
+    values = pd.read_parquet(ROOT / "reports" / "reference" / "quick" / "results.parquet")
+    ranks = values[values["metric"] == "spearman_per_query"].pivot_table("value", ["workload", "seed"], "method")
+
+    def below(first, second, workload):
+        return decide(mean_interval(ranks.loc[workload, first] - ranks.loc[workload, second], (-2, 2)), below=0)
+
+    said = TEXT["docs/results.md"]
+    assert "SAM-HIF is *worse* than a plain influence function on digits-logreg" in said
+    assert below("sam-hif", "if", "digits-logreg") == "holds"
+    assert "`sam-hif-implicit`, ours, follows both and repairs it" in said
+    assert below("sam-hif", "sam-hif-implicit", "digits-logreg") == "holds"
+    assert "every other method falls behind" in said
+    for method in set(ranks) - {"sam-unrolled"}:
+        assert below(method, "sam-unrolled", "digits-mlp") == "holds", method
+    assert (
+        "SAM-GIF, the fastest method of the paper, ranks points hardly better than a single gradient dot product"
+        in said
+    )
+    for workload in ("digits-logreg", "digits-mlp"):
+        gain = mean_interval(ranks.loc[workload, "sam-gif"] - ranks.loc[workload, "grad-dot"], (-2, 2))
+        assert decide(gain, above=0.02) == DOES_NOT_HOLD
