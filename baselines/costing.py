@@ -13,12 +13,13 @@ class Stage:
     """A part of some work, which waits for the part before it.
 
     Attributes:
-        work: What it is.
+        work: What it is; parts of the same name are one row of a table.
         tasks: Device-seconds of what is left of it, task by task; none waits for another.
         source: Where these come from.
         shared: Whether devices share the tasks (`--executor ray`, and `--jobs` for cells of experiments); else one
             device does all of them.
         disk_bytes: Of the tensors that it leaves in the store; the JSON files beside them are small.
+        method: The method that it is of, where it is of one.
     """
 
     work: str
@@ -26,6 +27,7 @@ class Stage:
     source: str = HERE
     shared: bool = False
     disk_bytes: int = 0
+    method: str = ""
 
 
 @dataclass(frozen=True)

@@ -65,13 +65,17 @@ def score_cost(
     options, shared = grid[len(grid) // 2], method.name if is_ours(method) else method.function
     queries, tuning = run.splits.queries.of(functional), run.splits.tuning.of(functional)
     removed = min(N_CHANGES, run.workload.n_removed or run.n_train)
-    changes = next((way.growth for way in method.ways.values() if way.change), method.growth)
+    growth = method.growth
+    changes = next((way.growth for way in method.ways.values() if way.change), growth)
+    if method.family is Family.IMPLICIT and len(run.parameters) <= DENSE_LIMIT:
+        growth = changes = Growth("P³")
 
     def chosen(part: Run, count: int) -> object:
         return tried_chain((part, shared, tuning.take(slice(0, count)), bound), grid)
 
     def scored(part: Run, count: int) -> object:
-        return attribute(part, method.function, queries.take(slice(0, count)), memory_bytes=bound, **options)
+        asked = queries.take(slice(0, count))
+        return attribute(part.fresh(), method.function, asked, memory_bytes=bound, **options)
 
     def influence(part: Run, _: int) -> object:
         return influence_score(part, method.function, run.splits.validation, memory_bytes=bound, **options)
@@ -84,13 +88,13 @@ def score_cost(
         growth = changes = Growth("P³")
     warm_up(trial)
     of = partial(_grown, probe, run, trial)
+    chains = math.prod(len(values) for values in list(axes.values())[:-1])
+    # in the order of a validation, which computes what its parts have in common once
+    tuned = [of(growth, chosen, len(tuning)) / chains] * chains if axes else []
     seconds = of(growth, scored, len(queries)) + of(replace(growth, Q=0), influence, 1)
     if method.change is not None:
         seconds += of(changes, changed, removed)
-    if not axes:
-        return ScoreCost([], seconds)
-    chains = math.prod(len(values) for values in list(axes.values())[:-1])
-    return ScoreCost([of(growth, chosen, len(tuning)) / chains] * chains, seconds)
+    return ScoreCost(tuned, seconds)
 
 
 def _grown(probe: Probe, run: Run, trial: Run, growth: Growth, call: Callable[[Run, int], object], count: int) -> float:
@@ -100,7 +104,7 @@ def _grown(probe: Probe, run: Run, trial: Run, growth: Growth, call: Callable[[R
     least = {"n": min(run.n_train, run.batches.shape[1]), "Q": 1, "T": 1}
     part = {axis: least[axis] if getattr(growth, axis) else most[axis] for axis in whole}
     while True:
-        given = first_points_of(first_steps_of(trial, part["T"]) if growth.T else trial, part["n"]).fresh()
+        given = first_points_of(first_steps_of(trial, part["T"]) if growth.T else trial, part["n"])
         seconds = probe.time(partial(call, given, part["Q"]))
         axis = next((axis for axis in whole if part[axis] < most[axis]), None)
         if axis is None or seconds >= PART_SECONDS:

@@ -172,7 +172,7 @@ class Planner:
         run = self.training(workload)
         path = result_path(run.workload, method, given, bound, runs, functional)
         if (chosen is None or is_ours(chosen)) and store.exists(path, "validation"):
-            self.stages.append(Stage(f"{method} on {workload.name}", [], STORED))
+            self.stages.append(Stage(f"scores on {workload.name}", [], STORED, method=method))
         else:
             self.truth(workload, again=chosen is None)
             if chosen:
@@ -195,13 +195,15 @@ class Planner:
                 self._scores[key] = score_cost(self.probe, method, run, trial, given, bound, functional)
             except SamattrError as error:
                 self._scores[key] = str(error)
-        cost, work = self._scores[key], f"{method.name} on {run.workload.name}"
+        cost, name = self._scores[key], run.workload.name
         if isinstance(cost, str):
-            self.unknown.append(f"scores of {work}: {cost}")
+            if (said := f"scores of {method.name} on {name}: {cost}") not in self.unknown:
+                self.unknown.append(said)
             return
         if cost.chains:
-            self.stages.append(Stage(f"options of {work}", cost.chains, shared=True))
-        self.stages.append(Stage(f"scores of {work}", [runs * cost.scores + (runs - 1) * run.n_steps * step]))
+            self.stages.append(Stage(f"options on {name}", cost.chains, shared=True, method=method.name))
+        seconds = runs * cost.scores + (runs - 1) * run.n_steps * step
+        self.stages.append(Stage(f"scores on {name}", [seconds], method=method.name))
 
     def _plan(self, run: Run, count: int, engine: Engine | None, path: Path) -> Plan:
         """The plan of a truth, stored or new. Where its step is compiled, that is a stage of its own."""

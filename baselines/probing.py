@@ -1,8 +1,8 @@
 """Probes: how long a little of some work takes here, in device-seconds.
 
-A device is one core or one GPU. On a core a second is one of computing (CPU time) with one thread: what else the
-machine does costs wall-clock time and hardly any of that, so that a busy machine plans as a quiet one would. On a GPU
-it is wall-clock time, and nothing else should run there.
+A device is one core or one GPU. On a core a second is one of computing (CPU time) with one thread: other programs,
+which take the wall clock's seconds away, take of these only what they do to caches. On a GPU it is one of the wall
+clock, and nothing else should run there.
 """
 
 import time

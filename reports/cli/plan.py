@@ -126,6 +126,7 @@ def described(planner: "Planner", devices: int) -> dict[str, Any]:
         "stages": [
             {
                 "work": stage.work,
+                "method": stage.method,
                 "tasks": len(stage.tasks),
                 "seconds": sum(stage.tasks),
                 "source": stage.source,
@@ -154,7 +155,7 @@ def rendered(said: dict[str, Any]) -> str:
     from reports.markdown import table
 
     stages = pd.DataFrame(said["stages"])
-    stages = stages.groupby(["work", "source", "shared"], as_index=False, sort=False).sum()
+    stages = stages.drop(columns="method").groupby(["work", "source", "shared"], as_index=False, sort=False).sum()
     shown = pd.DataFrame(
         {
             "work": stages["work"],

@@ -1,4 +1,4 @@
-"""`python -m tests.campaigns ray|driver|files|inputs [--count N]`: the long campaigns, from a clone's folder."""
+"""`python -m tests.campaigns ray|driver|files|inputs|plan`: the long campaigns, from a clone's folder."""
 
 import tempfile
 import time
@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from tests.campaigns import driver_kills, files, inputs, ray_kills
+from tests.campaigns import driver_kills, files, inputs, plans, ray_kills
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 Count = Annotated[int, typer.Option(help="How many.")]
@@ -46,6 +46,12 @@ def damaged_files(count: Count = 10_000) -> None:
 def odd_inputs(count: Count = 10_000) -> None:
     """Input of every kind at the public interface."""
     run(lambda *_: inputs.campaign(count))
+
+
+@app.command("plan")
+def plans_and_truths(share: float = 1.0) -> None:
+    """Ground truths of about a minute each, planned and then made; a share of their steps."""
+    run(lambda folder, _: plans.campaign(share, folder))
 
 
 if __name__ == "__main__":
