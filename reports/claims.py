@@ -18,7 +18,7 @@ from reports.curves import describe
 from reports.experiment import Measured
 from reports.intervals import DIFFERENCE, bracket, summarise, triple
 from reports.labels import label_of, with_how
-from reports.load import marked
+from reports.load import starred
 from reports.markdown import render
 from reports.trained import accuracies
 from reports.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, decide, either, every, of_several
@@ -227,7 +227,7 @@ def _runtime(frame: pd.DataFrame) -> Finding:
     for workload, part in frame.groupby("workload", sort=False):
         means = summarise(part, ["method"], ["seconds"]).set_index("method")
         ours[str(workload), ""] = {
-            label_of(n): marked(f"{bracket(means.loc[n, triple('seconds')], 2)} s", means.loc[n, "disturbed"])
+            label_of(n): starred(f"{bracket(means.loc[n, triple('seconds')], 2)} s", means.loc[n, "disturbed"])
             for n in order
         }
         seconds = part.pivot_table("seconds", "seed", "method")
@@ -378,7 +378,7 @@ def _full_size(frame: pd.DataFrame) -> Finding:
         means = summarise(part, ["method"], ["minutes", "gib", "found"]).set_index("method")
         for n in (name for name in PAPER_METHODS if name in means.index):
             ours[str(workload), label_of(n)] = {
-                "minutes": marked(f"{means.loc[n, 'minutes']:.1f}", means.loc[n, "disturbed"]),
+                "minutes": starred(f"{means.loc[n, 'minutes']:.1f}", means.loc[n, "disturbed"]),
                 "GiB": f"{means.loc[n, 'gib']:.1f}",
                 f"wrong labels in the lowest {INSPECTED:.0%}": f"{means.loc[n, 'found']:.0%}",
             }
