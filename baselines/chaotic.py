@@ -43,7 +43,7 @@ def with_growth(result: Validation, workload: Workload) -> Validation:
     take is seconds, and their runs are known not to be chaotic.
     """
     run = train(workload)
-    if "growth" in result.diagnostics or find(run, single_points_name(run)) is not None:
+    if "growth" in result.diagnostics or find(run, single_points_name(workload)) is not None:
         return result
     try:
         growth = growth_of(workload)

@@ -6,12 +6,9 @@ A score follows from the run, the query and the options alone: not from chance, 
 which other queries are asked.
 """
 
-import inspect
-import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +23,7 @@ from samattr_ref.registry import Family, Method, as_method
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores
 from samattr_ref.support.errors import MemoryLimitError, SamattrError, first_line
+from samattr_ref.support.foreign import RAISED, place
 from samattr_ref.support.memory import BLOCK
 from samattr_ref.support.seeds import stream
 from samattr_ref.training import train
@@ -78,7 +76,7 @@ def check(method: str | Callable[..., Any], options: Mapping[str, Any] | None = 
         SamattrError: if there is no such method, or a library is missing that it needs.
     """
     chosen = as_method(method)
-    chosen.check({})
+    chosen.check_library()
     subject = _Subject(chosen, dict(options or {}))
     findings: list[Finding] = []
     broken = ""
@@ -160,17 +158,9 @@ def _find(name: str, look: Look, subject: _Subject) -> Finding:
         return Finding(name, None, str(reason))
     except SamattrError as error:
         fault = str(error)
-    except Exception as error:  # whatever a user's method raises
-        fault = f"it raises {first_line(error)}{_place(error, subject.method)}"
+    except RAISED as error:
+        fault = f"it raises {first_line(error)}{place(error, subject.method.function)}"
     return Finding(name, fault is None, fault or "")
-
-
-def _place(error: Exception, method: Method) -> str:
-    """The line of the method's file that an exception came through; of one before its first line, what it is given."""
-    code = getattr(inspect.unwrap(method.function), "__code__", None)
-    file = code.co_filename if code else None
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f", at {Path(file).name}:{lines[-1]}" if file and lines else ": it is called as (run, queries, **options)"
 
 
 def _gap(found: Tensor, expected: Tensor) -> float:
@@ -186,9 +176,6 @@ def _compare(found: Tensor, expected: Tensor, what: str, advice: str) -> str | N
 
 def _options(subject: _Subject) -> str | None:
     subject.method.check(subject.options)
-    for name, option in subject.method.options.items():
-        if name not in subject.options and option.default in (inspect.Parameter.empty, MISSING):
-            return f"option {name} has no default: give it one, or a value by --option {name}=VALUE"
     return None
 
 

@@ -5,6 +5,7 @@ from its registration, by the decorator `metric` or by an entry point of another
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from baselines import metrics
 from baselines.kept import N_CHANGES
 from baselines.metrics import NO_LIMITS, Limits
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
-from samattr_ref.support.registered import Registry, default_label
+from samattr_ref.support.registered import Registry, default_label, home_of
 
 CORRELATION, SHARE, SIZE = (-1.0, 1.0), (0.0, 1.0), (0.0, math.inf)
 """Limits of correlations, of shares, and of what is not negative."""
@@ -202,9 +203,11 @@ def metric(name: str, **facts: Any) -> Callable[[F], F]:
     Raises:
         SamattrError: for a `best`, a `needs` or a `within` that there is not.
     """
+    caller = sys._getframe(1).f_globals["__name__"]
 
     def register(function: F) -> F:
-        METRICS.add(name, Metric(name, function, **{"heading": default_label(name), **facts}), function.__module__)
+        given = Metric(name, function, **{"heading": default_label(name), **facts})
+        METRICS.add(name, given, home_of(function, caller))
         return function
 
     return register

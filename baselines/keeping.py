@@ -18,6 +18,7 @@ from samattr_ref.support.memory import chunks
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import tensor_digest
 from samattr_ref.support.timing import Timing, noted
+from samattr_ref.workload import Workload
 
 VERIFIED = 5
 """So many groups of a kept truth are retrained without to verify it."""
@@ -51,7 +52,7 @@ def keep_in_parts(
         SamattrError: for a retraining that diverges, damaged files, a folder that cannot be written, or one that holds
             this truth of a run that ended elsewhere: it is not written over.
     """
-    kept, path = find(run, kind, folder), kept_path(run, kind, folder)
+    kept, path = find(run, kind, folder), kept_path(run.workload, kind, folder)
     if kept is None and path.exists():
         raise SamattrError(f"{path} holds the truth of a run that ended elsewhere: keep this one in another folder")
     done = set() if kept is None else {tensor_digest(group) for group in kept.groups}
@@ -82,6 +83,20 @@ class Verified:
     apart: float
 
 
+def check_kept(workload: Workload, kind: str, folder: Path | None = None) -> None:
+    """Refuse to verify a truth that is not kept, before anything is trained for it; see `verify_kept`.
+
+    Raises:
+        SamattrError: saying which.
+    """
+    if not kept_path(workload, kind, folder).with_suffix(".json").exists():
+        raise _not_kept(workload, kind)
+
+
+def _not_kept(workload: Workload, kind: str) -> SamattrError:
+    return SamattrError(f"no truth '{kind}' of {workload.name} with seed {workload.seed} is kept for this run")
+
+
 def verify_kept(run: Run, kind: str, folder: Path | None = None, seed: int | None = None) -> Verified:
     """Retrain without some random groups of a kept truth and compare.
 
@@ -96,9 +111,7 @@ def verify_kept(run: Run, kind: str, folder: Path | None = None, seed: int | Non
     """
     kept = find(run, kind, folder)
     if kept is None:
-        raise SamattrError(
-            f"no truth '{kind}' of {run.workload.name} with seed {run.workload.seed} is kept for this run"
-        )
+        raise _not_kept(run.workload, kind)
     chosen = np.random.default_rng(seed).permutation(len(kept.groups))[:VERIFIED]
     picked = sorted(int(i) for i in chosen)
     after = kept_losses(retraining_truth(run, [kept.groups[i] for i in picked]))["queries"].double()

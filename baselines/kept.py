@@ -22,6 +22,7 @@ from samattr_ref.run import Run
 from samattr_ref.support import store
 from samattr_ref.support.errors import SamattrError, StoreError
 from samattr_ref.support.seeds import json_digest, tensor_digest
+from samattr_ref.workload import Workload
 
 log = logging.getLogger("samattr")
 
@@ -62,9 +63,15 @@ def own_sets(run: Run) -> dict[str, Examples]:
     return {"queries": splits.queries, "tuning": splits.tuning, "validation": splits.validation.pool()}
 
 
-def kept_path(run: Run, kind: str, folder: Path) -> Path:
-    """The tensors of what is kept of a truth of a run; beside them stands a JSON file."""
-    return folder / f"{run.workload.name}-{kind}-{_recipe_digest(run)[:12]}.safetensors"
+def kept_path(workload: Workload, kind: str, folder: Path | None = None) -> Path:
+    """The tensors of what is kept of a truth of a workload's run; beside them stands a JSON file. Nothing is trained.
+
+    Args:
+        workload: The workload.
+        kind: Which truth it is, such as `loo`.
+        folder: Where it is kept; by default what comes with the project.
+    """
+    return (folder or FOLDER) / f"{workload.name}-{kind}-{_recipe_digest(workload)[:12]}.safetensors"
 
 
 def keep(run: Run, kind: str, kept: Kept, folder: Path) -> None:
@@ -84,8 +91,8 @@ def keep(run: Run, kind: str, kept: Kept, folder: Path) -> None:
     if kept.changes is not None:
         tensors["changes"] = kept.changes
     meta = {"workload": run.workload.name, "replay_error": kept.replay_error, "record": kept.record}
-    meta |= {"recipe": _recipe_digest(run), "run": run.digest, "trained": _described(run)}
-    store.save(folder, kept_path(run, kind, folder).stem, meta, tensors)
+    meta |= {"recipe": _recipe_digest(run.workload), "run": run.digest, "trained": _described(run.workload)}
+    store.save(folder, kept_path(run.workload, kind, folder).stem, meta, tensors)
 
 
 def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
@@ -99,14 +106,12 @@ def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
     Raises:
         StoreError: for damaged files.
     """
-    folder = folder or FOLDER
+    path = kept_path(run.workload, kind, folder)
     try:
-        stored = store.load(folder, kept_path(run, kind, folder).stem)
+        stored = store.load(path.parent, path.stem)
     except StoreError as error:
-        raise StoreError(
-            f"{kept_path(run, kind, folder)} is damaged: fetch it again, or install samattr anew"
-        ) from error
-    if stored is None or stored[0]["recipe"] != _recipe_digest(run):
+        raise StoreError(f"{path} is damaged: fetch it again, or install samattr anew") from error
+    if stored is None or stored[0]["recipe"] != _recipe_digest(run.workload):
         return None
     meta, tensors = stored
     losses = {name: tensors[name] for name in own_sets(run)}
@@ -125,15 +130,17 @@ def find(run: Run, kind: str, folder: Path | None = None) -> Kept | None:
     return Kept(groups, losses, meta["replay_error"], meta["record"], tensors.get("changes"), apart)
 
 
-def identity(run: Run, kind: str) -> tuple[str, str]:
-    """Which truth of a run comes with the project: the digests of the run's recipe and of what is kept.
+def identity(workload: Workload, kind: str) -> tuple[str, str]:
+    """Which truth of a workload comes with the project: the digests of its recipe and of what is kept.
+
+    Nothing is trained for it.
 
     Raises:
         SamattrError: if none does.
     """
-    path = kept_path(run, kind, FOLDER).with_suffix(".json")
+    path = kept_path(workload, kind).with_suffix(".json")
     if not path.exists():
-        raise SamattrError(f"no ground truth of {run.workload.name} with seed {run.workload.seed} comes with samattr")
+        raise SamattrError(f"no ground truth of {workload.name} with seed {workload.seed} comes with samattr")
     return _digests(path)
 
 
@@ -151,8 +158,7 @@ def _digests(path: Path) -> tuple[str, str]:
     return described.content["recipe"], described.tensors
 
 
-def _described(run: Run) -> dict[str, str]:
-    workload = run.workload
+def _described(workload: Workload) -> dict[str, str]:
     described = {"model": repr(workload.model), "recipe": repr(workload.recipe), "dtype": workload.dtype}
     if workload.recipe.decay != "loss":
         described["decay"] = workload.recipe.decay
@@ -163,8 +169,8 @@ def _described(run: Run) -> dict[str, str]:
     return described
 
 
-def _recipe_digest(run: Run) -> str:
+def _recipe_digest(workload: Workload) -> str:
     """The hash of what a run is but for its code, torch and machine: its points and sets, network, recipe and seed."""
-    splits, workload = run.splits, run.workload
+    splits = workload.splits
     sets = [tensor_digest(part.x, part.y) for part in (splits.train, splits.queries, splits.tuning, splits.validation)]
-    return json_digest([sets, _described(run), workload.drawn_by])
+    return json_digest([sets, _described(workload), workload.drawn_by])

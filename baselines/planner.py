@@ -122,7 +122,7 @@ class Planner:
         if fraction is None:
             # before training, strata by gradients are not known: as many points are drawn evenly
             even = replace(run, workload=replace(run.workload, removed="uniform"))
-            groups, kind = single_points(even if is_begun(run) else run), single_points_name(run)
+            groups, kind = single_points(even if is_begun(run) else run), single_points_name(run.workload)
         else:
             groups = random_subsets(run, fraction, count, workload.seed)
             kind = subsets_name(fraction, count, workload.seed)
@@ -130,7 +130,12 @@ class Planner:
             return
         work = f"retraining {workload.name} without " + ("single points" if fraction is None else f"{fraction:.0%}")
         path = _folder(run, groups)
-        if engine is None and not again and not store.exists(path, "plan") and kept_path(run, kind, FOLDER).exists():
+        if (
+            engine is None
+            and not again
+            and not store.exists(path, "plan")
+            and kept_path(run.workload, kind, FOLDER).exists()
+        ):
             self.stages.append(Stage(work, [], SHIPPED))
             return
         plan = self._plan(run, len(groups) + 1, engine, path)

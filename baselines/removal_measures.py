@@ -60,7 +60,7 @@ def lds(run: Run, scores: Tensor, shares: Sequence[float] = (0.05, 0.5), queries
     values, queries = _checked(run, scores, queries)
     found = {}
     for share in shares:
-        truth = subset_retraining(run, _size(run, share) / run.n_train, SUBSETS, run.workload.seed)
+        truth = subset_retraining(run, size_of(run.n_train, share) / run.n_train, SUBSETS, run.workload.seed)
         effects = (queries.functional.sign * truth.effects(queries)).double().cpu().numpy()
         groups = [group.numpy() for group in truth.groups]
         found[f"{share:g}"] = metrics.linear_datamodelling_score(values, groups, effects)
@@ -75,7 +75,7 @@ def qld(run: Run, scores: Tensor, shares: Sequence[float] = (0.01,), queries: Ex
     values, queries = _checked(run, scores, queries)
     found = {}
     for share in shares:
-        size = _size(run, share)
+        size = size_of(run.n_train, share)
         named, chance = _highest(values, size), _random(run, size)
         omegas = _without(run, [*named, *chance])
         own = [run.query_losses(queries.take(slice(q, q + 1)), omega) for q, omega in enumerate(omegas[: len(named)])]
@@ -99,7 +99,7 @@ def fewest_to_flip(run: Run, scores: Tensor, shares: Sequence[float], queries: E
         waiting = np.flatnonzero(np.isposinf(fewest)).tolist()
         if not waiting:
             break
-        named = _highest(values[:, waiting], _size(run, share))
+        named = _highest(values[:, waiting], size_of(run.n_train, share))
         for q, omega in zip(waiting, _without(run, named), strict=True):
             if not _right(run, queries.take(slice(q, q + 1)), omega)[0]:
                 fewest[q] = share
@@ -144,7 +144,7 @@ def removal(
     )
     found = {}
     for share in shares:
-        size = _size(run, share)
+        size = size_of(run.n_train, share)
         if only:  # the lowest are left out
             size = run.n_train - size
         (named,) = _highest((-1 if only else 1) * values.mean(1, keepdims=True), size)
@@ -171,15 +171,15 @@ def _checked(run: Run, scores: Tensor, queries: Examples | None) -> tuple[Array,
     return scores.double().cpu().numpy(), queries
 
 
-def _size(run: Run, share: float) -> int:
-    """How many points a share is, at least one.
+def size_of(n_train: int, share: float) -> int:
+    """How many of so many training points a share is, at least one.
 
     Raises:
         SamattrError: if it is none of the points or all of them.
     """
-    size = max(1, round(share * run.n_train))
-    if not (0 < share < 1 and size < run.n_train):
-        raise SamattrError(f"a share of {share:g} of {run.n_train} training points cannot be left out")
+    size = max(1, round(share * n_train))
+    if not (0 < share < 1 and size < n_train):
+        raise SamattrError(f"a share of {share:g} of {n_train} training points cannot be left out")
     return size
 
 

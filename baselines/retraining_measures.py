@@ -17,7 +17,7 @@ from torch import Tensor
 from baselines.comparison import CORRELATION, SHARE
 from baselines.metrics import NO_LIMITS, Limits, mean_interval
 from baselines.model_randomisation import model_randomisation
-from baselines.removal_measures import RANDOM, SUBSETS, Values, brittleness, lds, qld, removal
+from baselines.removal_measures import RANDOM, SUBSETS, Values, brittleness, lds, qld, removal, size_of
 from samattr_ref.data import Examples
 from samattr_ref.run import Run
 from samattr_ref.support import store
@@ -121,6 +121,15 @@ class Asked:
     def key(self) -> str:
         """What its values are stored as."""
         return "-".join(["measure", self.measure.name, *(f"{share:g}" for share in self.shares)])
+
+    def check(self, n_train: int) -> None:
+        """Refuse shares of so many training points that cannot be left out.
+
+        Raises:
+            SamattrError: naming the first.
+        """
+        for share in self.shares:
+            size_of(n_train, share)
 
     def retrainings(self, queries: int, own: int = 0) -> int:
         """The most retrainings that it takes with so many queries, see `Measure`."""

@@ -4,6 +4,7 @@ What is stored is each retraining's final parameters, so that the effect on any 
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, reduce
@@ -32,6 +33,7 @@ from samattr_ref.support.seeds import json_digest, stream, tensor_digest, values
 from samattr_ref.support.source import reach
 from samattr_ref.support.timing import Timing, noted
 from samattr_ref.training import REPLAY_TOLERANCE
+from samattr_ref.workload import Workload
 
 log = logging.getLogger("samattr")
 
@@ -162,7 +164,7 @@ def leave_one_out(run: Run, engine: Engine | None = None) -> Truth:
     """
     groups = single_points(run)
     if engine is None and not is_made(run, groups):
-        kept = _kept_truth(run, single_points_name(run), groups)
+        kept = _kept_truth(run, single_points_name(run.workload), groups)
         if kept is not None:
             return kept
     return retraining_truth(run, groups, engine)
@@ -173,7 +175,7 @@ def find_leave_one_out(run: Run) -> Truth | None:
     groups = single_points(run)
     if is_made(run, groups):
         return retraining_truth(run, groups)
-    return _kept_truth(run, single_points_name(run), groups)
+    return _kept_truth(run, single_points_name(run.workload), groups)
 
 
 def is_made(run: Run, groups: list[Tensor]) -> bool:
@@ -213,11 +215,21 @@ def random_subsets(run: Run, fraction: float, count: int, seed: int = 0) -> list
     Raises:
         SamattrError: if the fraction removes no point or every one, or the count is not positive.
     """
-    size = round(fraction * run.n_train)
-    if not (0 < size < run.n_train and count >= 1):
-        raise SamattrError(f"{count} subsets of {size} of {run.n_train} points cannot be left out")
+    size = subset_size(run.n_train, fraction, count)
     generators = [stream(seed, "subsets", size, i) for i in range(count)]
     return [torch.randperm(run.n_train, generator=g)[:size].sort().values for g in generators]
+
+
+def subset_size(n_train: int, fraction: float, count: int) -> int:
+    """How many of so many training points each of `count` subsets leaves out.
+
+    Raises:
+        SamattrError: if the fraction removes no point or every one, or the count is not positive.
+    """
+    size = round(fraction * n_train) if math.isfinite(fraction) else 0
+    if not (0 < size < n_train and count >= 1):
+        raise SamattrError(f"{count} subsets of {size} of {n_train} points cannot be left out")
+    return size
 
 
 def removed_points(run: Run) -> list[int]:
@@ -368,10 +380,9 @@ def kept_losses(truth: Truth) -> dict[str, Tensor]:
     }
 
 
-def single_points_name(run: Run) -> str:
+def single_points_name(workload: Workload) -> str:
     """What the truth of the workload's removed points is kept as."""
-    workload = run.workload
-    return f"loo-{workload.n_removed or run.n_train}-{workload.removed}"
+    return f"loo-{workload.n_removed or len(workload.splits.train)}-{workload.removed}"
 
 
 def subsets_name(fraction: float, count: int, seed: int = 0) -> str:

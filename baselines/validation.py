@@ -25,7 +25,7 @@ from samattr_ref.data import Examples
 from samattr_ref.implicit.warm_starts import warm_starts
 from samattr_ref.marks import marks_of
 from samattr_ref.network.functionals import LOSS, get_functional
-from samattr_ref.registry import Method, get_method
+from samattr_ref.registry import Method, as_method, get_method
 from samattr_ref.run import Run
 from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support import store
@@ -109,7 +109,7 @@ class Validation:
 
 
 def validate(
-    method: str,
+    method: str | Callable[..., Any] | Method,
     workload: Workload | str,
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -125,7 +125,8 @@ def validate(
     other queries.
 
     Args:
-        method: A method's name, a user's `package.module:function`, or `loo` for the ground truth's own row.
+        method: A method's name, a user's `package.module:function`, a function, or `loo` for the ground truth's own
+            row.
         workload: A workload or its name.
         seed: Its seed; by default the workload's own, or 0.
         options: Options of the method that are given.
@@ -144,28 +145,31 @@ def validate(
         SamattrError: for unknown names or options, and whatever keeps the method from giving scores.
     """
     workload = at_seed(workload, seed)
-    chosen = None if method == GROUND_TRUTH else get_method(method)
+    chosen = None if method == GROUND_TRUTH else as_method(method)
     get_functional(functional)
     wanted = [asked(text) for text in measures]
+    for each in wanted:
+        each.check(len(workload.splits.train))
     if chosen:
         chosen.check_functional(functional, workload.loss)
-        chosen.check(options or {})
+        chosen.check({**first_of_grid(chosen), **(options or {})})
     elif runs > 1:
         raise SamattrError(f"{GROUND_TRUTH} is what one run does: leave out runs")
     elif wanted and workload.n_removed is not None:
         raise SamattrError(f"{GROUND_TRUTH} has no effect of points that were not removed: measures take every point")
+    name = chosen.name if chosen else GROUND_TRUTH
     ours = chosen is None or is_ours(chosen)
-    path = result_path(workload, method, options or {}, memory_bytes, runs, functional)
-    if ours and (stored := store.load(path, "validation")) is not None:
+    path = result_path(workload, name, options or {}, memory_bytes, runs, functional) if ours else None
+    if path and (stored := store.load(path, "validation")) is not None:
         result = Validation(**stored[0])
     else:
         truth = leave_one_out(train(workload))
         if truth.kept is not None:
             truth.effects(workload.queries.of(functional))  # refused where it is not, before the method is paid for
-        with memory_bound(memory_bytes), working(f"scores of {method} on {workload.name}"):
+        with memory_bound(memory_bytes), working(f"scores of {name} on {workload.name}"):
             given = dict(options or {})
             result = _validate(chosen, truth, given, runs, functional) if chosen else _validate_truth(truth, functional)
-        if ours:
+        if path:
             store.save(path, "validation", asdict(result))
     if not wanted:
         return result
@@ -177,7 +181,7 @@ def validate(
         return attribute(run, chosen.function, queries, memory_bytes=memory_bytes, runs=runs, **used).values
 
     own = runs - 1 if chosen else result.n_train
-    found = measured_values(workload, method, functional, wanted, score, own, path if ours else None)
+    found = measured_values(workload, name, functional, wanted, score, own, path)
     return replace(result, measures=found)
 
 
@@ -209,6 +213,11 @@ def result_path(
     seen += [] if memory_bytes is None else [memory_bytes]
     seen += [] if functional == LOSS.name else [{"functional": functional}]
     return store.folder("validations", json_digest(seen if runs == 1 else [*seen, {"runs": runs}]))
+
+
+def first_of_grid(method: Method) -> dict[str, Any]:
+    """The first values of the method's grid: some that its options take."""
+    return {option: values[0] for option, values in method.tune.items()}
 
 
 def grid_of(method: Method, run: Run) -> Mapping[str, tuple[Any, ...]]:

@@ -94,12 +94,17 @@ def run(job: Job, jobs: int | None, compute: bool) -> tuple[Results | None, list
         job: The job.
         jobs: Processes to measure with, see `baselines.studies.cells.make`.
         compute: Whether to make what is not on disk.
+
+    Raises:
+        SamattrError: for an experiment that the profile does not have, or a workload or a setting that there is not.
     """
+    cells = {experiment.name: job.cells(experiment) for experiment in job.experiments}
+    for cell in (cell for part in cells.values() for cell in part):
+        cell.workload()  # a wrong name or setting is refused before anything is trained
     results = None
     if job.headline:
         profile = replace(job.profile, workloads=(job.workload,)) if job.workload else job.profile
         results = (make_results if compute else find_results)(profile, job.settings)
-    cells = {experiment.name: job.cells(experiment) for experiment in job.experiments}
     reasons = make([cell for part in cells.values() for cell in part], jobs) if compute else {}
     measured = [gather(name, part, job.command(name), reasons) for name, part in cells.items()]
     return results, measured

@@ -32,8 +32,12 @@ MACHINE = ("cpu", "cores", "gpu", "system", "python", "torch", "threads", "numpy
 """What the page says of where its numbers were made; the record says more."""
 
 
-def check_folder(out: Path) -> None:
+def check_folder(out: Path, option: str = "--out") -> None:
     """Try the folder that a job writes into, or where it would be made, before minutes of work are begun for it.
+
+    Args:
+        out: The folder.
+        option: What names it.
 
     Raises:
         SamattrError: if it cannot be written into.
@@ -42,7 +46,7 @@ def check_folder(out: Path) -> None:
     try:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise _unwritable(out, error, option) from error
 
 
 def write(job: Job, results: Results | None, measured: Sequence[Measured], out: Path) -> str:
@@ -87,8 +91,8 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
     return "\n\n".join(tables)
 
 
-def _unwritable(out: Path, error: OSError) -> SamattrError:
-    return SamattrError(f"{out} could not be written ({error.strerror}): choose another folder with --out")
+def _unwritable(out: Path, error: OSError, option: str = "--out") -> SamattrError:
+    return SamattrError(f"{out} could not be written ({error.strerror}): choose another folder with {option}")
 
 
 def read_values(folder: Path) -> pd.DataFrame | None:

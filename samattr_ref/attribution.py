@@ -12,7 +12,8 @@ from samattr_ref.data import Examples
 from samattr_ref.registry import DENSE_VECTORS, Method, as_method, dense_query
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores, merge_diagnostics
-from samattr_ref.support.errors import SamattrError, TrajectoryError
+from samattr_ref.support.errors import SamattrError, TrajectoryError, first_line
+from samattr_ref.support.foreign import RAISED, place
 from samattr_ref.support.memory import block_length, check_fits, in_chunks, memory_bound
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -49,8 +50,8 @@ def attribute(
 
     Raises:
         SamattrError: for an unknown method or option, queries that the network cannot read, a functional that the
-            method does not take, a method that returns another shape, NaN or infinity, a bound that is too small, or a
-            number of runs that is none.
+            method does not take, a method that fails (what it raised is the error's `__cause__`) or returns another
+            shape, NaN or infinity, a bound that is too small, or a number of runs that is none.
     """
     chosen = as_method(method)
     queries = run.workload.queries if queries is None else queries
@@ -59,7 +60,7 @@ def attribute(
     chosen.check(options)
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
         raise SamattrError(f"runs must be a whole number of at least 1, not {runs!r}")
-    with memory_bound(memory_bytes), _named(chosen):
+    with memory_bound(memory_bytes):
         scores = _scores(chosen, run, queries, options)
         for seed in training_seeds(run.workload, runs)[1:]:
             again = train(replace(run.workload, training_seed=seed))
@@ -74,11 +75,20 @@ def attribute(
 
 @contextmanager
 def _named(method: Method) -> Iterator[None]:
-    """Have the method named where it asks a run for what is not known of it."""
+    """Have the method named where it asks a run for what is not known of it, or raises an exception of its own.
+
+    Raises:
+        SamattrError: what it raised in one line, with the line of its file; the exception itself is its cause.
+    """
     try:
         yield
     except TrajectoryError as error:
         raise TrajectoryError(method.name) from error
+    except SamattrError:
+        raise
+    except RAISED as error:
+        said = f"{first_line(error)}{place(error, method.function)}"
+        raise SamattrError(f"method {method.name} failed: {said}") from error
 
 
 def training_seeds(workload: Workload, count: int) -> list[int]:
@@ -95,16 +105,19 @@ def _added(total: Scores, scores: Scores, run: Run) -> Scores:
 
 def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, Any]) -> Scores:
     """Scores of all queries, by blocks of them where the method allows it."""
+    with _named(method):
+        return _in_blocks(method, run, queries, options)
+
+
+def _in_blocks(method: Method, run: Run, queries: Examples, options: Mapping[str, Any]) -> Scores:
     count = len(queries)
 
     def of(part: slice) -> Scores:
         block = queries if part == slice(0, count) else queries.take(part)
         found = method.function(run, block, **options)
-        scores = found if isinstance(found, Scores) else Scores(_tensor(method, found))
-        shape, expected = list(scores.values.shape), [run.n_train, part.stop - part.start]
-        if shape != expected:
-            raise SamattrError(f"{method.name} returned scores of shape {shape}, not [n_train, n_query] = {expected}")
-        return scores
+        given = found if isinstance(found, Scores) else Scores(found)
+        shape = [run.n_train, part.stop - part.start]
+        return replace(given, values=_tensor(method, given.values, run, "scores", "[n_train, n_query]", shape))
 
     if method.query_bytes is None:
         return of(slice(0, count))
@@ -122,12 +135,17 @@ def _scores(method: Method, run: Run, queries: Examples, options: Mapping[str, A
     return Scores(values, diagnostics)
 
 
-def _tensor(method: Method, found: Any) -> Tensor:
-    """What a method returned as a tensor, without what recorded gradients of it."""
+def _tensor(method: Method, found: Any, run: Run, what: str, axes: str, shape: list[int]) -> Tensor:
+    """What a method returned as a tensor of real numbers of that shape, without what recorded gradients of it."""
     try:
-        return torch.as_tensor(found).detach()
+        values = torch.as_tensor(found).detach()
     except Exception as error:  # whatever objects that are no numbers raise
-        raise SamattrError(f"{method.name} returned a {type(found).__name__}, not scores [n_train, n_query]") from error
+        raise SamattrError(f"{method.name} returned a {type(found).__name__}, not {what} {axes}") from error
+    if values.layout != torch.strided or values.is_complex():
+        raise SamattrError(f"{method.name} returned sparse or complex {what}: return a dense tensor of real numbers")
+    if list(values.shape) != shape:
+        raise SamattrError(f"{method.name} returned {what} of shape {list(values.shape)}, not {axes} = {shape}")
+    return values if values.is_floating_point() else values.to(run.parameters.dtype)
 
 
 def _block(run: Run, bytes_per_item: int) -> int:
@@ -174,12 +192,17 @@ def parameter_change(
     if chosen.change is None:
         raise SamattrError(f"{chosen.name} does not predict a parameter change")
     change, groups = chosen.change, check_groups(run, removed)
+
+    def of(part: slice) -> Tensor:
+        shape = [part.stop - part.start, len(run.parameters)]
+        return _tensor(chosen, change(run, groups[part], **options), run, "parameter changes", "[n_groups, P]", shape)
+
     if not groups:
         return run.parameters.new_empty(0, len(run.parameters))
     with memory_bound(memory_bytes), _named(chosen):
         own = chosen.query_bytes(run) if chosen.query_bytes else 0
         each = max(own, dense_query(run)) + 4 * run.n_train * run.parameters.element_size()  # who is in which group
-        blocks = in_chunks(lambda part: change(run, groups[part], **options), len(groups), _block(run, each))
+        blocks = in_chunks(of, len(groups), _block(run, each))
         part, found = next(blocks)
         if part.stop == len(groups):
             return found

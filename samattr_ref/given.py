@@ -101,10 +101,6 @@ def splits_of(train: Examples, queries: Any, validation: Any = None, tuning: Any
     asked = examples_of(queries, "queries")
     checked = asked if validation is None else examples_of(validation, "the validation set")
     chosen_on = checked if tuning is None else examples_of(tuning, "the tuning queries")
-    for part in (asked, checked, chosen_on):
-        if part.x.shape[1:] != train.x.shape[1:]:
-            shapes = f"{list(part.x.shape[1:])} and {list(train.x.shape[1:])}"
-            raise SamattrError(f"the inputs of the sets are of different shapes, {shapes}")
     n_classes = max(part.n_outputs for part in (train, asked, checked, chosen_on))
     unknown = torch.zeros(len(train.x), dtype=torch.bool)  # which labels are wrong
     return Splits(train, asked, chosen_on, checked, unknown, n_classes)

@@ -1,5 +1,6 @@
 """Settings of a workload by their names alone, as on the command line: whichever part has a field of that name."""
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,35 +15,50 @@ OWN = ("dtype", "n_removed", "removed", "training_seed", "augmentation", "loss")
 """The workload's own fields that may be replaced."""
 
 
-def overridden(workload: "Workload", name: str, value: Any) -> "Workload":
-    """The workload with the field of that name replaced, wherever it stands in it.
+def overridden(workload: "Workload", settings: Mapping[str, Any]) -> "Workload":
+    """The workload with the fields of those names replaced, wherever they stand in it.
+
+    All of a part are replaced at once: `steps` and `warmup` have to go together, and not one after the other.
 
     Raises:
         SamattrError: if no part has a field of that name, or a value is out of range.
     """
     if isinstance(workload.data, Features):  # what has a name is beneath it
-        beneath = overridden(replace(workload, data=workload.data.source), name, value)
+        beneath = overridden(replace(workload, data=workload.data.source), settings)
         return replace(beneath, data=replace(workload.data, source=beneath.data))
-    if name in OWN:
-        changed: Workload = _with(workload, name, value)
-        return changed
-    if name == "variant" and isinstance(value, str):
-        value = variant_named(value)
-    variant = workload.recipe.variant
-    if name in (own := [f.name for f in fields(variant)]):
-        return replace(workload, recipe=replace(workload.recipe, variant=_with(variant, name, value)))
-    parts = {part: getattr(workload, part) for part in ("recipe", "data", "model")}
-    known: list[str] = []
-    for part, old in parts.items():
-        names = [f.name for f in fields(old)] if is_dataclass(old) else []
-        if name in names:
-            return replace(workload, **{part: _with(old, name, value)})
-        known += names
-    raise unknown_setting("workload setting", name, [*OWN, *known, *own])
+    settings = dict(settings)
+    if isinstance(settings.get("variant"), str):
+        settings["variant"] = variant_named(settings["variant"])
+    variant = settings.get("variant", workload.recipe.variant)
+    places = {
+        "workload": list(OWN),
+        "variant": _names(variant),
+        "recipe": _names(workload.recipe),
+        "data": _names(workload.data),
+        "model": _names(workload.model),
+    }
+    changes: dict[str, dict[str, Any]] = {part: {} for part in places}
+    for name, value in settings.items():
+        part = next((part for part, names in places.items() if name in names), None)
+        if part is None:
+            raise unknown_setting("workload setting", name, [known for names in places.values() for known in names])
+        changes[part][name] = value
+    if changes["variant"]:
+        changes["recipe"]["variant"] = _with(variant, changes["variant"])
+    for part in ("recipe", "data", "model"):
+        if changes[part]:
+            changes["workload"][part] = _with(getattr(workload, part), changes[part])
+    changed: Workload = _with(workload, changes["workload"])
+    return changed
 
 
-def _with(part: Any, name: str, value: Any) -> Any:
-    """A dataclass with another value of a field, if it is of the field's kind."""
-    old = getattr(part, name)
-    Option.from_annotation(old, next(f.type for f in fields(part) if f.name == name)).check(name, value)
-    return replace(part, **{name: value})
+def _names(part: Any) -> list[str]:
+    return [f.name for f in fields(part)] if is_dataclass(part) else []
+
+
+def _with(part: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass with other values of some fields, if they are of the fields' kinds."""
+    kinds = {f.name: f.type for f in fields(part)}
+    for name, value in values.items():
+        Option.from_annotation(getattr(part, name), kinds[name]).check(name, value)
+    return replace(part, **values)

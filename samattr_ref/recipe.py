@@ -31,7 +31,7 @@ class SamRecipe:
         decay: `"loss"`: the L2 term is a part of the loss, in both gradients of a step. `"optimizer"`: the perturbation
             is made of the data's gradient alone and the step adds λω, as torch.optim.SGD does beneath a user's SAM.
         schedule: `"constant"`, `"cosine"` (to zero) or `"linear"` (to zero).
-        warmup: Steps of linear warm-up from zero.
+        warmup: Steps of linear warm-up from zero, at most T.
         sampling: `"epochs"`: each epoch is a permutation of the points, cut into batches. `"replacement"`: each batch
             is a random subset of its own, so that some points are seen more rarely than others.
         variant: SAM or a variant of it, with its constants.
@@ -62,6 +62,11 @@ class SamRecipe:
             raise SamattrError("learning_rate must be > 0, momentum in [0, 1) and weight_decay >= 0, and all finite")
         if self.warmup < 0:
             raise SamattrError(f"warmup must be at least 0, not {self.warmup}")
+        if self.warmup > self.steps:
+            raise SamattrError(
+                f"warmup is {self.warmup} and the run has {self.steps} steps, none of which would take the whole "
+                "learning rate: set warmup to the number of steps at most"
+            )
         if self.schedule not in ("constant", "cosine", "linear"):
             raise unknown_name("schedule", self.schedule, ["constant", "cosine", "linear"])
         if self.sampling not in ("epochs", "replacement"):

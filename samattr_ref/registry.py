@@ -7,9 +7,11 @@ else: a method is its own file.
 import importlib.util
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from textwrap import shorten
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -21,7 +23,7 @@ from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.options import Option
 from samattr_ref.support.references import load_reference
-from samattr_ref.support.registered import Registry, default_label
+from samattr_ref.support.registered import Registry, default_label, home_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Change = Callable[..., Tensor]
@@ -74,6 +76,7 @@ class Method:
         change: `(run, groups, **options)` to the predicted parameter change of removing each group, [n_groups, P]; None
             where the method does not define one.
         options: Its options by name.
+        declared: The dataclass of its options, which refuses values; None where its signature lists them.
         tune: Values to choose from on held-out queries, by option.
         tune_large: The same for networks whose curvature does not fit as a matrix, where `tune` would take hours; None
             where that makes no difference.
@@ -107,6 +110,7 @@ class Method:
     source: str = ""
     change: Change | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
+    declared: type | None = None
     tune: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     tune_large: Mapping[str, tuple[Any, ...]] | None = None
     linear: bool = False
@@ -141,11 +145,33 @@ class Method:
         """Refuse to be called where its library is missing, with options that it does not have, or with other values.
 
         Raises:
-            SamattrError: saying what to install, naming the nearest option, or what it takes.
+            SamattrError: saying what to install, naming the nearest option, what it takes, why its function cannot be
+                called as `(run, queries, **options)`, or what the dataclass of its options says of their values.
+        """
+        self.check_library()
+        self._check_options(options)
+        for name, option in self.options.items():
+            if option.required and name not in options:
+                raise SamattrError(
+                    f"option {name} of {self.name} has no default: give it one, or a value by --option {name}=VALUE"
+                )
+        if inspect.iscoroutinefunction(self.function):
+            raise SamattrError(f"{self.name} is asynchronous: a method is a plain function (run, queries, **options)")
+        try:
+            inspect.signature(self.function).bind(None, None, **options)
+        except TypeError as error:
+            raise SamattrError(f"{self.name} cannot be called as (run, queries, **options): {error}") from error
+        if self.declared is not None:
+            self.declared(**options)
+
+    def check_library(self) -> None:
+        """Refuse to be called where its library is missing.
+
+        Raises:
+            SamattrError: saying what to install.
         """
         if self.library is not None and not self.library.installed:
             raise SamattrError(f"{self.name} needs {self.library.package}, which is missing: {self.library.install}")
-        self._check_options(options)
 
     def check_functional(self, name: str, loss: Loss = CROSS_ENTROPY) -> None:
         """Refuse what the method does not say of queries, and networks of another loss than it was written for.
@@ -249,6 +275,7 @@ def method(
     """
     if family not in list(Family):
         raise unknown_name("family of methods", family, list(Family))
+    caller = sys._getframe(1).f_globals["__name__"]
 
     def register(function: F) -> F:
         registered = Method(
@@ -258,6 +285,7 @@ def method(
             source=source,
             change=change,
             options=_options(function, options),
+            declared=options,
             tune=tune or {},
             tune_large=tune_large,
             linear=linear,
@@ -274,7 +302,7 @@ def method(
             any_functional=any_functional,
             by_name=by_name,
         )
-        METHODS.add(name, registered, function.__module__)
+        METHODS.add(name, registered, home_of(function, caller))
         return function
 
     return register
@@ -314,9 +342,20 @@ TAKEN = ("memory_bytes", "runs")
 """What `attribute` takes beside a method's options."""
 
 
-def as_method(method: str | Callable[..., Any]) -> Method:
-    """A method by its name, or a function as a method."""
-    return get_method(method) if isinstance(method, str) else _plain(_name(method), method)
+def as_method(method: str | Callable[..., Any] | Method) -> Method:
+    """A method by its name, or a function as a method; one as it is.
+
+    Raises:
+        SamattrError: if there is none of that name, or it is none of these.
+    """
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, str):
+        return get_method(method)
+    if not callable(method):
+        given = shorten(repr(method), 80)
+        raise SamattrError(f"a method is a name or a function (run, queries, **options), not {given}")
+    return _plain(_name(method), method)
 
 
 def _plain(name: str, function: Callable[..., Any]) -> Method:
@@ -332,11 +371,16 @@ def _options(function: Callable[..., Any], declared: type | None) -> dict[str, O
     if declared is not None and is_dataclass(declared):
         found = {f.name: Option.from_annotation(f.default, f.type) for f in fields(declared)}
     else:
-        parameters = list(inspect.signature(function).parameters.values())[2:]
+        try:
+            parameters = list(inspect.signature(function).parameters.values())[2:]
+        except ValueError as error:  # of what is written in another language
+            raise SamattrError(
+                f"{_name(function)} does not say what it takes: call it from a function (run, queries, **options)"
+            ) from error
         found = {
             p.name: Option.from_annotation(p.default, p.annotation)
             for p in parameters
-            if p.kind is not inspect.Parameter.VAR_KEYWORD
+            if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         }
     for name in TAKEN:
         if name in found:

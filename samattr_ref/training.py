@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samattr_ref.divergence import diverged, lost_from
 from samattr_ref.network.network import Ways
 from samattr_ref.network.objective import Objective
 from samattr_ref.network.proof import prove, prove_again
@@ -20,7 +21,7 @@ from samattr_ref.sam.step import Batch, State, first_state, sam_step
 from samattr_ref.support import store
 from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
-from samattr_ref.support.errors import SamattrError, UnstableError
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import json_digest
@@ -202,6 +203,8 @@ def _train(
     for t in track(range(first, recipe.steps), f"training {workload.name}", done=first):
         if states.count and time.perf_counter() - saved > SAVE_SECONDS:
             saved = time.perf_counter()
+            if not bool(torch.isfinite(state.omega).all()):
+                break
             older = _partials(path)
             tensors = state._asdict() | states.so_far()
             store.save(path, f"partial-{t:09d}", {"step": t, **asdict(before + watch.read())}, tensors)
@@ -210,9 +213,18 @@ def _train(
         if t in kept:
             states.add(state)
         state = trainer.step(t, state)
-    if not bool(torch.isfinite(state.omega).all()):
-        raise UnstableError(f"training of {workload.name} diverged: lower the learning rate or rho")
-    prove_again(objective, train.x, train.y, recipe.batch_size, state.omega)
+    fault: SamattrError | None = None
+    finite, lost = bool(torch.isfinite(state.omega).all()), lost_from(objective, train, initial)
+    try:
+        if finite:
+            prove_again(objective, train.x, train.y, recipe.batch_size, state.omega)
+    except SamattrError as error:
+        if not lost(state.omega):
+            raise
+        fault = error  # far away from all that it is to learn, a network is no longer what it was, by rounding alone
+    if fault or not finite:
+        kept_states = list(zip(keep.tolist(), states.each(), strict=False))
+        raise diverged(workload.name, recipe, kept_states, trainer.step, lost) from fault
     tensors = {
         "parameters": state.omega,
         "batches": batches,
@@ -249,6 +261,12 @@ class _KeptStates:
         self.count = len(tensors[KEPT[0]])
         for name, rows in self._rows.items():
             rows[: self.count] = tensors[name]
+
+    def each(self) -> Iterator[State]:
+        """Those that there are so far."""
+        for i in range(self.count):
+            omega, velocity, memory = (rows[i] for rows in self._rows.values())
+            yield State(omega, velocity if len(velocity) else torch.zeros_like(omega), memory)
 
     def so_far(self) -> dict[str, Tensor]:
         return {name: rows[: self.count] for name, rows in self._rows.items()}

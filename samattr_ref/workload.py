@@ -17,6 +17,8 @@ from samattr_ref.data import (
     Splits,
 )
 from samattr_ref.data.examples import SETS
+from samattr_ref.data.sizes import Sizes
+from samattr_ref.data.usable import check_apart, check_sets
 from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.network.models import ModelRecipe
 from samattr_ref.network.network import prepared
@@ -30,7 +32,7 @@ from samattr_ref.support.fingerprint import Fingerprint, fingerprint
 from samattr_ref.support.names import check_name
 from samattr_ref.support.options import checked
 from samattr_ref.support.precision import DEFAULT, precision, use_precision_once
-from samattr_ref.support.seeds import UNKEYED, json_digest, seeded
+from samattr_ref.support.seeds import UNKEYED, checked_seed, json_digest, seeded
 from samattr_ref.support.source import reach
 
 RUN_VERSION = 5
@@ -51,7 +53,8 @@ class Workload:
         data: Where its points come from.
         model: Its network.
         recipe: How it is trained.
-        seed: Seeds the split, the label noise, the initial parameters and the batches, each by a stream of its own.
+        seed: Seeds the split, the label noise, the initial parameters and the batches, each by a stream of its own; at
+            least 0, as every seed.
         dtype: `"float32"` or `"float64"`.
         n_removed: How many points the ground truth removes, one at a time, drawn by seed; None removes each.
         removed: How they are drawn: `"uniform"`; or `"stratified"`, so that half of them are likely to matter: a
@@ -86,6 +89,8 @@ class Workload:
             raise SamattrError(f"loss must be a sr.Loss, such as sr.SquaredError(), not {self.loss!r}")
         if not isinstance(self.recipe, SamRecipe):
             raise SamattrError(f"recipe must be a SamRecipe, such as sr.SamRecipe(), not {type(self.recipe).__name__}")
+        for name in ("seed", "training_seed"):
+            object.__setattr__(self, name, checked_seed(name, getattr(self, name)))
         if self.dtype not in DTYPES:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.n_removed is not None and self.n_removed < 2:
@@ -195,10 +200,7 @@ class Workload:
         >>> Workload("mine", Digits(), MLP()).override(rho=0.1, n_train=50).recipe.rho
         0.1
         """
-        workload = self
-        for name, value in settings.items():
-            workload = overridden(workload, name, value)
-        return workload
+        return overridden(self, settings)
 
 
 def _check_part(name: str, part: Any, method: str, wanted: str) -> None:
@@ -248,7 +250,10 @@ def _load(workload: Workload) -> Splits:
         return splits
 
     splits = once()
+    check_sets(splits, workload.name)
     source = workload.data.source if isinstance(workload.data, Features) else workload.data
+    if not isinstance(source, Sizes):  # which draws no row of the data twice
+        check_apart(splits.train, {name: getattr(splits, name) for name in SETS[1:]})
     own = type(source).__module__.startswith("samattr_ref.")
     if not own and once().whole_digest != splits.whole_digest:
         raise SamattrError(

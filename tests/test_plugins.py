@@ -109,23 +109,37 @@ EXPERIMENT = register_experiment(
 )
 """,
     "broken": "1 / 0",
+    "leaving": """
+import sys
+
+print("on my way")
+sys.exit(3)
+""",
 }
 ENTRY_POINTS = """
 [samattr.methods]
 mine = elsewhere.signs
-if = elsewhere.signs:flat
+random = elsewhere.signs:flat
 broken = elsewhere.broken
+leaving = elsewhere.leaving
 [samattr.metrics]
 mine = elsewhere.errors
+broken = elsewhere.broken
+leaving = elsewhere.leaving
 [samattr.variants]
 mine = elsewhere.half
+broken = elsewhere.broken
+leaving = elsewhere.leaving
 [samattr.workloads]
 mine = elsewhere.few
 broken = elsewhere.broken
+leaving = elsewhere.leaving
 [samattr.experiments]
 mine = elsewhere.worth
 broken = elsewhere.broken
+leaving = elsewhere.leaving
 """
+KINDS = ("method", "metric", "variant", "workload", "experiment")
 
 WHERE = """
 import json
@@ -216,9 +230,15 @@ def test_the_others_are_where_theirs_belong(found):
 def test_what_does_not_load_or_takes_a_name_is_one_line_each(found):
     where, said = found
     assert len(where["methods"]) == len(set(where["methods"]))
-    assert len(said) == 4
-    assert [line for line in said if "'broken' (elsewhere.broken) is left out: it does not load: ZeroDivision" in line]
-    assert [line for line in said if line.startswith("method 'if' of elsewhere.signs is left out: baselines.methods")]
+    left_out = [
+        f"{kind} 'broken' (elsewhere.broken) is left out: it does not load: ZeroDivisionError" for kind in KINDS
+    ]
+    left_out += [f"{kind} 'leaving' (elsewhere.leaving) is left out: it does not load: SystemExit: 3" for kind in KINDS]
+    left_out += ["method 'random' of elsewhere.signs is left out: baselines.methods.random_scores has one of that name"]
+    printed = [line for line in said if line == "on my way"]  # and not to where results are read
+    assert len(said) == len(left_out) + len(printed) and len(printed) == len(KINDS)
+    for start in left_out:
+        assert len([line for line in said if line.startswith(start)]) == 1, start
 
 
 @pytest.mark.slow

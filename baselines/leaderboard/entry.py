@@ -1,6 +1,6 @@
 """Making a row of the leaderboard, and making it again to see whether it says the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from baselines.leaderboard.row import COMPARED, Row, Seed
 from baselines.studies.agreement import UNTUNED
 from baselines.studies.plain import plain_training
 from baselines.truth import single_points_name
-from baselines.validation import Validation, validate
+from baselines.validation import Validation, first_of_grid, validate
 from samattr_ref.catalogue import load_workload
-from samattr_ref.registry import Method, get_method
+from samattr_ref.registry import Method, as_method
 from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.timing import Timing, noted
@@ -48,11 +48,32 @@ class Verified:
     tolerance: float
 
 
-def make_row(method: str, workload: str, tuned: bool = True, seeds: Sequence[int] = SEEDS) -> Row:
+def check_addition(
+    method: str | Callable[..., Any] | Method, workload: str, seeds: Sequence[int] = SEEDS
+) -> tuple[Method, list[Workload]]:
+    """The method of a row, and its workload at every seed, where a row can be made of them; nothing is trained.
+
+    The arguments are those of `make_row`.
+
+    Raises:
+        SamattrError: for a name that there is not, a method that cannot be called, or where no ground truth of the
+            workload comes with the project.
+    """
+    chosen = as_method(method)
+    chosen.check(first_of_grid(chosen))
+    workloads = [load_workload(workload, seed) for seed in seeds]
+    for each in workloads:
+        identity(each, single_points_name(each))
+    return chosen, workloads
+
+
+def make_row(
+    method: str | Callable[..., Any] | Method, workload: str, tuned: bool = True, seeds: Sequence[int] = SEEDS
+) -> Row:
     """Validate a method on every seed of a workload.
 
     Args:
-        method: A method's name, or a user's `path/to/file.py:function`.
+        method: A method's name, a user's `path/to/file.py:function`, or a function.
         workload: The name of a workload whose ground truth comes with the project.
         tuned: Whether options are chosen on held-out queries; else the method's defaults are taken, and what the
             experiments take on networks whose curvature does not fit as a matrix.
@@ -62,26 +83,32 @@ def make_row(method: str, workload: str, tuned: bool = True, seeds: Sequence[int
         SamattrError: where no ground truth of the workload comes with the project, the method has no options to
             choose and `tuned` is False, or it gives no scores.
     """
-    chosen = get_method(method)
+    chosen, workloads = check_addition(method, workload, seeds)
     if not tuned and not chosen.tune:
         raise SamattrError(f"{chosen.name} chooses no option: it has one row, the tuned one")
-    given = {} if tuned else _untuned(chosen, load_workload(workload, seeds[0]))
-    results = [_seed(method, workload, seed, given) for seed in seeds]
+    given = {} if tuned else _untuned(chosen, workloads[0])
+    results = [_seed(chosen, each, given) for each in workloads]
     name = chosen.name.rpartition(":")[2]
     environment = results[0][1].environment
     return Row(name, workload, tuned, chosen.summary, chosen.source, [one for one, _ in results], environment)
 
 
 def _untuned(chosen: Method, workload: Workload) -> dict[str, Any]:
+    """Options that nobody chose.
+
+    Raises:
+        SamattrError: where one has no default.
+    """
     if chosen.tune_large is not None and len(workload.build()[1]) > DENSE_LIMIT:
         return chosen.having(UNTUNED)
+    chosen.check({})
     return {name: chosen.options[name].default for name in chosen.tune}
 
 
-def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple[Seed, Validation]:
-    run = train(load_workload(workload, seed))
-    recipe, truth = identity(run, single_points_name(run))
-    result = validate(method, run.workload, options=given)
+def _seed(method: Method, workload: Workload, given: dict[str, Any]) -> tuple[Seed, Validation]:
+    recipe, truth = identity(workload, single_points_name(workload))
+    run = train(workload)
+    result = validate(method, workload, options=given)
     assert result.runtime_s is not None and result.peak_memory_bytes is not None  # as of every method
     per_query = {
         name: [round(value, DIGITS) for value in values] for name, values in result.per_query.items() if values
@@ -93,7 +120,7 @@ def _seed(method: str, workload: str, seed: int, given: dict[str, Any]) -> tuple
     }
     plain, timing = plain_training(run), Timing(result.runtime_s, result.load)
     found = Seed(
-        seed=seed,
+        seed=workload.seed,
         recipe=recipe,
         truth=truth,
         options=result.diagnostics.get("options", {}),

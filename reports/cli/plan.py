@@ -26,11 +26,12 @@ from reports.cli.options import (
     Seeds,
     Settings,
 )
+from reports.cli.output import App, show
 
 if TYPE_CHECKING:
     from baselines.planner import Planner
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = App(no_args_is_help=True, rich_markup_mode=None)
 
 Devices = Annotated[int, typer.Option(min=1, help="Workers that compute side by side, with one core or one GPU each.")]
 MEBIBYTE = 2**20
@@ -114,7 +115,7 @@ def _planner() -> "Planner":
 
 def _print(planner: "Planner", devices: int, as_json: bool) -> None:
     said = described(planner, devices)
-    print(json.dumps(said, indent=1) if as_json else rendered(said))
+    show(json.dumps(said, indent=1) if as_json else rendered(said))
 
 
 def described(planner: "Planner", devices: int) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from reports.cli.options import (
     Version,
     work_by,
 )
+from reports.cli.output import App, show, written
 from reports.cli.plan import app as plan_app
 from reports.cli.stopping import stoppable
 from reports.cli.store import app as store_app
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from reports.job import Job
     from samattr_ref.workload import Workload
 
-app = typer.Typer(
+app = App(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -74,11 +75,11 @@ def workloads(as_json: JsonFlag = False) -> None:
 
     names = all_workloads()
     if as_json:
-        print(json.dumps(names))
+        show(json.dumps(names))
         return
     for name in names:
         workload = load_workload(name)
-        print(f"{name:16} {workload.data}  {workload.model}  {workload.recipe}")
+        show(f"{name:16} {workload.data}  {workload.model}  {workload.recipe}")
 
 
 @app.command()
@@ -88,11 +89,11 @@ def methods(as_json: JsonFlag = False) -> None:
 
     known = all_methods(optional=True)
     if as_json:
-        print(json.dumps(list(known)))
+        show(json.dumps(list(known)))
         return
     for name, method in known.items():
         needs = f"; needs {method.library.package}: {method.library.install}" if method.library else ""
-        print(f"{name:18} {method.summary} ({method.source}){needs}")
+        show(f"{name:18} {method.summary} ({method.source}){needs}")
 
 
 @app.command()
@@ -114,7 +115,7 @@ def truth(
     quiet: Quiet = False,
 ) -> None:
     """Make exact leave-one-out ground truth, or that of random subsets, or go on with it, or verify what is kept."""
-    from baselines.keeping import keep_in_parts, verify_kept
+    from baselines.keeping import check_kept, keep_in_parts, verify_kept
     from baselines.truth import (
         leave_one_out,
         random_subsets,
@@ -122,25 +123,32 @@ def truth(
         single_points,
         single_points_name,
         subset_retraining,
+        subset_size,
         subsets_name,
     )
+    from reports.page import check_folder
     from samattr_ref.training import train
 
     chosen = _workload(workload, seed, rho, p, settings)
-    run = train(chosen)
-    kind = single_points_name(run) if fraction is None else subsets_name(fraction, count, chosen.seed)
+    kind = single_points_name(chosen) if fraction is None else subsets_name(fraction, count, chosen.seed)
+    if fraction is not None:
+        subset_size(len(chosen.splits.train), fraction, count)
     if verify:
-        with work_by(executor, address, gpus):
-            verified = verify_kept(run, kind, keep)
-        _print({"workload": chosen.name, "truth": kind, **asdict(verified)}, as_json)
-        return
-    if keep is not None:
-        groups = single_points(run) if fraction is None else random_subsets(run, fraction, count, chosen.seed)
-        with work_by(executor, address, gpus):
-            path, retrained = keep_in_parts(run, kind, groups, keep, engine)
-        _print({"workload": chosen.name, "path": str(path), "n_groups": len(groups), "retrained": retrained}, as_json)
-        return
+        check_kept(chosen, kind, keep)
+    elif keep is not None:
+        check_folder(keep, "--keep")
     with work_by(executor, address, gpus):
+        run = train(chosen)
+        if verify:
+            verified = verify_kept(run, kind, keep)
+            _print({"workload": chosen.name, "truth": kind, **asdict(verified)}, as_json)
+            return
+        if keep is not None:
+            groups = single_points(run) if fraction is None else random_subsets(run, fraction, count, chosen.seed)
+            path, retrained = keep_in_parts(run, kind, groups, keep, engine)
+            kept = {"workload": chosen.name, "path": str(path), "n_groups": len(groups), "retrained": retrained}
+            _print(kept, as_json)
+            return
         if fraction is None:
             found = leave_one_out(run, engine)
         else:
@@ -266,7 +274,7 @@ def check(
     if as_json:
         _print({"method": method, "passed": not failed, "findings": [asdict(finding) for finding in findings]}, True)
     else:
-        print("\n".join(map(str, findings)))
+        show("\n".join(map(str, findings)))
     if failed:
         names = ", ".join(finding.check for finding in failed)
         raise SamattrError(f"{method} fails {len(failed)} of {len(findings)} checks: {names}")
@@ -304,26 +312,35 @@ def leaderboard(
     quiet: Quiet = False,
 ) -> None:
     """Rank the methods that were held against the ground truths that come with samattr; add one, or verify a row."""
-    from baselines.leaderboard.entry import ROWS, check_truths, make_row, verify_row
+    from baselines.leaderboard.entry import ROWS, check_addition, check_truths, make_row, verify_row
     from baselines.leaderboard.row import read_row, read_rows, write_row
     from reports.job import seeds_of
+    from reports.page import check_folder
     from reports.standings import standings
-    from samattr_ref.registry import get_method
+    from samattr_ref.catalogue import load_workload
 
     if verify is not None:
         _print(asdict(verify_row(read_row(verify), method)), form == Form.JSON)
         return
+    _go_with("--verify", {"--method": method})
+    for workload in workloads or ():
+        if not any((folder / workload).is_dir() for folder in (ROWS, rows)):
+            load_workload(workload)  # refused where there is none of that name
+    if add:
+        check_folder(rows, "--rows")
+    taken = seeds_of(seeds, ())
+    pairs = [(name, workload) for name in add or () for workload in workloads or [FIRST]]
+    ready = [check_addition(name, workload, taken)[0] for name, workload in pairs]
     with work_by(executor, address, gpus):
-        for name in add or []:
-            for workload in workloads or [FIRST]:
-                for tuned in (True, False) if get_method(name).tune else (True,):
-                    row = make_row(name, workload, tuned, seeds_of(seeds, ()))
-                    print(f"written to {write_row(row, rows)}", file=sys.stderr)
+        for one, (_, workload) in zip(ready, pairs, strict=True):
+            for tuned in (True, False) if one.tune else (True,):
+                row = make_row(one, workload, tuned, taken)
+                print(f"written to {write_row(row, rows)}", file=sys.stderr)
     found = {(row.workload, row.name): row for row in [*read_rows(ROWS), *read_rows(rows)]}
     for row in found.values():
         check_truths(row)
     chosen = workloads or ([FIRST] if add else list(dict.fromkeys(name for name, _ in found)))
-    print(standings([row for row in found.values() if row.workload in chosen], form))
+    show(standings([row for row in found.values() if row.workload in chosen], form))
 
 
 @app.command()
@@ -388,7 +405,7 @@ def report(
 def main() -> None:
     """Run the program. A user's mistake is one line on standard error, never a traceback."""
     try:
-        with stoppable():
+        with stoppable(), written(sys.stdout):
             app()
     except Exception as error:
         from samattr_ref.support.errors import SamattrError  # what raised it has loaded it
@@ -401,9 +418,13 @@ def main() -> None:
 
 def _workload(name: str, seed: int, rho: float | None, p: float | None, settings: list[str] | None) -> "Workload":
     from samattr_ref.catalogue import load_workload
+    from samattr_ref.support.errors import SamattrError
 
     given = {key: value for key, value in {"rho": rho, "p": p}.items() if value is not None}
-    return load_workload(name, seed).override(**given, **_pairs(settings))
+    pairs = _pairs(settings)
+    for key in given.keys() & pairs.keys():
+        raise SamattrError(f"--{key} {given[key]} and --set {key}={pairs[key]} say two things: leave one out")
+    return load_workload(name, seed).override(**given, **pairs)
 
 
 def _go_with(what: str, options: dict[str, Any]) -> None:
@@ -417,11 +438,15 @@ def _go_with(what: str, options: dict[str, Any]) -> None:
 
 def _pairs(texts: list[str] | None) -> dict[str, Any]:
     """NAME=VALUE texts as a dictionary; values are JSON where they read as such, else text."""
+    from samattr_ref.support.errors import SamattrError
+
     pairs = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"'{text}' is not of the form NAME=VALUE")
+        if name in pairs:
+            raise SamattrError(f"{name} is set twice, the second time to {value}: leave one out")
         try:
             loaded = json.loads(value)
             pairs[name] = tuple(loaded) if isinstance(loaded, list) else loaded
@@ -457,7 +482,7 @@ def _report(job: "Job", jobs: int | None, out: Path, as_json: bool, compute: boo
     if as_json:
         _print({"profile": job.profile.name, "path": str(written), "failures": failures}, True)
     else:
-        print(tables)
+        show(tables)
     if failures:
         raise SamattrError(f"{len(failures)} results are missing from {path}, the first: {failures[0]}")
     print(f"written to {written}", file=sys.stderr)
@@ -465,10 +490,10 @@ def _report(job: "Job", jobs: int | None, out: Path, as_json: bool, compute: boo
 
 def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_finite(result)))
+        show(json.dumps(_finite(result)))
         return
     for name, value in result.items():
-        print(f"{name:18} {json.dumps(_finite(value))}")
+        show(f"{name:18} {json.dumps(_finite(value))}")
 
 
 def _finite(value: Any) -> Any:

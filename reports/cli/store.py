@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from reports.cli.options import JsonFlag
+from reports.cli.output import App, show
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = App(no_args_is_help=True, rich_markup_mode=None)
 
 Kind = Annotated[
     list[str] | None,
@@ -39,16 +40,16 @@ def list_store(kinds: Kind = None, as_json: JsonFlag = False) -> None:
     ]
     failed = list(upkeep.failures())
     if as_json:
-        print(json.dumps({"store": str(store.root()), "artefacts": rows, "failures": failed}))
+        show(json.dumps({"store": str(store.root()), "artefacts": rows, "failures": failed}))
         return
     frame = pd.DataFrame(rows, columns=["kind", "artefact", "MiB", "written"])
     if not kinds:
         frame = frame.groupby("kind", as_index=False).agg(
             artefacts=("artefact", "count"), MiB=("MiB", "sum"), latest=("written", "max")
         )
-    print(table(frame.assign(MiB=[f"{size:.1f}" for size in frame["MiB"]])))
+    show(table(frame.assign(MiB=[f"{size:.1f}" for size in frame["MiB"]])))
     for one in failed:
-        print(f"{one['at']}  {one['what']}: {one['reason']}")
+        show(f"{one['at']}  {one['what']}: {one['reason']}")
     print(f"in {store.root()}", file=sys.stderr)
 
 
@@ -61,9 +62,9 @@ def verify(kinds: Kind = None, as_json: JsonFlag = False) -> None:
     found = list(upkeep.artefacts(_kinds(kinds)))
     damaged = list(upkeep.damages(found))
     if as_json:
-        print(json.dumps({"artefacts": len(found), "damaged": [damage.reason for damage in damaged]}))
+        show(json.dumps({"artefacts": len(found), "damaged": [damage.reason for damage in damaged]}))
     else:
-        print("\n".join([*(damage.reason for damage in damaged), f"{len(found)} artefacts, {len(damaged)} damaged"]))
+        show("\n".join([*(damage.reason for damage in damaged), f"{len(found)} artefacts, {len(damaged)} damaged"]))
     if damaged:
         raise SamattrError(f"{len(damaged)} artefacts are damaged: samattr store gc --damaged removes them")
 
@@ -77,7 +78,7 @@ def gc(
     from samattr_ref.support import upkeep
 
     gone = upkeep.sweep(damaged)
-    print(json.dumps({"removed": [str(path) for path in gone]}) if as_json else f"{len(gone)} files removed")
+    show(json.dumps({"removed": [str(path) for path in gone]}) if as_json else f"{len(gone)} files removed")
 
 
 @app.command("export")
@@ -90,7 +91,7 @@ def export_store(
     from samattr_ref.support import upkeep
 
     count = upkeep.export_store(target, _kinds(kinds))
-    print(json.dumps({"path": str(target), "artefacts": count}) if as_json else f"{count} artefacts in {target}")
+    show(json.dumps({"path": str(target), "artefacts": count}) if as_json else f"{count} artefacts in {target}")
 
 
 @app.command("import")
@@ -102,7 +103,7 @@ def import_store(
     from samattr_ref.support import upkeep
 
     new, there = upkeep.import_store(source)
-    print(json.dumps({"new": new, "there": there}) if as_json else f"{new} artefacts are new, {there} were there")
+    show(json.dumps({"new": new, "there": there}) if as_json else f"{new} artefacts are new, {there} were there")
 
 
 def _kinds(names: list[str] | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from samattr_ref.network.functionals import LOSS, Functional, get_functional
 from samattr_ref.network.losses import described
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.options import checked
-from samattr_ref.support.seeds import stream, tensor_digest
+from samattr_ref.support.seeds import checked_seed, stream, tensor_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +159,7 @@ class LabelNoise:
     def __post_init__(self) -> None:
         if not 0 <= self.fraction <= 1:
             raise SamattrError(f"the label noise fraction must lie in [0, 1], not {self.fraction}")
+        object.__setattr__(self, "seed", checked_seed("the seed of label noise", self.seed))
 
     def apply(self, labels: Tensor, n_classes: int, seed: int) -> tuple[Tensor, Tensor]:
         """The noisy labels [n] and the mask [n] of the points whose label is wrong.
@@ -201,8 +202,8 @@ class Splits:
         clean: The right labels [n_train] of the training points, where they are known.
 
     Raises:
-        SamattrError: if a set is none, a label is outside the classes, or the mask or the right labels are not one a
-            training point.
+        SamattrError: if a set is none, inputs of two sets are of different shapes or kinds, a label is outside the
+            classes, or the mask or the right labels are not one a training point.
     """
 
     train: Examples
@@ -221,6 +222,12 @@ class Splits:
             part = getattr(self, name)
             if not isinstance(part, Examples):
                 raise SamattrError(f"the set '{name}' must be Examples, not {type(part).__name__}")
+            shapes = [list(each.x.shape[1:]) for each in (part, self.train)]
+            if shapes[0] != shapes[1]:
+                raise SamattrError(f"the inputs of the sets are of different shapes, {shapes[0]} and {shapes[1]}")
+            if (part.x.dtype == torch.int64) != (self.train.x.dtype == torch.int64):
+                kinds = f"{described(part.x)} in '{name}' and {described(self.train.x)} in 'train'"
+                raise SamattrError(f"the inputs of the sets are of different kinds, {kinds}")
             if not part.y.is_floating_point() and self.n_classes < 2:
                 raise SamattrError(f"n_classes must be a whole number of at least 2, not {self.n_classes!r}")
             if not part.y.is_floating_point() and (label := int(part.y.max())) >= self.n_classes:
@@ -232,8 +239,11 @@ class Splits:
         object.__setattr__(self, "noisy", noisy)
         if self.clean is not None:
             object.__setattr__(self, "clean", _labels(self.clean))
-            if len(self.clean) != n:
-                raise SamattrError(f"'clean' must be the labels [{n}] of the training points, not of {len(self.clean)}")
+            if self.clean.shape != self.train.y.shape:
+                shape = list(self.train.y.shape)
+                raise SamattrError(
+                    f"'clean' must be the labels {shape} of the training points, not {described(self.clean)}"
+                )
 
     @cached_property
     def digest(self) -> str:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from samattr_ref.solvers.solve import SOLVERS
 from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.options import checked
 
@@ -53,6 +54,8 @@ class ImplicitOptions:
     def __post_init__(self) -> None:
         if self.curvature not in ("hessian", "gauss-newton"):
             raise unknown_name("curvature", self.curvature, ["hessian", "gauss-newton"])
+        if self.solver not in ("auto", *SOLVERS):
+            raise unknown_name("solver", self.solver, ["auto", *SOLVERS])
         if not (math.isfinite(self.damping) and self.damping >= 0):
             raise SamattrError(f"damping must be a finite number >= 0, not {self.damping}")
         if self.order < 1 or self.max_iterations < 1:

@@ -56,6 +56,11 @@ class Option:
             kinds = (kind,) if kind in KINDS and default is not None else ()
         return cls(default, kinds)
 
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is MISSING or self.default is inspect.Parameter.empty
+
     def takes(self, value: Any) -> bool:
         """Whether the value is of a kind that it takes."""
         return not self.kinds or any(KINDS[kind][0](value) for kind in self.kinds)
@@ -67,7 +72,7 @@ class Option:
             SamattrError: saying what it takes.
         """
         if not self.takes(value):
-            default = "" if self.default is MISSING else f", by default {self.default!r}"
+            default = "" if self.required else f", by default {self.default!r}"
             raise SamattrError(f"{name} cannot be {textwrap.shorten(repr(value), 80)}: it takes {self}{default}")
 
     def __str__(self) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.errors import SamattrError, first_line
+from samattr_ref.support.foreign import RAISED
 
 _loaded: dict[str, ModuleType] = {}
 
@@ -21,8 +22,8 @@ def load_reference(reference: str) -> Any:
     where, _, attribute = reference.rpartition(":")
     try:
         module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
-    except Exception as error:  # whatever a user's module raises while it is imported
-        raise SamattrError(f"{where} could not be imported: {type(error).__name__}: {error}") from error
+    except RAISED as error:
+        raise SamattrError(f"{where} could not be imported: {first_line(error)}") from error
     _loaded[where] = module
     if not hasattr(module, attribute):
         raise SamattrError(f"{where} has no attribute '{attribute}'")

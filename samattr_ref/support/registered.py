@@ -2,17 +2,20 @@
 
 Methods, variants of SAM, metrics, workloads and experiments are each kept in a `Registry`. A thing is registered where
 it is defined, by a decorator or a call; or an installed package names it under an entry point, either the module that
-registers it or the thing alone. What comes with the project is never replaced, and what does not load stops nothing:
-both are a warning of one line.
+registers it or the thing alone. No name is taken from the project or from another package, and what does not load stops
+nothing: both are a warning of one line.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, TypeVar
 
-from samattr_ref.support.errors import first_line, unknown_name
+from samattr_ref.support.errors import SamattrError, first_line, unknown_name
+from samattr_ref.support.foreign import RAISED
 
 T = TypeVar("T")
 
@@ -89,13 +92,29 @@ class Registry(Mapping[str, T]):
             self._open(self._pending.pop(0))  # first: what it imports may ask what there is
 
     def _open(self, entry: EntryPoint) -> None:
+        before = set(self._things)
         try:
-            found = entry.load()
-            if not isinstance(found, ModuleType) and all(thing is not found for thing in self._things.values()):
-                self.admit(entry.name, found, entry.module)
-        except Exception as error:  # whatever another package raises while it is imported
-            said = first_line(error)
-            log.warning("%s '%s' (%s) is left out: it does not load: %s", self.kind, entry.name, entry.value, said)
+            with redirect_stdout(sys.stderr):  # what it prints is no result of who asks for what there is
+                found = entry.load()
+                if not isinstance(found, ModuleType) and all(thing is not found for thing in self._things.values()):
+                    self.admit(entry.name, found, entry.module)
+        except RAISED as error:
+            for name in set(self._things) - before:
+                if self._homes[name] not in sys.modules:  # what failed half-way
+                    del self._things[name], self._homes[name]
+            said = str(error) if isinstance(error, SamattrError) else f"it does not load: {first_line(error)}"
+            log.warning("%s '%s' (%s) is left out: %s", self.kind, entry.name, entry.value, said)
+
+
+def home_of(thing: Any, caller: str) -> str:
+    """The module that a thing is registered by.
+
+    Args:
+        thing: The thing.
+        caller: The module that called for it. Where that is a helper of the project, the thing says whose it is; of
+            others it may say what it likes, as `functools.wraps` has it say what it wraps.
+    """
+    return str(thing.__module__) if is_own(caller) else caller
 
 
 def default_label(name: str) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samattr_ref.support.errors import SamattrError
+
 
 def stream(seed: int, *names: str | int) -> torch.Generator:
     """A generator for one named purpose: streams of different names or seeds are independent of each other.
@@ -24,9 +26,26 @@ def stream(seed: int, *names: str | int) -> torch.Generator:
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
-    """The 63-bit seed of the stream of that name."""
-    text = json.dumps([seed, *names])
+    """The 63-bit seed of the stream of that name.
+
+    Raises:
+        SamattrError: for a negative seed.
+    """
+    text = json.dumps([checked_seed("a seed", seed), *names])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def checked_seed(name: str, seed: int | None) -> int | None:
+    """A seed that a user gives, whatever kind of integer it is, or None.
+
+    Raises:
+        SamattrError: if it is negative.
+    """
+    if seed is None:
+        return None
+    if seed < 0:
+        raise SamattrError(f"{name} must be a whole number of at least 0, not {seed}")
+    return int(seed)
 
 
 _seeding = threading.RLock()

@@ -168,6 +168,10 @@ def without_queries(run):
     return run.parameters
 
 
+def leaving(run, queries):
+    raise SystemExit(3)
+
+
 def nothing(run, queries):
     products(run, queries)
 
@@ -224,14 +228,15 @@ PLANTED = [
     (refusing, {"runs"}, "^no damping was given: give one$"),
     (
         without_queries,
-        {"runs"},
-        r"TypeError: .* 1 positional argument .*: it is called as \(run, queries, \*\*options\)",
+        {"options"},
+        r"without_queries cannot be called as \(run, queries, \*\*options\): too many positional arguments",
     ),
+    (leaving, {"runs"}, r"it raises SystemExit: 3, at test_checker\.py:\d+$"),
     (nothing, {"returns"}, r"a NoneType, not scores: return a tensor \[n_train, n_query\]"),
     (imaginary, {"returns"}, "sparse or complex"),
     (recorded, {"returns"}, r"scores\.detach\(\)"),
     (scores_of_an_array, {"returns"}, "Scores of a ndarray: make it a tensor"),
-    (without_a_default, {"options"}, "option damping has no default: give it one, or .* --option damping=VALUE"),
+    (without_a_default, {"options"}, "option damping of .* has no default: give it one, or .* --option damping=VALUE"),
     (kept_whatever_is_asked, {"transposed", "sign", *LATER}, r"returned scores of shape \[40, 6\]"),
     (overwriting_parameters, {"run-unchanged"}, r"it changes run\.parameters, .*: work on a copy"),
     (overwriting_queries, {"run-unchanged"}, r"it changes queries\.x,"),

@@ -32,7 +32,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def test_what_is_interrupted_is_gone_on_with_on_another_machine(folder, fresh_store, tmp_path, monkeypatch, caplog):
     run = sr.train(WORKLOAD)
-    groups, kind = single_points(run), single_points_name(run)
+    groups, kind = single_points(run), single_points_name(run.workload)
     retrain, calls = keeping.retraining_truth, []
 
     def interrupted(run, part, engine):
@@ -83,7 +83,7 @@ def test_a_truth_that_is_made_already_is_kept_as_it_is(folder, fresh_store, monk
 
 def test_the_truth_of_a_run_that_ended_elsewhere_is_not_written_over(folder, fresh_store, monkeypatch):
     run = sr.train(WORKLOAD)
-    groups, kind = single_points(run), single_points_name(run)
+    groups, kind = single_points(run), single_points_name(run.workload)
     path, _ = keep_in_parts(run, kind, groups, folder)
     before = path.read_bytes()
     moved = 1.1 * run.query_losses(run.splits.queries)
@@ -96,7 +96,7 @@ def test_the_truth_of_a_run_that_ended_elsewhere_is_not_written_over(folder, fre
 
 def test_a_random_part_of_a_kept_truth_is_made_again_and_compared(folder, monkeypatch):
     run = sr.train(WORKLOAD)
-    kind = single_points_name(run)
+    kind = single_points_name(run.workload)
     keep_in_parts(run, kind, single_points(run), folder)
     found = verify_kept(run, kind, folder, seed=1)
     assert len(found.groups) == len(set(found.groups)) == 5

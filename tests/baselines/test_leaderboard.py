@@ -180,7 +180,7 @@ def test_a_row_is_made_and_made_again(tmp_path, monkeypatch, registering):
     monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
     for seed in (0, 1):
         run = sr.train(replace(tiny, seed=seed))
-        keep_in_parts(run, single_points_name(run), single_points(run), kept.FOLDER)
+        keep_in_parts(run, single_points_name(run.workload), single_points(run), kept.FOLDER)
     row = make_row("sam-if", "tiny", seeds=(0, 1))
     defaults = make_row("sam-if", "tiny", tuned=False, seeds=(0, 1))
     assert row.truths == defaults.truths and row.tuned and not defaults.tuned

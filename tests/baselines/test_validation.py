@@ -126,26 +126,54 @@ def test_what_a_method_does_not_define_is_null():
 
 
 @pytest.mark.slow
-def test_results_are_stored_for_our_methods_and_never_for_others(fresh_store, monkeypatch):
+def test_results_are_stored_for_our_methods_and_never_for_others(fresh_store):
     calls = []
 
     def mine(run, queries):
         calls.append(1)
         return torch.zeros(run.n_train, len(queries))
 
-    monkeypatch.setattr(validation, "get_method", lambda name: validation.Method(name, mine))
     workload = small()
     for _ in range(2):
         calls.clear()
-        result = baselines.validate("mine", workload)
+        result = baselines.validate(mine, workload)
         assert calls
-    assert result.metrics["spearman_per_query"]["mean"] == 0
-    monkeypatch.undo()
-    monkeypatch.setenv("SAMATTR_STORE", str(fresh_store))
+    assert result.method == "mine" and result.metrics["spearman_per_query"]["mean"] == 0
     assert find_validation("grad-dot", workload) is None
     first = baselines.validate("grad-dot", workload)
     assert find_validation("grad-dot", workload) == first == baselines.validate("grad-dot", workload)
     assert find_validation("grad-dot", replace(workload, seed=1)) is None
+
+
+def test_a_function_is_validated_as_a_method(fresh_store):
+    def loo(run, queries):  # which is no name of the ground truth's own row
+        return run.parameters.new_ones(run.n_train, len(queries))
+
+    workload = small()
+    assert baselines.validate(loo, workload, measures=["qld=0.1"]).metrics["spearman_per_query"]["mean"] == 0
+    assert not list(fresh_store.glob("validations/*"))
+    known = baselines.validate(sr.methods()["grad-dot"].function, workload)  # of the project: it is found by its name
+    assert known.method == "grad-dot" and known == find_validation("grad-dot", workload)
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "said"),
+    [
+        (5, {}, r"a method is a name or a function \(run, queries, \*\*options\), not 5"),
+        (lambda run: 1, {}, "too many positional arguments"),
+        ("if", {"options": {"solver": "conjugate"}}, "unknown solver 'conjugate'"),
+        ("if", {"options": {"damping": -1.0}}, "damping must be a finite number >= 0"),
+        ("if", {"functional": "margins"}, "did you mean 'margin'"),
+        ("if", {"measures": ["qdl"]}, "did you mean 'qld'"),
+        ("if", {"measures": ["lds=0.99"]}, "a share of 0.99 of 20 training points cannot be left out"),
+        ("loo", {"runs": 2}, "leave out runs"),
+    ],
+)
+def test_what_cannot_be_validated_is_refused_before_anything_is_trained(method, asked, said, fresh_store):
+    with pytest.raises(sr.SamattrError, match=said) as raised:
+        baselines.validate(method, small(n_train=20), **asked)
+    assert "\n" not in str(raised.value)
+    assert not list(fresh_store.rglob("*"))
 
 
 def test_only_methods_of_the_project_are_ours(registering):

@@ -10,7 +10,10 @@ import safetensors.torch
 
 import baselines
 import samattr_ref as sr
+from baselines import kept
+from baselines.keeping import keep_in_parts
 from baselines.studies import profiles
+from baselines.truth import single_points, single_points_name
 
 SMALL = [
     "--set",
@@ -154,6 +157,14 @@ def test_check(samattr, tmp_path, monkeypatch):
         (["validate", "if", "--p", "0.5"], 1, "p must lie in"),
         (["validate", "if", "--set", "n_trian=5"], 1, "did you mean 'n_train'"),
         (["validate", "if", "--set", "n_train"], 2, "NAME=VALUE"),
+        (["validate", "if", "--rho", "0.1", "--set", "rho=0.2"], 1, "--rho 0.1 and --set rho=0.2 say two things"),
+        (["truth", "digits-mlp", "--p", "2", "--set", "p=2"], 1, "--p 2.0 and --set p=2 say two things"),
+        (["validate", "if", "--set", "steps=3", "--set", "steps=4"], 1, "steps is set twice, the second time to 4"),
+        (["check", "if", "--option", "damping=1", "--option", "damping=1"], 1, "damping is set twice"),
+        (["validate", "if", "--set", "warmup=9", "--set", "steps=8"], 1, "warmup is 9 and the run has 8 steps"),
+        (["validate", "if", "--set", "training_seed=-1"], 1, "training_seed must be a whole number of at least 0"),
+        (["truth", "digits-mlp", *SMALL, "--set", "rho=1e30"], 1, "digits-mlp diverged at step 1 of 20: lower"),
+        (["truth", "digits-mlp", *SMALL, "--set", "learning_rate=1e10"], 1, "diverged at step 1 of 20: lower"),
         (["validate", "sam-gif", *SMALL, "--option", "checkpoints=21"], 1, "number of steps, 20, not 21"),
         (["validate", "if", *SMALL, "--option", "solver=cg", "--option", "max_iterations=1"], 1, "max_iterations"),
         (["validate", "if", *SMALL, "--option", "damping=lots"], 1, "cannot be 'lots'"),
@@ -177,6 +188,145 @@ def test_mistakes_are_one_line_and_a_status(samattr, arguments, status, said):
     assert out == ""
     if status == 1:
         assert len(err.strip().splitlines()) == 1
+
+
+METHODS = """
+import torch
+
+print("at import")
+
+def raising(run, queries):
+    raise ValueError("of two\\nlines")
+
+def short(run):
+    return run.parameters
+
+def text(run, queries):
+    return "high"
+
+def chatty(run, queries):
+    print("at work")
+    return torch.ones(run.n_train, len(queries))
+
+number = 5
+"""
+RAISED = "ValueError: of two, at methods.py:7"
+
+
+@pytest.fixture
+def methods(tmp_path, monkeypatch):
+    """A user's file."""
+    (tmp_path / "methods.py").write_text(METHODS)
+    monkeypatch.chdir(tmp_path)
+
+
+TINY = sr.Workload("tiny", sr.Digits(n_train=20, n_query=4, n_tuning=3), sr.MLP((3,)), sr.SamRecipe(steps=4))
+
+
+@pytest.fixture(scope="module")
+def truths(tmp_path_factory):
+    """A folder with the ground truth of `TINY`."""
+    folder = tmp_path_factory.mktemp("truths")
+    run = sr.train(TINY)
+    keep_in_parts(run, single_points_name(TINY), single_points(run), folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(truths, registering, fresh_store, monkeypatch):
+    """A workload whose ground truth comes with the project; nothing of it is in the store."""
+    monkeypatch.setattr(kept, "FOLDER", truths)
+    return sr.register_workload(TINY)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("raising", f"method raising failed: {RAISED}"),
+        ("short", "methods.py:short cannot be called as (run, queries, **options): too many positional arguments"),
+        ("text", "text returned a str, not scores [n_train, n_query]"),
+        ("number", "methods.py:number is not a function (run, queries, **options)"),
+        ("missing", "methods.py has no attribute 'missing'"),
+    ],
+)
+def test_a_method_that_is_none_is_one_line(samattr, methods, tiny, name, said):
+    for command in (["validate", f"methods.py:{name}", *SMALL], ["leaderboard", "--workload", "tiny", "--seeds", "0"]):
+        words = command if command[0] == "validate" else [*command, "--add", f"methods.py:{name}"]
+        status, out, err = samattr(*words)
+        assert (status, out) == (1, "")
+        assert [line for line in err.splitlines() if line != "at import"] == [f"samattr: {said}"]
+    status, out, err = samattr("check", f"methods.py:{name}", "--json")
+    assert status == 1 and "Traceback" not in err
+    if name == "raising":
+        (failed,) = (found for found in json.loads(out)["findings"] if found["passed"] is False)
+        assert failed == {"check": "runs", "passed": False, "line": f"it raises {RAISED}"}
+
+
+def test_what_a_method_prints_is_no_result(samattr, methods, tiny):
+    board = ("leaderboard", "--workload", "tiny", "--seeds", "0", "--add", "methods.py:chatty", "--format", "json")
+    for words, printed in (
+        (("check", "methods.py:chatty", "--json"), 10),
+        (("validate", "methods.py:chatty", "--workload", "tiny", "--json"), 2),
+        (board, 2),
+        (("truth", "methods.py:number", "--json"), 0),
+    ):
+        status, out, err = samattr(*words)
+        assert "at import" in err and err.count("at work") >= printed
+        assert json.loads(out) if status == 0 else out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["truth", "tiny", "--set", "n_trian=5"], "did you mean 'n_train'"),
+        (["truth", "tiny", "--fraction", "2"], "50 subsets of 40 of 20 points cannot be left out"),
+        (["truth", "tiny", "--fraction", "0.5", "--count", "0"], "0 subsets of 10 of 20 points cannot be left out"),
+        (
+            ["truth", "tiny", "--keep", "/dev/null/x"],
+            "could not be written (Not a directory): choose another folder with",
+        ),
+        (["truth", "tiny", "--seed", "1", "--verify"], "no truth 'loo-20-uniform' of tiny with seed 1 is kept"),
+        (["truth", "tiny", "--address", "auto"], "go with --executor ray alone"),
+        (["truth", "tiny", "--engine", "lop"], "'lop' is not one of"),
+        (["export", "tiny", "--out", "/dev/null/x"], "could not be written"),
+        (["export", "tiny", "--out", "out", "--set", "n_trian=5"], "did you mean 'n_train'"),
+        (["validate", "sam-gfi", "--workload", "tiny"], "did you mean 'sam-gif'"),
+        (["validate", "if", "--workload", "tiny", "--option", "dampign=1"], "did you mean 'damping'"),
+        (["validate", "if", "--workload", "tiny", "--option", "solver=dens"], "did you mean 'dense'"),
+        (["validate", "if", "--workload", "tiny", "--measure", "qld", "--measure", "qdl"], "did you mean 'qld'"),
+        (["validate", "if", "--workload", "tiny", "--functional", "margins"], "did you mean 'margin'"),
+        (["validate", "if", "--workload", "tiny", "--gpus-per-task", "1"], "go with --executor ray alone"),
+        (["validate", "--scores", "none.npy", "--layout", "train-query", "--workload", "tiny"], "there is no file"),
+        (["check", "tracin-cp", "--option", "chekpoints=2"], "fails 1 of 16 checks: options"),
+        (["leaderboard", "--add", "loss", "--add", "los", "--workload", "tiny", "--seeds", "0"], "did you mean 'loss'"),
+        (["leaderboard", "--add", "loss", "--workload", "tiny", "--workload", "tniy", "--seeds", "0"], "'tiny'"),
+        (
+            ["leaderboard", "--add", "loss", "--workload", "tiny", "--seeds", "0,1"],
+            "no ground truth of tiny with seed 1",
+        ),
+        (
+            ["leaderboard", "--add", "loss", "--workload", "tiny", "--seeds", "0", "--rows", "/dev/null/x"],
+            "with --rows",
+        ),
+        (["leaderboard", "--workload", "tniy"], "did you mean 'tiny'"),
+        (["leaderboard", "--method", "loss"], "--method goes with --verify alone"),
+        (["reproduce", "table", "tabel", "--workload", "tiny"], "did you mean 'table'"),
+        (["reproduce", "table", "editing", "--workload", "tiny"], "profile 'quick' does not have 'editing'"),
+        (["reproduce", "table", "--workload", "tiny", "--set", "n_trian=5"], "did you mean 'n_train'"),
+        (["reproduce", "table", "rho", "--profile", "desk", "--workload", "tniy"], "did you mean 'tiny'"),
+        (["reproduce", "rho", "--profile", "desk", "--workload", "tiny", "--set", "stesp=1"], "did you mean 'steps'"),
+        (["reproduce", "table", "--workload", "tiny", "--out", "/dev/null/x"], "choose another folder with --out"),
+        (["reproduce", "table", "--workload", "tiny", "--seeds", "0,x"], "whole numbers"),
+    ],
+)
+def test_all_names_are_looked_at_before_anything_is_trained(
+    samattr, tiny, fresh_store, words, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = samattr(*words)
+    assert status in (1, 2) and said in err and "Traceback" not in err
+    assert status == 2 or len(err.splitlines()) == 1
+    assert not list(fresh_store.rglob("*"))
 
 
 def test_a_report_of_nothing_is_one_line(samattr, fresh_store):

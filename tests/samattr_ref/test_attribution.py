@@ -1,7 +1,9 @@
 """Methods and workloads found by name, by entry point, or in a user's own file; what they may return."""
 
+import functools
 import inspect
 import math
+import re
 from dataclasses import replace
 from typing import Literal, Optional
 
@@ -244,3 +246,152 @@ def test_an_option_takes_what_its_annotation_or_else_its_default_says(annotation
     option = Option.from_annotation(default, annotation)
     assert all(option.takes(value) for value in taken)
     assert not any(option.takes(value) for value in refused)
+
+
+FAILING = r"""
+import functools
+
+import torch
+
+import samattr_ref as sr
+
+def helper(x):
+    return x + torch.ones(2, 3)
+
+def raising(run, queries):
+    raise ValueError("of two\nlines")
+
+def calling(run, queries):
+    return helper(run.parameters)
+
+@functools.wraps(raising)
+def wrapped(*given, **options):
+    return raising(*given, **options)
+
+partial = functools.partial(raising)
+
+class Called:
+    def __call__(self, run, queries):
+        raise KeyError
+
+instance = Called()
+
+def leaving(run, queries):
+    raise SystemExit(3)
+
+def bytes_of_a_query(run):
+    return 1 // 0
+
+@sr.method("failing-bytes", summary="nothing", source="them", query_bytes=bytes_of_a_query, change=lambda *_: 1 // 0)
+def scoring(run, queries):
+    return torch.zeros(run.n_train, len(queries))
+"""
+
+
+def line_of(text):
+    return 1 + next(i for i, line in enumerate(FAILING.splitlines()) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "said", "at"),
+    [
+        ("raising", "raising", "ValueError: of two", 'raise ValueError("of two'),
+        ("calling", "calling", r"RuntimeError: The size of tensor a .*", "return x +"),
+        ("wrapped", "raising", "ValueError: of two", 'raise ValueError("of two'),
+        ("partial", "partial", "ValueError: of two", 'raise ValueError("of two'),
+        ("instance", "Called", "KeyError", "raise KeyError"),
+        ("leaving", "leaving", "SystemExit: 3", "raise SystemExit"),
+        ("scoring", "failing-bytes", "ZeroDivisionError: .*", "return 1 // 0"),
+    ],
+)
+def test_a_method_that_fails_is_one_line_with_that_of_its_file(name, method, said, at, tmp_path, registering):
+    (tmp_path / "failing.py").write_text(FAILING)
+    run = sr.train(small())
+    function = registry.get_method(f"{tmp_path / 'failing.py'}:{name}").function
+    asked = [lambda: sr.attribute(run, function), lambda: sr.influence_score(run, function, run.splits.validation)]
+    for ask in asked:
+        with pytest.raises(sr.SamattrError) as raised:
+            ask()
+        assert re.fullmatch(rf"method {method} failed: {said}, at failing\.py:{line_of(at)}", str(raised.value))
+        assert type(raised.value.__cause__).__name__ == said.partition(":")[0]
+
+
+def test_a_parameter_change_that_fails_is_one_line(registering):
+    run = sr.train(small())
+    for change, said in (
+        (lambda *_: 1 // 0, "method changing failed: ZeroDivisionError: "),
+        (lambda *_: None, r"changing returned a NoneType, not parameter changes \[n_groups, P\]"),
+        (lambda *_: torch.zeros(2, 3), r"parameter changes of shape \[2, 3\], not \[n_groups, P\] = \[1, 650\]"),
+    ):
+        sr.method("changing", summary="nothing", source="them", change=change)(zeros)
+        with pytest.raises(sr.SamattrError, match=said):
+            sr.parameter_change(run, "changing", [[0]])
+
+
+def test_who_stops_the_program_stops_a_method():
+    def stopped(run, queries):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sr.attribute(sr.train(small()), stopped)
+
+
+async def asynchronous(run, queries):
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (lambda run: 1, "cannot be called as .*: too many positional arguments"),
+        (lambda run, queries, other: 1, "option other of <lambda> has no default"),
+        (lambda run, queries, *, damping: 1, "option damping of <lambda> has no default"),
+        (lambda *, run, queries: 1, "cannot be called as .*: too many positional arguments"),
+        (torch.dot, r"dot does not say what it takes: call it from a function \(run, queries, \*\*options\)"),
+        (asynchronous, "asynchronous: a method is a plain function"),
+        (None, r"a method is a name or a function \(run, queries, \*\*options\), not None"),
+        (torch.zeros(2), r"a method is a name or a function .*, not tensor\(\[0., 0.\]\)"),
+    ],
+)
+def test_what_cannot_be_called_as_a_method_is_refused(method, said, recwarn):
+    run = sr.train(small())
+    for ask in (lambda: sr.attribute(run, method), lambda: sr.parameter_change(run, method, [[0]])):
+        with pytest.raises(sr.SamattrError, match=said) as raised:
+            ask()
+        assert "\n" not in str(raised.value)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [(lambda scores: scores * 1j, "sparse or complex scores"), (torch.Tensor.to_sparse, "sparse or complex scores")],
+)
+def test_numbers_that_are_no_scores_are_refused(kind, said):
+    with pytest.raises(sr.SamattrError, match=said):
+        sr.attribute(sr.train(small()), lambda run, queries: kind(zeros(run, queries)))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [torch.Tensor.long, torch.Tensor.bool, torch.Tensor.numpy, lambda scores: sr.Scores(scores.numpy())],
+    ids=["int", "bool", "numpy", "Scores of numpy"],
+)
+def test_scores_of_other_kinds_become_numbers_of_the_runs_kind(kind):
+    run = sr.train(small())
+    found = sr.influence_score(run, lambda run, queries: kind(zeros(run, queries)), run.splits.validation)
+    assert torch.equal(found, torch.zeros(60)) and found.is_floating_point()
+
+
+def test_a_file_that_leaves_the_program_is_one_line(tmp_path):
+    (tmp_path / "leaving.py").write_text("import sys\n\nsys.exit('two\\nlines')\n")
+    with pytest.raises(sr.SamattrError, match=r"leaving.py could not be imported: SystemExit: two$"):
+        sr.load_workload(f"{tmp_path / 'leaving.py'}:tiny")
+
+
+def test_a_wrapped_function_does_not_take_the_name_of_what_it_wraps(registering, caplog):
+    known = sr.methods()["tracin"]
+    sr.method("tracin", summary="not TracIn", source="them")(functools.wraps(known.function)(lambda *_: None))
+    assert sr.methods()["tracin"] is known
+    assert caplog.messages == [
+        f"method 'tracin' of {__name__} is left out: baselines.methods.tracin has one of that name"
+    ]

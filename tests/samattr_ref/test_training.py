@@ -5,16 +5,19 @@ import json
 import math
 from dataclasses import dataclass, replace
 
+import numpy
 import pytest
 import torch
 from torch import nn
 
 import samattr_ref as sr
 from baselines.engines import retrain
+from baselines.truth import random_subsets
 from samattr_ref import training
 from samattr_ref.data import Examples, Splits
 from samattr_ref.network.proof import prove
 from samattr_ref.support import store
+from samattr_ref.support.errors import UnstableError
 from samattr_ref.support.timing import Timing
 from tests.conftest import small
 
@@ -171,9 +174,38 @@ def test_nan_in_the_data_is_named():
         sr.train(sr.Workload("spoiled", Spoiled(), sr.LogisticRegression()))
 
 
-def test_divergence_is_an_error():
-    with pytest.raises(sr.SamattrError, match="diverged"):
-        sr.train(small(learning_rate=1e200))
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"learning_rate": 1e200}, r"step 1 of 40: lower learning_rate \(1e\+200\) or rho \(0.2\) or weight_decay"),
+        ({"learning_rate": 1e10, "rho": 0.0}, r"step 1 of 40: lower learning_rate \(1e\+10\) or weight_decay"),
+        ({"rho": 1e30}, r"step 1 of 40: lower learning_rate \(0.5\) or rho \(1e\+30\)$"),
+    ],
+)
+@pytest.mark.parametrize("name", ["digits-logreg", "digits-mlp"])
+def test_training_that_diverges_says_where_and_what_to_lower(name, settings, said, recwarn):
+    workload = small(name, learning_rate=0.5, rho=0.2)
+    with pytest.raises(UnstableError, match=f"training of {name} diverged at {said}") as raised:
+        sr.train(workload.override(**settings))
+    assert "\n" not in str(raised.value) and not recwarn.list
+
+
+@pytest.mark.parametrize(("momentum", "checkpoints"), [(0.0, "all"), (0.9, 1)])
+def test_the_step_is_found_from_whatever_states_were_kept(momentum, checkpoints):
+    """Under a decay that turns them around, parameters grow with every step."""
+    unstable = {"weight_decay": 10.0, "learning_rate": 1.0, "rho": 0.0, "schedule": "constant"}
+    workload = small(**unstable, momentum=momentum, steps=350)
+    with pytest.raises(UnstableError, match="diverged at step") as raised:
+        sr.train(workload, checkpoints)
+    assert str(raised.value) == str(_raised(lambda: sr.train(workload, 7)))
+    step = int(str(raised.value).split("step ")[1].split(" of")[0])
+    assert 1 < step < 10
+
+
+def _raised(call):
+    with pytest.raises(sr.SamattrError) as raised:
+        call()
+    return raised.value
 
 
 class Noisy(nn.Module):
@@ -297,6 +329,8 @@ def test_settings_out_of_range_are_refused(settings):
         ({"n_train": None}, "n_train cannot be None: it takes a whole number"),
         ({"steps": True}, "steps cannot be True"),
         ({"warmup": -1}, "warmup must be at least 0, not -1"),
+        ({"warmup": 41}, "warmup is 41 and the run has 40 steps.*: set warmup to the number of steps at most"),
+        ({"training_seed": -1}, "training_seed must be a whole number of at least 0, not -1"),
         ({"noise": "some"}, "noise must be a fraction, a LabelNoise or None, not 'some'"),
         ({"weight_decay": "nan"}, "weight_decay cannot be 'nan': it takes a number, by default"),
     ],
@@ -304,3 +338,21 @@ def test_settings_out_of_range_are_refused(settings):
 def test_settings_of_another_kind_are_one_line(setting, said):
     with pytest.raises(sr.SamattrError, match=said):
         small("digits-mlp", **setting)
+
+
+def test_settings_that_belong_together_are_replaced_together():
+    recipe = sr.load_workload("mnist-mlp-full").override(steps=20, warmup=5).recipe  # its own warm-up is longer
+    assert (recipe.steps, recipe.warmup) == (20, 5)
+    assert small(xi=0.5, variant="asam").recipe.variant == sr.Asam(xi=0.5)
+
+
+def test_seeds_are_whole_numbers_of_any_kind_and_none_is_negative():
+    known = small()
+    assert replace(known, seed=numpy.int64(3)).key() == replace(known, seed=3).key()
+    for ask in (
+        lambda: sr.load_workload("digits-mlp", seed=-1),
+        lambda: sr.LabelNoise(0.1, seed=-1),
+        lambda: random_subsets(sr.train(known), 0.1, 2, seed=-1),
+    ):
+        with pytest.raises(sr.SamattrError, match="must be a whole number of at least 0, not -1"):
+            ask()

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 import samattr_ref as sr
 from baselines.engines import retrain
-from baselines.kept import FOLDER, kept_path
+from baselines.kept import kept_path
 from samattr_ref.sam.perturbation import perturbation
 from samattr_ref.sam.variants import NOTHING
 from samattr_ref.unrolled.derivative import forward
@@ -122,7 +122,7 @@ def test_all_engines_agree():
 def test_it_is_another_run_than_that_of_the_loss_but_for_plain_sgd():
     theirs, ours = sr.train(workload_of({})), sr.train(workload_of({}, decay="loss"))
     assert theirs.key != ours.key
-    assert kept_path(theirs, "loo", FOLDER) != kept_path(ours, "loo", FOLDER)
+    assert kept_path(theirs.workload, "loo") != kept_path(ours.workload, "loo")
     assert (theirs.parameters - ours.parameters).norm() > 1e-4 * ours.parameters.norm()
     plain = [sr.train(workload_of({"rho": 0.0}, decay=decay)).parameters for decay in ("loss", "optimizer")]
     assert torch.equal(*plain)

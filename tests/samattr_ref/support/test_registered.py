@@ -1,5 +1,6 @@
 """The two doors: what is registered, what installed packages bring, and what neither may do."""
 
+import functools
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -61,3 +62,40 @@ def test_a_module_may_register_its_own_again(things, monkeypatch, caplog):
     for value in ("first", "second"):
         things.add("mine", value, "notebook")
     assert things["mine"] == "second" and not caplog.records
+
+
+def test_a_module_that_leaves_the_program_or_prints_stops_nothing(things, monkeypatch, caplog, capsys, tmp_path):
+    (tmp_path / "elsewhere_leaving.py").write_text("import sys\nprint('on my way')\nsys.exit(3)\n")
+    install(monkeypatch, ("a", "elsewhere_leaving:x"), ("b", "elsewhere_things:alone"))
+    assert list(things) == ["b"]
+    assert caplog.messages == ["thing 'a' (elsewhere_leaving:x) is left out: it does not load: SystemExit: 3"]
+    assert capsys.readouterr() == ("", "on my way\n")
+
+
+def test_who_stops_the_program_stops_loading(things, monkeypatch, tmp_path):
+    (tmp_path / "elsewhere_stopped.py").write_text("raise KeyboardInterrupt\n")
+    install(monkeypatch, ("a", "elsewhere_stopped:x"))
+    with pytest.raises(KeyboardInterrupt):
+        list(things)
+
+
+def test_of_a_module_that_fails_half_way_nothing_stays(things, monkeypatch, tmp_path):
+    """What it imported before, and can be imported, does."""
+    monkeypatch.setattr(registered, "things", things, raising=False)
+    adding = "from samattr_ref.support.registered import things\nthings.add('{name}', '{name}', __name__)\n"
+    (tmp_path / "elsewhere_whole.py").write_text(adding.format(name="whole"))
+    (tmp_path / "elsewhere_half.py").write_text(f"import elsewhere_whole\n{adding.format(name='half')}1 / 0\n")
+    install(monkeypatch, ("a", "elsewhere_half"), ("b", "elsewhere_whole"))
+    assert list(things) == ["whole"]
+    things.add("half", "of another", "someone")
+    assert things["half"] == "of another"
+
+
+def test_a_thing_cannot_say_that_it_is_the_projects_own():
+    @functools.wraps(SamattrError.__init__)
+    def theirs():
+        return None
+
+    theirs.__module__ = "baselines.methods.tracin"
+    assert registered.home_of(theirs, "elsewhere.methods") == "elsewhere.methods"
+    assert registered.home_of(theirs, "samattr_ref.implicit.attribution") == "baselines.methods.tracin"
