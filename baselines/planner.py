@@ -23,7 +23,6 @@ from baselines.method_costs import ScoreCost, score_cost
 from baselines.planning import Plan, plan_retraining
 from baselines.probing import LONG_SECONDS, Probe, device_name, memory_bytes
 from baselines.retraining_measures import asked
-from baselines.studies.plain import train_plainly
 from baselines.truth import (
     _chunk_name,
     _folder,
@@ -42,9 +41,6 @@ from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import chunks
 from samattr_ref.training import advance
 from samattr_ref.workload import Workload
-
-PLAIN = 5
-"""So many plain trainings are timed, as the study of costs does."""
 
 
 @dataclass
@@ -92,11 +88,6 @@ class Planner:
             disk = run_bytes(run) if left else 0
             self.stages.append(Stage(f"training {workload.name}", left, HERE if left else STORED, disk_bytes=disk))
         return run
-
-    def plain_training(self, workload: Workload) -> float:
-        """Device-seconds of one plain training of a workload, the least of `PLAIN`; it is none of the stages."""
-        run, _ = find_or_begin(workload)
-        return min(self.probe.time(lambda: train_plainly(run)) for _ in range(PLAIN))
 
     def truth(
         self,

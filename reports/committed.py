@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from baselines.studies.profiles import Profile, get_profile
 from reports import noise, scatter
 from reports.experiment import Measured, experiments
-from reports.job import Job
+from reports.job import SEPARATOR, Job
 from reports.marks import marked_in, sign_figure
 from reports.page import read_values, save_figure, write, write_experiment, write_page, write_table
 from reports.table import summarised
@@ -28,15 +28,15 @@ class Page:
     """A page as its files have it.
 
     Attributes:
-        folder: Where they lie, named as the profile.
-        profile: The profile.
+        folder: Where they lie, named as the profile, or as a job that differs from it, see `reports.job.folder`.
+        job: The job that it is of: all of it.
         origin: Where its numbers come from: `command`, `environments`, `experiments`, `failures`.
         measured: Its experiments.
         values: What each seed's validations found, as `Results.tidy` has it, or None.
     """
 
     folder: Path
-    profile: Profile
+    job: Job
     origin: dict[str, Any]
     measured: list[Measured]
     values: pd.DataFrame | None
@@ -46,7 +46,7 @@ def read_page(folder: Path, names: Sequence[str] = ()) -> Page:
     """Read a page from its files.
 
     Args:
-        folder: The folder of a page, named as its profile.
+        folder: The folder of a page.
         names: Experiments; none for all.
 
     Raises:
@@ -58,19 +58,26 @@ def read_page(folder: Path, names: Sequence[str] = ()) -> Page:
         raise SamattrError(
             f"{folder} holds no page ({first_line(error)}): give a folder with provenance.json"
         ) from error
-    profile = get_profile(folder.resolve().name)
+    job = _job(get_profile(folder.resolve().name.partition(SEPARATOR)[0]), origin)
     for name in names:
         if name not in origin["experiments"]:
             raise unknown_name(f"experiment of {folder}", name, origin["experiments"])
     measured = [_measured(folder, name, origin) for name in experiments() if name in (names or origin["experiments"])]
-    return Page(folder, profile, origin, measured, read_values(folder))
+    return Page(folder, job, origin, measured, read_values(folder))
+
+
+def _job(profile: Profile, origin: dict[str, Any]) -> Job:
+    """The job that a page is of; pages of before jobs had folders of their own are those of profiles."""
+    if "workload" not in origin:
+        return Job(profile)
+    return Job(replace(profile, seeds=tuple(origin["seeds"])), (), origin["workload"], origin["settings"])
 
 
 def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
     """Draw a kept page again, from the rows beside its figures and what it says of where they came from.
 
     Args:
-        kept: The folder of a page, named as its profile.
+        kept: The folder of a page.
         out: The folder to write into; the page's other files are copied.
         names: Experiments; none for all, with the figures of the profile's workloads.
 
@@ -86,7 +93,7 @@ def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
     drawn = [] if names else [*_headline(out, page), *_table(out, page)]
     done = tuple(part.experiment.name for part in page.measured)
     if page.measured and (out / "sections.json").exists():
-        write(Job(page.profile, done), None, page.measured, out)
+        write(replace(page.job, names=done), None, page.measured, out)
     else:  # a page of before its sections were kept: its text stays as it is
         for part in page.measured:
             write_experiment(part, out)
@@ -125,7 +132,7 @@ def _table(out: Path, page: Page) -> list[str]:
     if page.values is None:
         return []
     section = write_table(summarised(page.values, read_rows(out / "table.csv")), out)
-    write_page(Job(page.profile, ("table",)), {"table": section}, {"environments": [], "experiments": {}}, out)
+    write_page(replace(page.job, names=("table",)), {"table": section}, {"environments": [], "experiments": {}}, out)
     return ["table"]
 
 

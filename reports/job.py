@@ -1,6 +1,7 @@
 """A job: which tables, figures and experiments, on which workloads and seeds; and the commands that make them again."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,16 @@ from baselines.studies.cells import Cell, make
 from baselines.studies.profiles import PROFILES, Profile, Results, find_results, make_results
 from reports.experiment import Experiment, Measured, experiments, gather
 from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.seeds import json_digest
+
+SEPARATOR = "+"
+"""Between the words of a folder's name."""
+
+LONGEST, DIGITS = 120, 8
+"""Bytes of a folder's name, and digits of the hash that it ends in where words alone would not do."""
+
+UNSAFE = re.compile(r"[^\w.,=-]+")
+"""What a folder's name is better without."""
 
 HEADLINE = ("table", "scatter", "noise")
 """What is drawn from the validations of a profile's workloads."""
@@ -39,10 +50,28 @@ class Job:
                 raise unknown_name("table, figure or experiment", name, [*HEADLINE, *experiments()])
 
     @property
+    def differences(self) -> list[str]:
+        """What makes it another job than its profile, a word each: workload, settings by name, seeds."""
+        words = [self.workload] if self.workload else []
+        words += [f"{name}={_written(value)}" for name, value in sorted(self.settings.items())]
+        if self.profile.seeds != PROFILES.get(self.profile.name, self.profile).seeds:
+            words.append(f"seeds={','.join(map(str, self.profile.seeds))}")
+        return words
+
+    @property
     def varied(self) -> bool:
         """Whether it is something else than its profile, or a part of it, as it stands."""
-        known = PROFILES.get(self.profile.name, self.profile)
-        return bool(self.workload or self.settings) or self.profile.seeds != known.seeds
+        return bool(self.differences)
+
+    @property
+    def title(self) -> str:
+        """What its page is called.
+
+        >>> Job(PROFILES["quick"]).title, Job(PROFILES["quick"], (), "digits-mlp", {"rho": 0.2}).title
+        ('quick', 'quick, but with digits-mlp, rho=0.2')
+        """
+        name = self.profile.name
+        return " ".join(f"{name}, but with {', '.join(self.differences)}".split()) if self.varied else name
 
     @property
     def headline(self) -> tuple[str, ...]:
@@ -111,8 +140,36 @@ def run(job: Job, jobs: int | None, compute: bool) -> tuple[Results | None, list
 
 
 def folder(job: Job, out: Path) -> Path:
-    """The folder that a job writes into."""
-    return out / job.profile.name
+    """The folder that a job writes into: its profile's, or one of its own that says how it differs from that.
+
+    >>> folder(Job(PROFILES["quick"], (), "digits-mlp", {"rho": 0.2}), Path("out")).as_posix()
+    'out/quick+digits-mlp+rho=0.2'
+    """
+    words = job.differences
+    safe = [UNSAFE.sub("-", word) for word in words]
+    if job.workload:
+        safe[0] = UNSAFE.sub("-", job.workload.rsplit("/", 1)[-1])  # of a file its name, not where it lies
+    name = SEPARATOR.join([job.profile.name, *safe])
+    if safe != words or len(name.encode()) > LONGEST:  # then the name alone would not tell it from every other
+        cut = name.encode()[: LONGEST - DIGITS - 1].decode(errors="ignore")
+        name = f"{cut}{SEPARATOR}{json_digest(words)[:DIGITS]}"
+    return out / name
+
+
+def _written(value: Any) -> str:
+    """A setting's value as the command line reads it: JSON, or text that is none.
+
+    >>> _written(0.2), _written("relu"), _written("0.2"), _written((8, 16)), _written(None)
+    ('0.2', 'relu', '"0.2"', '[8,16]', 'null')
+    """
+    text = json.dumps(value, separators=(",", ":"), default=str)
+    if not isinstance(value, str):
+        return text
+    try:
+        json.loads(value)
+    except ValueError:
+        return value
+    return text
 
 
 def seeds_of(text: str | None, default: Sequence[int]) -> tuple[int, ...]:

@@ -72,8 +72,8 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
         out.mkdir(parents=True, exist_ok=True)
         sections: dict[str, str] = {}
         tables: list[str] = []
-        values = results.tidy() if results and results.validations else None if job.varied else read_values(out)
-        if found and not (job.names and job.varied) and (shown := _write_claims(found, values, out, bool(job.names))):
+        values = results.tidy() if results and results.validations else read_values(out)
+        if found and (shown := _write_claims(found, values, out, bool(job.names))):
             sections["claims"] = shown
             tables.append(shown)
         if results and results.validations:
@@ -84,8 +84,7 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
         for part in found:
             sections[part.experiment.name], text = write_experiment(part, out)
             tables.append(text)
-        if not job.varied:
-            write_page(job, sections, _origin(job, results, measured), out)
+        write_page(job, sections, _origin(job, results, measured), out)
     except OSError as error:
         raise _unwritable(out, error) from error
     return "\n\n".join(tables)
@@ -130,7 +129,7 @@ def write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: 
     absent = [
         f"{name}: not measured yet"
         for name, experiment in known_experiments().items()
-        if job.profile.name in experiment.cases and name not in origin["experiments"]
+        if job.profile.name in experiment.cases and name not in origin["experiments"] and not job.varied
     ]
     failures = [
         *absent,
@@ -144,7 +143,7 @@ def write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: 
     )
     page = render(
         "page",
-        profile=job.profile.name,
+        title=job.title,
         origin=origin,
         machines=machines,
         usual_precision=DEFAULT,
@@ -177,12 +176,16 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
         }
         for part in measured
     }
-    return origin | {
-        "seeds": list(job.profile.seeds),
-        "environments": _distinct(environments),
-        "experiments": parts,
-        "failures": results.failures if results else [],
-    }
+    return (
+        origin
+        | {
+            "seeds": list(job.profile.seeds),
+            "environments": _distinct(environments),
+            "experiments": parts,
+            "failures": results.failures if results else [],
+        }
+        | ({"workload": job.workload, "settings": dict(job.settings)} if job.varied else {})
+    )
 
 
 def _provenance(results: Results) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """`samattr plan`: what a piece of work takes, before it is begun: device-hours, wall clock, disk and memory."""
 
 import json
+import shlex
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,6 +126,7 @@ def described(planner: "Planner", devices: int) -> dict[str, Any]:
 
     found = planner.estimate()
     return {
+        "command": shlex.join(["samattr", *(word for word in sys.argv[1:] if word != "--json")]),
         "stages": [
             {
                 "work": stage.work,

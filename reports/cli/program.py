@@ -365,7 +365,7 @@ def reproduce(
     if jobs is not None and executor != ExecutorKind.IN_PROCESS:
         raise SamattrError("--jobs are processes of this machine: leave it out with --executor ray")
     with work_by(executor, address, gpus):
-        _report(job, jobs, out, as_json, compute=True, html=not job.varied)
+        _report(job, jobs, out, as_json, compute=True, html=True)
 
 
 @app.command()
@@ -397,8 +397,6 @@ def report(
         _print({"path": str(write_html(path) if html else path), "drawn": drawn}, as_json)
         return
     job = _job(names, profile, workload, settings, seeds)
-    if html and job.varied:
-        raise SamattrError("--html is of a profile as it stands: leave out --workload, --set and --seeds")
     _report(job, None, out, as_json, compute=False, html=html)
 
 

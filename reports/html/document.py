@@ -68,7 +68,7 @@ def write_html(folder: Path, largest: int = LARGEST) -> Path:
     """Write the report of a page beside its files.
 
     Args:
-        folder: The folder of a page, named as its profile.
+        folder: The folder of a page.
         largest: Bytes of the file at most: a larger one is cut into several, the others in `report_files`.
 
     Returns:
@@ -115,7 +115,7 @@ def _rendered(page: Page, parts: Parts) -> str:
         _environment()
         .get_template("page.html.j2")
         .render(
-            profile=page.profile.name,
+            profile=page.job.title,
             command=page.origin["command"],
             networks=sections.networks(page),
             glance=sections.at_a_glance(found_claims),

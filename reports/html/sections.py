@@ -135,7 +135,6 @@ def networks(page: Page) -> Table:
 
 def figures(page: Page) -> list[FigureShown]:
     """Every figure of the page, with its data and the command that makes it."""
-    profile = page.profile.name
     found = [
         FigureShown(
             path.stem,
@@ -145,7 +144,7 @@ def figures(page: Page) -> list[FigureShown]:
             path.with_suffix(".png"),
             path,
             None,
-            f"samattr reproduce {path.stem.split('-')[0]} --profile {profile}",
+            page.job.command(path.stem.split("-")[0]),
             None,
             (),
         )

@@ -21,9 +21,13 @@ from tests.conftest import needs_cpu, small, small_cnn
 
 @pytest.fixture
 def counting(monkeypatch):
-    """Probes that take no time: every step is said to take one second."""
+    """Probes that take no time: every step is said to take one second, on one core, as a device is one."""
     monkeypatch.setattr(Probe, "each", lambda *_: 1.0)
     monkeypatch.setattr(Probe, "time", lambda _, call: (call(), 0.0)[1])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -191,8 +195,8 @@ def test_a_second_is_one_of_computing(monkeypatch):
 @pytest.mark.parametrize(
     "workload",
     [
-        small("digits-logreg", n_train=400, steps=300, batch_size=50),
-        small("digits-mlp", n_train=400, steps=100, batch_size=50),
+        small("digits-logreg", n_train=200, steps=300, batch_size=50),
+        small("digits-mlp", n_train=200, steps=100, batch_size=50),
         small_cnn(n_removed=12, steps=60),
     ],
     ids=["logreg", "mlp", "cnn"],

@@ -260,6 +260,7 @@ def test_a_job_is_made_drawn_and_written(tiny, tmp_path):
     text = write(job, results, measured, tmp_path)
     assert "SAM-GIF" in text
     files = {f"sam-against-sgd.{ending}" for ending in ("png", "pdf", "csv", "md")}
+    files |= {"claims.csv", "claims.md", "report.md", "sections.json", "provenance.json"}
     assert {path.name for path in tmp_path.iterdir()} == files
     _, found = run(job, None, compute=False)
     pd.testing.assert_frame_equal(found[0].frame, measured[0].frame)

@@ -57,7 +57,7 @@ def job(*names):
 
 
 def test_cells_take_what_the_page_says_at_the_pace_of_this_machine(fresh_store, monkeypatch):
-    monkeypatch.setattr(Planner, "plain_training", lambda *_: 0.2)
+    monkeypatch.setattr(Probe, "time", lambda *_: 0.2)
     page = json.loads((job_costs.PAGES / "desk" / "provenance.json").read_text())["experiments"]
     planner = Planner()
     job_costs.plan_job(job("rho", "sensitivity", "editing"), planner)
@@ -71,7 +71,7 @@ def test_cells_take_what_the_page_says_at_the_pace_of_this_machine(fresh_store, 
 
 
 def test_a_stored_cell_takes_nothing(fresh_store, monkeypatch):
-    monkeypatch.setattr(Planner, "plain_training", lambda *_: 0.2)
+    monkeypatch.setattr(Probe, "time", lambda *_: 0.2)
     wanted = job("along-the-run")
     (experiment,) = wanted.experiments
     first, *others = wanted.cells(experiment)

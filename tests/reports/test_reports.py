@@ -121,7 +121,10 @@ def test_a_page_is_put_together_part_by_part(profile, made, tmp_path):
     assert (tmp_path / "parts" / "report.md").read_text() == (tmp_path / "whole" / "report.md").read_text()
     other = Job(profile, ("noise",), settings={"rho": 0.1})
     page.write(other, made, [], tmp_path / "varied")
-    assert not (tmp_path / "varied" / "report.md").exists()  # a varied part is no part of the profile's page
+    report = (tmp_path / "varied" / "report.md").read_text()
+    assert report.startswith("# samattr, profile tiny, but with rho=0.1\n")
+    assert "samattr reproduce --profile tiny --set rho=0.1" in report
+    assert "Missing" not in report  # what was not asked for is not missed
 
 
 def test_a_failing_method_is_listed_and_stops_nothing(profile, monkeypatch, tmp_path):
