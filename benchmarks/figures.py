@@ -1,5 +1,7 @@
 """`python -m benchmarks.figures`: what asv stored of `bench_scaling`, as figures, a table and tidy rows.
 
+With `--redraw` the figures alone, from the rows beside the committed ones.
+
 Takes each machine's newest commit that has results, from where `asv.conf.json` says that they lie. The newest of all
 is drawn, and beside it the page has the other machines, such as one with a GPU, and what the peer benchmark stored.
 """
@@ -8,11 +10,11 @@ import ast
 import itertools
 import math
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from asv.benchmarks import Benchmarks
@@ -21,15 +23,17 @@ from asv.results import Results, iter_results
 from asv.util import UserError
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter, NullLocator
 
 from baselines.studies.growth import log_slope, paths
 from benchmarks.peers.__main__ import TABLE
-from reports.curves import legend
+from reports.committed import read_rows
 from reports.markdown import render
 from reports.markdown import table as markdown_table
 from reports.page import save_figure
-from reports.style import PAGE_INCHES, Style, figure_style, style_of
+from reports.panels import grid, label_y, legend
+from reports.scales import scale_x, ticks_at
+from reports.style import Style, figure_style, style_of
 from samattr_ref.growth import AXES
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
@@ -44,20 +48,29 @@ RUN_HEAD = RUN.format(commit="$(git rev-parse HEAD)")
 SECONDS, BYTES, ERROR = "seconds", "bytes", "relative error"
 QUANTITIES = {SECONDS: "seconds a call", BYTES: "peak memory of the process"}
 COLUMNS = 3
+ROUND = [digit * 10.0**power for power in range(15) for digit in (1, 2, 5)]
+"""Where an axis of memory may end, in bytes."""
 
 
-def main() -> None:
-    """Write the rows, figures and table of the newest stored results.
+def main(arguments: Sequence[str]) -> None:
+    """Write the rows, figures and table of the newest stored results; with `--redraw`, the committed figures anew.
 
     Raises:
         SamattrError: if nothing is stored.
     """
+    if "--redraw" in arguments:
+        write_figures(read_rows(OUT / "scaling.csv"))
+        return
     machines = stored(Path.cwd())
-    frame = machines[0].frame
     OUT.mkdir(parents=True, exist_ok=True)
+    write_figures(machines[0].frame)
+    (OUT / "scaling.md").write_text(page(machines))
+
+
+def write_figures(frame: pd.DataFrame) -> None:
+    """Write the figures of some rows, and the rows."""
     save_figure(draw(frame, SECONDS), frame, OUT, "scaling")
     save_figure(draw(frame, BYTES), frame[frame["unit"] == BYTES], OUT, "scaling-memory")
-    (OUT / "scaling.md").write_text(page(machines))
 
 
 class Machine(NamedTuple):
@@ -136,42 +149,35 @@ def draw(frame: pd.DataFrame, unit: str) -> Figure:
     """Seconds or bytes over each axis, a panel an axis, both scales logarithmic, over the slope that is expected."""
     shown = frame[frame["unit"] == unit]
     names = [name for name in AXES if name in set(shown["axis"])]
-    n_rows = -(-len(names) // COLUMNS)
     with figure_style():
-        figure, grid = plt.subplots(
-            n_rows,
-            min(COLUMNS, len(names)),
-            figsize=(PAGE_INCHES, 0.7 + 2.1 * n_rows),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        panels = list(grid.flat)
-        for panel, name in zip(panels, names, strict=False):
+        figure, cells = grid(-(-len(names) // COLUMNS), min(COLUMNS, len(names)), 2.0, sharey=True)
+        panels = list(cells.flat)[: len(names)]
+        for panel in cells.flat[len(names) :]:
+            panel.set_axis_off()
+        for panel, name in zip(panels, names, strict=True):
             part = shown[shown["axis"] == name].sort_values("size")
+            sizes = sorted(part["size"].unique())
+            scale_x(panel, "log", sizes)
+            ticks_at(panel, sizes, [EngFormatter(places=0, sep="")(size) for size in sizes])
             for method in [method for method in paths() if method in set(part["method"])]:
                 curve, of = part[part["method"] == method], _style(method)
-                style = {"color": of.colour, "linestyle": of.line, "marker": of.marker}
-                panel.plot(curve["size"], curve["value"], **style, markersize=3.5, linewidth=1, label=of.label)
-            panel.set(xscale="log", yscale="log", xlabel=AXES[name])
-            sizes = sorted(part["size"].unique())
-            panel.set_xticks([sizes[0], sizes[len(sizes) // 2], sizes[-1]])
-            panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
-            panel.yaxis.set_major_formatter(EngFormatter(places=0, sep="", unit="s" if unit == SECONDS else "B"))
-            panel.xaxis.minorticks_off()
-            panel.yaxis.set_minor_formatter(NullFormatter())
-        if unit == BYTES:  # whole decades, or the axis would stretch a few percent over the panel
-            decades = np.log10([shown["value"].min(), shown["value"].max()])
-            panels[0].set_ylim(10.0 ** math.floor(decades[0]), 10.0 ** math.ceil(decades[1]))
-        for panel in panels[len(names) :]:
-            panel.set_axis_off()
-        for panel, name in zip(panels, names, strict=False):
+                style = {"color": of.colour, "linestyle": of.line, "linewidth": 1, **of.mark(3.2)}
+                panel.plot(curve["size"], curve["value"], label=of.label, **style)
+            panel.set_xlabel(AXES[name])
+        panels[0].set_yscale("log")
+        panels[0].yaxis.set_major_formatter(EngFormatter(places=0, unit="s" if unit == SECONDS else "B"))
+        panels[0].yaxis.set_minor_formatter(NullFormatter())
+        if unit == BYTES:  # a factor of two at least, or the axis would stretch a few percent over the panel
+            low = max(size for size in ROUND if size <= shown["value"].min())
+            high = min(size for size in ROUND if size >= shown["value"].max())
+            panels[0].set(ylim=(low, high), yticks=[low, (low + high) / 2, high])
+            panels[0].yaxis.set_minor_locator(NullLocator())
+        for panel, name in zip(panels, names, strict=True):
             methods = shown.loc[shown["axis"] == name, "method"]
             for power in sorted({_expected(method, name, unit) for method in methods}):
                 _guide(panel, power)
-        for row in grid:
-            row[0].set_ylabel(QUANTITIES[unit])
-        legend(figure, panels[: len(names)], "outside lower center", 5)
+        label_y(panels, QUANTITIES[unit])
+        legend(figure, panels)
     return figure
 
 
@@ -290,7 +296,7 @@ def _markdown(shown: pd.DataFrame) -> str:
 
 if __name__ == "__main__":
     try:
-        main()
+        main(sys.argv[1:])
     except SamattrError as error:
         print(f"benchmarks.figures: {error}", file=sys.stderr)
         sys.exit(1)

@@ -2,25 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from baselines.studies.profiles import Profile, get_profile
-from reports import noise, scatter
 from reports.experiment import Measured, experiments
 from reports.job import SEPARATOR, Job
-from reports.marks import marked_in, sign_figure
-from reports.page import read_values, save_figure, write, write_experiment, write_page, write_table
+from reports.marks import marked_in
+from reports.page import read_values, write, write_experiment, write_noise, write_page, write_scatter, write_table
 from reports.table import summarised
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
-
-HEADLINE: dict[str, Callable[[pd.DataFrame], Figure]] = {"noise": noise.draw, "scatter-*": scatter.draw}
-"""The figures of validations, by their files."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def redraw(kept: Path, out: Path, names: Sequence[str] = ()) -> list[str]:
     page = read_page(kept, names)
     if kept.resolve() != out.resolve():
         shutil.copytree(kept, out, dirs_exist_ok=True)
-    drawn = [] if names else [*_headline(out, page), *_table(out, page)]
+    drawn = [] if names else _headline(out, page)
     done = tuple(part.experiment.name for part in page.measured)
     if page.measured and (out / "sections.json").exists():
         write(replace(page.job, names=done), None, page.measured, out)
@@ -127,23 +122,22 @@ def read_rows(path: Path) -> pd.DataFrame:
     return frame.assign(how=frame["how"].fillna("")) if "how" in frame else frame
 
 
-def _table(out: Path, page: Page) -> list[str]:
-    """The accuracy table, from what each seed's validations found."""
-    if page.values is None:
-        return []
-    section = write_table(summarised(page.values, read_rows(out / "table.csv")), out)
-    write_page(replace(page.job, names=("table",)), {"table": section}, {"environments": [], "experiments": {}}, out)
-    return ["table"]
-
-
 def _headline(out: Path, page: Page) -> list[str]:
-    """The figures of validations, from their rows."""
-    drawn, marked = [], {} if page.values is None else marked_in(page.values)
-    for pattern, draw in HEADLINE.items():
-        for path in sorted(out.glob(f"{pattern}.csv")):
-            frame = read_rows(path)
-            figure = draw(frame)
-            sign_figure(figure, {label for name, label in marked if path.stem in ("noise", f"scatter-{name}")})
-            save_figure(figure, frame, out, path.stem)
-            drawn.append(path.stem)
+    """The figures and the table of validations, from their rows and from what each seed's found."""
+    marked = {} if page.values is None else marked_in(page.values)
+    scatters = {path.stem.removeprefix("scatter-"): read_rows(path) for path in sorted(out.glob("scatter-*.csv"))}
+    drawn = [f"scatter-{workload}" for workload in scatters]
+    sections: dict[str, str] = {}
+    if scatters:
+        places = {workload: place for place, workload in enumerate(page.job.profile.workloads)}
+        ordered = sorted(scatters, key=lambda workload: places.get(workload, len(places)))
+        sections["scatter"] = write_scatter({workload: scatters[workload] for workload in ordered}, marked, out)
+    if (out / "noise.csv").exists():
+        sections["noise"] = write_noise(read_rows(out / "noise.csv"), marked, out)
+        drawn.insert(0, "noise")
+    if page.values is not None:
+        sections["table"] = write_table(summarised(page.values, read_rows(out / "table.csv")), out)
+        drawn.append("table")
+    if sections:
+        write_page(replace(page.job, names=tuple(sections)), sections, {"environments": [], "experiments": {}}, out)
     return drawn

@@ -1,23 +1,21 @@
 """Curves of a metric over something that was varied: a column a workload, a row a metric, a line a method."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import offset_copy
 
 from baselines.comparison import METRICS
-from baselines.validation import GROUND_TRUTH
-from reports.intervals import brackets, summarise, triple
+from reports.intervals import brackets, limits_of, summarise, triple
 from reports.labels import labels, with_how
-from reports.style import PAGE_INCHES, Style, figure_style, styles
+from reports.panels import grid, legend, name_row, page_of
+from reports.scales import FEW, narrowest, scale_x, scale_y
+from reports.style import REFERENCES, Style, figure_style, styles
 from reports.trained import trained
 from samattr_ref.registry import METHODS, Family
 
@@ -30,7 +28,13 @@ def axis_labels(*names: str) -> dict[str, str]:
 ROWS = axis_labels("spearman", "noise_auc")
 """The rows of most figures and what their axes say."""
 
-BAND = "bands are 95 % t-intervals over seeds"
+BARS = "bars are 95 % t-intervals over seeds, side by side where they would cover each other"
+
+MARKS = 6
+"""How many marks and intervals a line has that goes over many values."""
+
+ASIDE = 2.0
+"""How far apart the marks of methods stand side by side, in points, where there is room."""
 
 
 def draw_curves(
@@ -40,8 +44,11 @@ def draw_curves(
     metrics: Mapping[str, str] = ROWS,
     scale: str = "linear",
     per: str = "workload",
+    scales: Mapping[str, str] | None = None,
 ) -> Figure:
-    """A panel a value of `per` and metric; lines are means over seeds, bands their 95 % t-intervals.
+    """A column a value of `per`, a row a metric; lines are means over seeds, bars their 95 % t-intervals.
+
+    Many methods are parted into two kinds (`parted`) with a row each: a column each, where `per` has a single value.
 
     Args:
         frame: Columns `method`, `how` where there are several ways, `seed`, x, `per` and the metrics. The method `loo`
@@ -51,44 +58,38 @@ def draw_curves(
         metrics: Columns to draw and what their y axes say.
         scale: `linear`, `log`, or `symlog` for a logarithmic axis that has a zero.
         per: The column that panels are made of.
+        scales: The scale of each metric that is not linear.
     """
-    panels = list(dict.fromkeys(frame[per]))
-    groups = parted(frame)
-    rows = [(*row, *group) for row in metrics.items() for group in groups.items()]
+    panels, groups = list(dict.fromkeys(frame[per])), parted(frame)
+    aside = len(panels) == 1 < len(groups)
+    columns = [(panels[0], kind) for kind in groups] if aside else [(panel, "") for panel in panels]
+    rows = [(metric, "") for metric in metrics] if aside else [(metric, kind) for metric in metrics for kind in groups]
     with figure_style():
-        figure, axes = plt.subplots(
-            len(rows),
-            len(panels),
-            figsize=(PAGE_INCHES, 0.5 + (1.75 if len(groups) == 1 else 1.45) * len(rows)),
-            sharex="col",
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
-        for column, panel in enumerate(panels):
-            axes[0, column].set_title(panel)
-            for row, (metric, heading, named, group) in enumerate(rows):
-                axis = axes[row, column]
-                for shown, of in styles(group[group[per] == panel]):
-                    _curve(axis, of, x, metric, shown)
-                if column == 0:
-                    axis.set_ylabel(f"{heading}\n{named}" if named else heading)
-            set_scale(axes[-1, column], scale, frame.loc[frame[per] == panel, x])
-            axes[-1, column].set_xlabel(label)
-        for row in axes:
-            _limit(row)
+        figure, axes = grid(len(rows), len(columns), 1.45 if len(rows) > 1 else 1.75, sharex="col", sharey="row")
+        for row, (metric, kind) in zip(axes, rows, strict=True):
+            for axis, (panel, other) in zip(row, columns, strict=True):
+                group = groups[kind or other]
+                draw_methods(axis, group[group[per] == panel], x, metric, scale)
+            scale_y(row, (scales or {}).get(metric, "linear"), limits_of(metric))
+            row[0].set_ylabel(metrics[metric])
+            if kind:
+                name_row(row, kind)
+        for axis, (panel, kind) in zip(axes[0], columns, strict=True):
+            axis.set_title(f"{panel}: {kind}" if kind else panel)
+        for axis in axes[-1]:
+            axis.set_xlabel(label)
         legend(figure, axes.flat)
     return figure
 
 
-MOST_LINES = 6
+MOST_LINES = 9
 """More than these in one panel cannot be told apart."""
 
 FIXED_POINTS = (Family.IMPLICIT, Family.DERIVATIVE)
 
 
 def parted(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows that go into panels of their own, by what their axes say beside the metric.
+    """The rows that go into panels of their own, by what these are called.
 
     Few methods share a panel, or those of one kind. Many are parted into those that solve for a fixed point or
     differentiate the run, and all others; what is no method, such as exact effects, is in both.
@@ -101,92 +102,72 @@ def parted(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         return {"": frame}
     solved = frame["method"].map(lambda name: of[name] is None or of[name] in FIXED_POINTS)
     others = frame["method"].map(lambda name: of[name] is None or of[name] not in FIXED_POINTS)
-    return {"(implicit, exact derivative)": frame[solved], "(all others)": frame[others]}
+    return {"implicit and unrolled": frame[solved], "all others": frame[others]}
 
 
-def _limit(row: Sequence[Axes]) -> None:
-    """End a row's y axis a little outside its curves, however far their bands go: few seeds make wide ones."""
-    lines = [np.asarray(line.get_ydata(), dtype=float) for axis in row for line in axis.lines]
-    values = np.concatenate(lines) if lines else np.zeros(0)
-    values = values[np.isfinite(values)]
-    if len(values) and np.ptp(values) > 0:
-        margin = 0.15 * np.ptp(values)
-        row[0].set_ylim(values.min() - margin, values.max() + margin / 3)
+def draw_methods(axis: Axes, frame: pd.DataFrame, x: str, value: str, scale: str = "linear") -> None:
+    """A line a method in one panel, with marks and intervals that do not cover each other.
 
+    Over few values of x those of different methods stand side by side; over many, each has them at other values.
 
-Place = Literal["outside right center", "outside lower center"]
-
-
-def legend(figure: Figure, axes: Iterable[Axes], place: Place = "outside right center", columns: int = 1) -> None:
-    """One legend for the whole figure, of all that the axes show."""
-    shown: dict[str, Artist] = {}
-    for axis in axes:
-        handles, labels = axis.get_legend_handles_labels()
-        shown |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in shown}
-    figure.legend(list(shown.values()), list(shown), loc=place, ncols=columns, frameon=False)
-
-
-def set_scale(axis: Axes, scale: str, values: pd.Series) -> None:
-    """Scale the x axis; a symmetric logarithm turns linear below the smallest positive value."""
-    if scale == "symlog":
-        positive = values[values > 0]
-        axis.set_xscale("symlog", linthresh=float(positive.min()), linscale=0.5)
-        axis.set_xlim(left=0)
-        axis.set_xticks([0, *(10.0**k for k in range(-9, 9) if positive.min() <= 10.0**k <= 1.05 * positive.max())])
-    else:
-        axis.set_xscale(scale)
-    if scale == "log" and values.max() / values.min() < 100:
-        plain_ticks(axis.xaxis)
-
-
-def plain_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis of few decades with plain numbers: 0.5, 1, 2, 5."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _curve(axis: Axes, part: pd.DataFrame, x: str, metric: str, shown: Style) -> None:
-    curve = summarise(part, [x], [metric]).sort_values(x)
-    if not np.isfinite(curve[metric]).any():
-        return
-    if len(curve) == 1 and not shown.marker:
-        shown = replace(shown, marker="o")  # of a line nothing would be seen
-    draw_line(
-        axis,
-        curve.astype({x: float}),
-        x,
-        metric,
-        shown,
-        linewidth=1.4 if part["method"].iloc[0] == GROUND_TRUTH else 1.0,
-        markevery=max(1, len(curve) // 6) if len(curve) > 20 else 1,
-    )
+    Args:
+        axis: The panel.
+        frame: Columns `method`, `how` where there are several ways, `seed`, x and the value.
+        x: What the lines go over.
+        value: What is drawn.
+        scale: That of the x axis.
+    """
+    places = np.sort(frame[x].unique())
+    scale_x(axis, scale, places)
+    lines = [(shown, of) for shown, of in styles(frame) if np.isfinite(of[value].astype(float)).any()]
+    methods = [shown for shown, of in lines if of["method"].iloc[0] not in REFERENCES]
+    apart = min(ASIDE, 0.8 * 72 * narrowest(axis, places) / max(1, len(methods)))
+    step = -(-len(places) // MARKS)
+    for shown, of in lines:
+        number = methods.index(shown) if shown in methods else 0
+        if len(places) > FEW:
+            marked, moved = places[number * step // max(1, len(methods)) :: step], 0.0
+        else:
+            marked, moved = places, apart * (number - (len(methods) - 1) / 2) if shown in methods else 0.0
+        draw_line(axis, of, x, value, shown, marked, moved, linewidth=1.0 if shown in methods else 1.4)
 
 
 def draw_line(
     axis: Axes,
-    means: pd.DataFrame,
+    frame: pd.DataFrame,
     x: str,
     value: str,
     shown: Style,
-    least: pd.Series | None = None,
+    marked: np.ndarray | None = None,
+    moved: float = 0.0,
     **style: Any,
 ) -> None:
-    """A line of means over x with its intervals as a band.
+    """A line of means over seeds, with marks and their 95 % t-intervals.
 
     Args:
         axis: The panel.
-        means: From `reports.intervals.summarise`, in the order of x.
-        x: Its column that the line goes over.
-        value: Its value that is drawn.
+        frame: Columns `seed`, x and the value.
+        x: What the line goes over.
+        value: What is drawn.
         shown: Label, colour, line and marker.
-        least: What the band ends at below, where the axis has no room for less.
+        marked: The values of x that have a mark and an interval; all of them by default.
+        moved: How far to the right all of it is moved, in points.
         **style: Other settings of the line.
     """
+    numbers = frame[value].astype(float).where(lambda found: np.isfinite(found))
+    means = numbers.groupby([frame[x], frame["seed"]]).mean().groupby(level=0).mean().dropna()
+    chosen = frame if marked is None else frame[frame[x].isin(marked)]
+    bars = summarise(chosen.assign(**{value: numbers}), [x], [value]).dropna(subset=value)
+    if len(means) == 1 and not shown.marker:
+        shown = replace(shown, marker="o")  # of a line nothing would be seen
+    aside = offset_copy(axis.transData, page_of(axis), x=moved, units="points")
+    there: dict[str, Any] = {"transform": aside, "color": shown.colour}
     _, low, high = triple(value)
-    axis.fill_between(means[x], means[low].clip(lower=least), means[high], color=shown.colour, alpha=0.12, lw=0)
-    look = {"color": shown.colour, "linestyle": shown.line, "marker": shown.marker, "label": shown.label}
-    axis.plot(means[x], means[value], **{**look, "markersize": 3, "linewidth": 1.0, **style})
+    axis.vlines(bars[x], bars[low], bars[high], linewidth=0.8, alpha=0.7, **there)
+    places = means.index.to_numpy(dtype=float)
+    every = np.flatnonzero(np.isin(places, bars[x])).tolist()
+    look = {"linestyle": shown.line, "label": shown.label, "markevery": every, "linewidth": 1.0, **shown.mark(3.0)}
+    axis.plot(places, means.to_numpy(), **{**there, **look, **style})
 
 
 def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "spearman") -> pd.DataFrame:

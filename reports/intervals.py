@@ -61,17 +61,23 @@ def summarise(
         values: The columns to take means of.
         limits: The least and the greatest that they can be, where their names do not say it.
     """
+    frame = frame.reset_index(drop=True)
+    numbers = frame[[*by, "seed"]].assign(**{value: pd.to_numeric(frame[value]) for value in values})
+    once = not numbers.duplicated([*by, "seed"]).any()
     rows = []
-    for key, part in frame.groupby(list(by), sort=False, dropna=False):
-        row = dict(zip(by, key, strict=True))
-        row |= {"seeds": part["seed"].nunique(), "disturbed": load.disturbed(part)}
+    disturbed = frame.get("disturbed")
+    for key, part in numbers.groupby(list(by), sort=False, dropna=False):
+        seeds = part["seed"].to_numpy()
+        row = dict(zip(by, key, strict=True)) | {"seeds": len(np.unique(seeds))}
+        row["disturbed"] = disturbed is not None and load.any_disturbed(disturbed[part.index])
         for value in values:
-            numbers = pd.to_numeric(part[value]).groupby(part["seed"]).mean()
+            each = part[value].iloc[np.argsort(seeds)] if once else part[value].groupby(seeds).mean()
+            means = each.to_numpy(dtype=float)
             least, greatest = limits or limits_of(value)
-            inside = numbers.dropna().between(least - ROUNDING, greatest + ROUNDING)
+            known = means[~np.isnan(means)]
+            inside = (known >= least - ROUNDING) & (known <= greatest + ROUNDING)
             assert inside.all(), f"{value} is not within {least} and {greatest}: it is another quantity's name"
-            found = mean_interval(numbers.to_numpy(), (least, greatest))
-            row |= dict(zip(triple(value), found, strict=True))
+            row |= dict(zip(triple(value), mean_interval(means, (least, greatest)), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
 

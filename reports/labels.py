@@ -29,6 +29,15 @@ def label_of(method: str, how: str = "") -> str:
     return f"{label} {how}" if how == SELF_INFLUENCE else f"{label}, {how}"
 
 
+def signed(value: float) -> str:
+    """A number of two digits with its sign.
+
+    >>> signed(0.0123), signed(-2)
+    ('+0.012', '−2')
+    """
+    return f"{value:+.2g}".replace("-", "−")
+
+
 def labels(frame: pd.DataFrame) -> list[str]:
     """The label of each row's method."""
     return [label_of(method, how) for method, how in with_how(frame)[["method", "how"]].to_numpy()]

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from reports.markdown import table as markdown_table
 from reports.marks import footnote_of, marked_in, sign_figure, signed_table
 from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.precision import DEFAULT
+
+Marked = Mapping[tuple[str, str], list[str]]
+"""What is marked, by workload and label, and why."""
 
 VALUES = "results.parquet"
 """The file of what every validation found."""
@@ -267,29 +270,45 @@ def write_table(frame: pd.DataFrame, out: Path) -> str:
     return render("accuracy", tables=tables.strip(), caption=said)
 
 
-def _write_scatter(results: Results, out: Path) -> str:
-    workloads = list(dict.fromkeys(result.workload for result in results.validations))
-    marked = marked_in(results.tidy())
-    for workload in workloads:
-        frame = scatter.compute(results, workload)
+def write_scatter(frames: Mapping[str, pd.DataFrame], marked: Marked, out: Path) -> str:
+    """Write predicted against exact effects, a figure a workload: their section of the page.
+
+    Args:
+        frames: From `reports.scatter`, by workload.
+        marked: From `reports.marks.marked_in`.
+        out: The folder.
+    """
+    for workload, frame in frames.items():
         figure = scatter.draw(frame)
         sign_figure(figure, {label for name, label in marked if name == workload})
         save_figure(figure, frame, out, f"scatter-{workload}")
-    return render("scatter", workloads=workloads, seeds=len(results.profile.seeds), note=footnote_of(marked))
+    seeds = max(frame["seed"].nunique() for frame in frames.values())
+    return render("scatter", workloads=list(frames), seeds=seeds, note=footnote_of(marked))
 
 
-def _write_noise(results: Results, out: Path) -> str:
-    frame = noise.compute(results)
+def write_noise(frame: pd.DataFrame, marked: Marked, out: Path) -> str:
+    """Write the figure of wrong labels found: its section of the page, empty where no label was.
+
+    Args:
+        frame: From `reports.noise`.
+        marked: From `reports.marks.marked_in`.
+        out: The folder.
+    """
     if frame.empty:
         return ""
-    marked, figure = marked_in(results.tidy()), noise.draw(frame)
+    figure = noise.draw(frame)
     sign_figure(figure, {label for _, label in marked})
     save_figure(figure, frame, out, "noise")
-    return render("noise", seeds=len(results.profile.seeds), note=footnote_of(marked))
+    return render("noise", seeds=frame["seed"].nunique(), note=footnote_of(marked))
+
+
+def _scatters(results: Results) -> dict[str, pd.DataFrame]:
+    workloads = dict.fromkeys(result.workload for result in results.validations)
+    return {workload: scatter.compute(results, workload) for workload in workloads}
 
 
 _HEADLINE: dict[str, Callable[[Results, Path], str]] = {
     "table": lambda results, out: write_table(table.compute(results), out),
-    "scatter": _write_scatter,
-    "noise": _write_noise,
+    "scatter": lambda results, out: write_scatter(_scatters(results), marked_in(results.tidy()), out),
+    "noise": lambda results, out: write_noise(noise.compute(results), marked_in(results.tidy()), out),
 }

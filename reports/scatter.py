@@ -1,14 +1,14 @@
 """Predicted against exact leave-one-out effect on the mean query, a panel a method."""
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from baselines.metrics import slope, spearman_per_query
 from baselines.studies.profiles import Results
 from baselines.validation import GROUND_TRUTH
-from reports.style import PAGE_INCHES, figure_style, style_of
+from reports.panels import grid
+from reports.style import figure_style, style_of
 
 COLUMNS = 5
 
@@ -26,11 +26,8 @@ def compute(results: Results, workload: str) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel a method, all seeds; the dashed line is a prediction of the right size."""
     names = list(dict.fromkeys(frame["method"]))
-    rows = -(-len(names) // COLUMNS)
     with figure_style():
-        figure, axes = plt.subplots(
-            rows, COLUMNS, figsize=(PAGE_INCHES, 1.75 * rows), sharey=True, squeeze=False, layout="constrained"
-        )
+        figure, axes = grid(-(-len(names) // COLUMNS), COLUMNS, 1.65, sharey=True)
         for axis, name in zip(axes.flat, names, strict=False):
             part = frame[frame["method"] == name]
             predicted, true = part["predicted"].to_numpy() * 1e3, part["true"].to_numpy() * 1e3
@@ -39,18 +36,17 @@ def draw(frame: pd.DataFrame) -> Figure:
             axis.axvline(0, color="0.85", linewidth=0.5, zorder=0)
             axis.axline((0, 0), slope=1, color="0.4", linestyle="--", linewidth=0.7)
             axis.scatter(predicted, true, s=3, color=shown.colour, alpha=0.5, linewidths=0, rasterized=True)
-            limit = 1.08 * np.abs(predicted).max()
-            axis.set_xlim(-limit, limit)
+            low, high = min(predicted.min(), 0), max(predicted.max(), 0)
+            axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+            axis.xaxis.set_major_locator(MaxNLocator(3))
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             rank = spearman_per_query(predicted[:, None], true[:, None])[0]
             size = slope(predicted[:, None], true[:, None])
-            axis.set_title(shown.label)
-            numbers = f"Spearman {rank:.2f}\nslope {size:.2g}"
-            box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
-            axis.text(0.04, 0.97, numbers, transform=axis.transAxes, va="top", fontsize=6, bbox=box)
-        bottom, top = axes[0, 0].get_ylim()
-        axes[0, 0].set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the numbers
+            axis.set_title(shown.label, pad=22)
+            numbers = f"Spearman {rank:.2f}\nslope {size:.2g}".replace("-", "−")
+            axis.text(0.5, 1.03, numbers, transform=axis.transAxes, ha="center", va="bottom")
         for axis in axes.flat[len(names) :]:
             axis.set_axis_off()
-        figure.supxlabel("predicted change of the mean query's loss (10⁻³ nats)", fontsize=8)
-        figure.supylabel("exact leave-one-out (10⁻³ nats)", fontsize=8)
+        figure.supxlabel("predicted change of the mean query's loss (10⁻³ nats)")
+        figure.supylabel("exact leave-one-out (10⁻³ nats)")
     return figure

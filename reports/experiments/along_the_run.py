@@ -1,42 +1,62 @@
 """A run from step to step, and the influence of single points over training time."""
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.steps_of_a_run import ADJOINT, CASES, STATE, TERM, measure
-from reports.curves import describe, plain_ticks
+from reports.classes import class_name
+from reports.curves import describe
 from reports.experiment import Experiment
+from reports.labels import signed
+from reports.scales import scale_y
 from reports.style import PAGE_INCHES, figure_style
 
-PANELS = {"loss": "training loss (nats)", "grad_norm": "‖g‖", "adjoint": "growth of the adjoint"}
+PANELS = {"loss": "training loss\n(nats)", "grad_norm": "‖g‖", "adjoint": "growth of\nthe adjoint"}
+SCALES = {"loss": "linear", "grad_norm": "log", "adjoint": "log"}
 COLOURS = ("#0173B2", "#029E73", "#CC78BC", "#56B4E9", "#D55E00", "#DE8F05", "#CA9161", "#949494")
+MARKERS = "os^DvP<X"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row a workload: loss, gradient norm, adjoint, and the running sums of some points' terms."""
+    """A row a workload: loss, gradient norm, adjoint, and the running sums of some points' terms, named below."""
     workloads = list(dict.fromkeys(frame["workload"]))
     with figure_style():
-        figure, axes = plt.subplots(
-            len(workloads), 4, figsize=(PAGE_INCHES, 0.4 + 1.6 * len(workloads)), squeeze=False, layout="constrained"
-        )
-        for line, workload in zip(axes, workloads, strict=True):
+        figure = plt.figure(figsize=(PAGE_INCHES, 2.3 * len(workloads)), layout="constrained")
+        blocks = figure.subfigures(len(workloads), 1, squeeze=False)[:, 0]
+        for block, workload in zip(blocks, workloads, strict=True):
             part = frame[frame["workload"] == workload]
-            for axis, (name, label) in zip(line, PANELS.items(), strict=False):
+            axes = block.subplots(1, 4)
+            for axis, (name, label) in zip(axes, PANELS.items(), strict=False):
                 own = part[part["part"] == (ADJOINT if name == "adjoint" else STATE)]
                 axis.plot(own["step"], own[name], color="black", linewidth=0.9)
-                axis.set(yscale="log", ylabel=label)
-                plain_ticks(axis.yaxis)
-            line[0].set_title(workload, loc="left")
-            for colour, (score, own) in zip(COLOURS, sums(part), strict=False):
-                wrong = ", wrong label" if own["wrong"].iloc[0] else ""
-                label = f"point {own['point'].iloc[0]:.0f}, a {own['given'].iloc[0]:.0f}{wrong}: {score:+.2g}"
-                line[3].step(own["step"], own["sum"], where="post", color=colour, linewidth=0.9, label=label)
-            line[3].set_ylabel("influence so far (nats)")
-            line[3].legend(fontsize=5.5, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), handlelength=1)
-        for axis in axes[-1]:
-            axis.set_xlabel("step")
+                scale_y([axis], SCALES[name])
+                axis.set_ylabel(label)
+            for colour, marker, (score, own) in zip(COLOURS, MARKERS, sums(part), strict=False):
+                look = {"color": colour, "linewidth": 0.9, "label": called(workload, own.iloc[0], score)}
+                look |= {"marker": marker, "markersize": 3, "markevery": [-1], "drawstyle": "steps-post"}
+                axes[3].plot(own["step"], own["sum"], linestyle="--" if wrong(own.iloc[0]) else "-", **look)
+            axes[3].set_ylabel("influence\nso far (nats)")
+            axes[3].ticklabel_format(axis="y", scilimits=(-2, 2), useMathText=True)
+            for axis in axes:
+                axis.set_xlabel("step")
+            block.suptitle(workload)
+            block.legend(*axes[3].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def called(workload: str, row: pd.Series, score: float) -> str:
+    """What a followed point is called: its place, its label and its influence in the end."""
+    label = class_name(workload, int(row["given"])) + (", wrong label" if wrong(row) else "")
+    return f"point {row['point']:.0f} ({label}): {signed(score)}"
+
+
+def wrong(row: Mapping[Hashable, Any] | pd.Series) -> bool:
+    """Whether a point has a wrong label, as the study or a CSV file says it."""
+    return str(row["wrong"]) in ("True", "1.0")
 
 
 def sums(part: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:

@@ -1,16 +1,20 @@
 """How far truth goes: fidelity of the exact derivative as training gets longer, faster, smoother or rougher."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.studies.over_recipe import ACTIVATIONS, CASES, COMPARED, SETTINGS, measure
-from reports.curves import describe, draw_line, legend, plain_ticks
+from reports.curves import describe, draw_line
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise, triple
-from reports.style import figure_style, row_of_panels, style_of
+from reports.panels import label_y, legend, row_of_panels
+from reports.scales import scale_x, scale_y
+from reports.style import figure_style, style_of
 from reports.verdicts import HOLDS, decide
 
 AXES = {"steps": "steps T", "learning_rate": "peak step size η", "momentum": "momentum μ", "rho": "radius ρ"}
@@ -25,22 +29,20 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Spearman over each axis, a line style an activation."""
     shown = [axis for axis in AXES if axis in set(frame["axis"])]
     with figure_style():
-        figure, axes = row_of_panels(len(shown), 2.4)
+        figure, axes = row_of_panels(len(shown), 1.9)
         for axis, name in zip(axes, shown, strict=True):
             part = frame[frame["axis"] == name]
-            for method in COMPARED:
-                for activation in dict.fromkeys(part["activation"]):
-                    one = part[(part["method"] == method) & (part["activation"] == activation)]
-                    curve = summarise(one, ["value"], ["spearman"]).sort_values("value")
-                    named = CALLED.get(activation, activation)
-                    of = replace(style_of(method, named), line=LINES[activation], marker=style_of(method).marker)
-                    draw_line(axis, curve, "value", "spearman", of)
-            if name != "momentum":
-                axis.set_xscale("log")
-                plain_ticks(axis.xaxis)
+            kinds = list(itertools.product(COMPARED, dict.fromkeys(part["activation"])))
+            for number, (method, activation) in enumerate(kinds):
+                one = part[(part["method"] == method) & (part["activation"] == activation)]
+                named = CALLED.get(activation, activation)
+                of = replace(style_of(method, named), line=LINES[activation], filled=activation == ACTIVATIONS[0])
+                draw_line(axis, one, "value", "spearman", of, moved=number - (len(kinds) - 1) / 2)
+            scale_x(axis, "linear" if name == "momentum" else "log", part["value"])
             axis.set_xlabel(AXES[name])
-        axes[0].set(ylabel="per-query Spearman\nwith exact LOO", ylim=(-0.1, 1.03))
-        legend(figure, axes, "outside lower center", 3)
+        scale_y(axes, "linear", CORRELATION)
+        label_y(axes, "per-query Spearman\nwith exact LOO")
+        legend(figure, axes, 3)
     return figure
 
 
@@ -61,7 +63,7 @@ def caption(frame: pd.DataFrame) -> str:
     """Which setting is varied, what growth is, and when a run counts as stable."""
     return (
         f"One setting of the recipe varied, the others as the workload has them, three activations ({describe(frame)}; "
-        f"{SETTINGS['n_removed']} removals a run). Bands: 95 % t-intervals over seeds. Growth: the largest "
+        f"{SETTINGS['n_removed']} removals a run). Bars: 95 % t-intervals over seeds. Growth: the largest "
         "‖dℓ/dω_0‖/‖dℓ/dω_T‖ of the mean query; where it is far above 1 the run is chaotic and no derivative stands "
         "for the removal of a point. A run is stable where training does not diverge and a retraining with nothing "
         "removed ends where it did; means are over those."

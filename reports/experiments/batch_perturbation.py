@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.by_batch import BY_BATCH, CASES, FORMS, measure
-from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 from reports.labels import label_of
 
@@ -22,7 +22,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 def caption(frame: pd.DataFrame) -> str:
     """What the solid and the dotted lines take ê from."""
     return (
-        f"Networks trained with minibatch SAM at each ρ ({describe(frame)}); {BAND}. Solid: one ê of the full training "
+        f"Networks trained with minibatch SAM at each ρ ({describe(frame)}); {BARS}. Solid: one ê of the full training "
         "loss, as the paper has it. Dotted, by batch: the implicit derivative of the mean over the batches of the last "
         "epoch, each with its own ê, H and ∂ê/∂g. Damping and curvature as chosen for the full-batch form."
     )

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from baselines.studies.edit_accuracy import NO_EDIT
 from baselines.studies.over_checkpoints import CASES, measure
 from baselines.validation import GROUND_TRUTH
-from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 ACCURACY = {"accuracy": "validation accuracy,\n10 % removed"}
@@ -32,7 +32,7 @@ def caption(frame: pd.DataFrame) -> str:
     plain = ", ".join(f"{name} {value:.3f}" for name, value in unedited.items())
     return (
         "SAM-GIF and TracIn-CP from C checkpoints, the largest C being every step; IF and SAM-IF have none "
-        f"({describe(frame)}); {BAND}. Lowest row: the network edited by SAM-GIF for a random 10 % of the points, "
+        f"({describe(frame)}); {BARS}. Lowest row: the network edited by SAM-GIF for a random 10 % of the points, "
         f"beside retraining (black); without any edit the accuracy is {plain}."
     )
 

@@ -6,12 +6,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from baselines.studies.growth import CASES, REPEATS, exponent, paths, time_methods
-from reports.curves import describe, draw_line, legend
+from reports.curves import describe, draw_methods
 from reports.experiment import Experiment
-from reports.intervals import bracket, summarise
+from reports.intervals import bracket
 from reports.labels import label_of
 from reports.load import disturbed, starred
-from reports.style import figure_style, row_of_panels, style_of
+from reports.panels import label_y, legend, row_of_panels
+from reports.scales import scale_y, ticks_at
+from reports.style import figure_style
 from samattr_ref.growth import AXES
 
 
@@ -19,20 +21,16 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Seconds over each axis, both logarithmic."""
     axes_shown = [name for name in AXES if name in set(frame["axis"])]
     with figure_style():
-        figure, axes = row_of_panels(len(axes_shown), 2.5)
+        figure, axes = row_of_panels(len(axes_shown), 1.7)
         for axis, name in zip(axes, axes_shown, strict=True):
             part = frame[frame["axis"] == name]
-            for method in dict.fromkeys(part["method"]):
-                means = summarise(part[part["method"] == method], ["size"], ["seconds"]).sort_values("size")
-                room = means["seconds"] / 3  # a log axis has none for less
-                draw_line(axis, means, "size", "seconds", style_of(method), least=room)
-            axis.set(xscale="log", yscale="log", xlabel=AXES[name])
+            draw_methods(axis, part, "size", "seconds", "log")
             sizes = sorted(part["size"].unique())
-            axis.set_xticks([sizes[0], sizes[len(sizes) // 2], sizes[-1]])
-            axis.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
-            axis.minorticks_off()
-        axes[0].set_ylabel("seconds, mean query")
-        legend(figure, axes, "outside lower center", 5)
+            ticks_at(axis, sizes, [EngFormatter(places=0, sep="")(size) for size in sizes])
+            axis.set_xlabel(AXES[name])
+        scale_y(axes, "log")
+        label_y(axes, "seconds, mean query")
+        legend(figure, axes)
     return figure
 
 
@@ -61,7 +59,7 @@ def caption(frame: pd.DataFrame) -> str:
     """What is timed, and how exponents are fitted."""
     return (
         "Seconds for the Influence Scores of all training points (one mean query of the validation set), nothing "
-        f"computed before, the fastest of up to {REPEATS} calls ({describe(frame)}; bands 95 % t-intervals over "
+        f"computed before, the fastest of up to {REPEATS} calls ({describe(frame)}; bars 95 % t-intervals over "
         "seeds). F: cost of a forward pass of one point, ∝ P; B: points a batch. Exponents are least-squares slopes of "
         "log seconds over the larger half of the sizes, in brackets the lowest and highest seed; below the formula's "
         "where a fixed overhead a step still counts, above it where caches are outgrown. TracIn-CP visits the points "

@@ -24,10 +24,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     ids = ["workload", "seed", "row"]
     dots = frame.assign(row=labels(frame)).melt(ids, list(HEADINGS), var_name="series")
     marks = {name: Mark(heading.lower(), filled=name == "mean") for name, heading in HEADINGS.items()}
-    figure = draw_dots(dots, rows, marks, "plain trainings", 1, 2.8, SIZE)
-    for axis in figure.axes:
-        axis.set_xscale("log")
-    return figure
+    return draw_dots(dots, rows, marks, "plain trainings", 1, SIZE, "log")
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

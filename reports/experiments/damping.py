@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_damping import CASES, measure
-from reports.curves import BAND, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 
@@ -22,7 +22,7 @@ def caption(frame: pd.DataFrame) -> str:
     """What is damped, with which curvature, and how many solves failed."""
     failed = int((frame["status"] != "ok").sum())
     return (
-        f"The implicit methods over the damping added to their matrix ({describe(frame)}); {BAND}; curvature as "
+        f"The implicit methods over the damping added to their matrix ({describe(frame)}); {BARS}; curvature as "
         f"chosen on held-out queries. TracIn has no damping and stands for comparison. {failed} solves failed and "
         "give no scores. Black: exact LOO."
     )

@@ -1,16 +1,17 @@
 """Editing the model: random, most and least valuable groups removed by an edit in place of retraining."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from baselines.studies.edit_accuracy import CASES, RETRAINED, measure
-from reports.curves import describe, draw_line, legend, parted
+from baselines.studies.edit_accuracy import CASES, measure
+from reports.curves import describe, draw_methods, parted
 from reports.experiment import Experiment
-from reports.intervals import bracket, brackets, summarise
+from reports.intervals import bracket, brackets, limits_of, summarise
 from reports.labels import labels
-from reports.style import PAGE_INCHES, figure_style, styles
+from reports.panels import grid, label_y, legend, name_row
+from reports.scales import scale_y
+from reports.style import figure_style
 
 KINDS = {"random": "random", "most": "most valuable", "least": "least valuable"}
 
@@ -20,32 +21,18 @@ def draw(frame: pd.DataFrame) -> Figure:
     workloads = list(dict.fromkeys(frame["workload"]))
     with figure_style():
         rows = [(workload, *group) for workload in workloads for group in parted(frame).items()]
-        figure, axes = plt.subplots(
-            len(rows),
-            len(KINDS),
-            figsize=(PAGE_INCHES, 0.6 + 1.5 * len(rows)),
-            sharex=True,
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
+        figure, axes = grid(len(rows), len(KINDS), 1.5, sharex=True, sharey="row")
         for row, (workload, named, group) in zip(axes, rows, strict=True):
             for axis, kind in zip(row, KINDS, strict=True):
                 part = group[(group["workload"] == workload) & (group["kind"] == kind)]
-                for shown, of in styles(part):
-                    means = summarise(of, ["fraction"], ["accuracy"])
-                    width = 1.4 if of["method"].iloc[0] == RETRAINED else 1.0
-                    draw_line(axis, means, "fraction", "accuracy", shown, linewidth=width)
-                axis.set_xscale("log")
-            row[0].set_ylabel(f"{workload}\nvalidation accuracy\n{named}")
+                draw_methods(axis, part.assign(percent=100 * part["fraction"]), "percent", "accuracy", "log")
+            scale_y(row, "linear", limits_of("accuracy"))
+            name_row(row, f"{workload}\n{named}".strip())
         for axis, title in zip(axes[0], KINDS.values(), strict=True):
             axis.set_title(title)
         for axis in axes[-1]:
-            axis.set_xlabel("share removed")
-            axis.set_xticks(
-                sorted(frame["fraction"].unique()), [f"{f:.0%}" for f in sorted(frame["fraction"].unique())]
-            )
-            axis.minorticks_off()
+            axis.set_xlabel("points removed (%)")
+        label_y(axes.flat, "validation accuracy")
         legend(figure, axes.flat)
     return figure
 
@@ -76,7 +63,7 @@ def caption(frame: pd.DataFrame) -> str:
         counts = "; ".join(f"{name}: {count:.0f}" for name, count in groups.items())
         many = f" All groups: of all edits of a network, asked for at once ({counts})."
     return (
-        f"Groups removed by editing ω* against exact retraining ({describe(frame)}; means, bands and brackets are 95 "
+        f"Groups removed by editing ω* against exact retraining ({describe(frame)}; means, bars and brackets are 95 "
         "% t-intervals over seeds). Value of a point: exact leave-one-out effect on the validation set where every "
         "point's is known, else the Influence Score of SAM-IF. No edit keeps ω*: an edit that does not come nearer "
         "to retraining than it has shown nothing. Cosine and size are of the edit against the true change of the "

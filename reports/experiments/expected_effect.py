@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.averaged_runs import CASES, measure
-from reports.curves import BAND, describe, draw_curves
+from reports.curves import BARS, describe, draw_curves
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
 from reports.labels import labels
@@ -42,7 +42,7 @@ def caption(frame: pd.DataFrame) -> str:
     """What is averaged, and what it is held against."""
     return (
         "Influence Scores averaged over k runs that differ in initial parameters and batches "
-        f"({describe(frame)}); {BAND}. Wrong labels found, and, where exact effects of every point are to be had, "
+        f"({describe(frame)}); {BARS}. Wrong labels found, and, where exact effects of every point are to be had, "
         f"Spearman with their mean over {frame['k'].max()} other runs: means over all windows of k runs. Accuracy "
         "gained: of a scored run and of a run that was not scored, retrained without the lowest-scored points, as many "
         "as labels are wrong. k runs cost k times one."

@@ -22,13 +22,8 @@ def draw(frame: pd.DataFrame) -> Figure:
     scores = scores_of(frame)
     rows = [style_of(name) for name in methods(optional=True) if name in set(frame["method"])]
     dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(scores), var_name="series")
-    marks = {
-        name: Mark(label, marker, size=3.5) for (name, label), marker in zip(scores.items(), MARKERS, strict=False)
-    }
-    figure = draw_dots(dots, rows, marks, "rank correlation", 1, 3.2, CORRELATION, columns=3)
-    for axis in figure.axes:
-        axis.set_xlim(-0.15, 1.04)
-    return figure
+    marks = {name: Mark(label, marker) for (name, label), marker in zip(scores.items(), MARKERS, strict=False)}
+    return draw_dots(dots, rows, marks, "rank correlation", 1, CORRELATION)
 
 
 def scores_of(frame: pd.DataFrame) -> dict[str, str]:

@@ -7,27 +7,32 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.implicit_errors import CASES, NEWTON_STEP, measure
-from reports.curves import BAND, describe, draw_curves
+from reports.curves import BARS, describe, draw_curves
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
 from reports.labels import labels
+from reports.scales import plain_ticks
 from samattr_ref.implicit.newton import MOST_LEFT
 
 METRICS = {
     "slope": "slope of truth\non score",
     "error": "relative error of Δ",
-    "reach": "left of the step /\nwhat it adds",
+    "reach": "Newton step, not\nfollowed / added",
 }
 HEADINGS = {"slope": "Slope", "error": "Rel. error of Δ", "spearman": "Spearman", "grad_norm": "‖g‖"}
+
+LEAST_LEFT = 1e-3
+"""Less than this share of a step says no more than none."""
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Slope, error and whether the step is offered over the length of training, a column a kind of batch."""
-    reach = (frame["newton_left"] / frame["newton_adds"]).clip(upper=1.5)
-    shown = frame.assign(error=frame["error"].clip(upper=1.5), slope=frame["slope"].clip(0, 3), reach=reach)
-    figure = draw_curves(shown, "steps", "steps T", METRICS, "log", per="kind")
+    shown = frame.assign(reach=(frame["newton_left"] / frame["newton_adds"]).clip(lower=LEAST_LEFT / 10))
+    figure = draw_curves(shown, "steps", "steps T", METRICS, "log", "kind", dict.fromkeys(METRICS, "log"))
     for axis in figure.axes[-frame["kind"].nunique() :]:
-        axis.axhline(MOST_LEFT, color="0.6", linewidth=0.8, linestyle=":")
+        axis.axhline(MOST_LEFT, color="0.4", linewidth=0.8, linestyle="--")
+        axis.set_ylim(bottom=LEAST_LEFT)
+        plain_ticks(axis.yaxis)
     return figure
 
 
@@ -45,9 +50,9 @@ def caption(frame: pd.DataFrame) -> str:
     ends = longest.groupby("kind")["grad_norm"].mean()
     norms = ", ".join(f"{norm:.1e} in {kind}" for kind, norm in ends.items())
     return (
-        f"Softmax regression ({describe(frame)}), no damping; {BAND}; slopes beyond 0 to 3, errors and shares above "
-        "1.5 are cut. Lowest row: what of the Newton step the run was too short to follow, over what the step adds to "
-        f"the infinitesimal Δ; below {MOST_LEFT:g} (dotted) it is offered, above it refused, and drawn all the same. "
+        f"Softmax regression ({describe(frame)}), no damping; {BARS}. Lowest row: what of the Newton step the run was "
+        f"too short to follow, over what the step adds to the infinitesimal Δ, down to {LEAST_LEFT:g}; below "
+        f"{MOST_LEFT:g} (dashed) it is offered, above it refused, and drawn all the same. "
         "On a convex problem full-batch SAM with a step size that goes to zero ends where g is zero: at any other "
         "point ⟨∇L(ω + ê), ê⟩ ≥ ρ‖g‖ > 0, so there is no other fixed point, and the implicit form tends to IF. ‖g‖ at "
         f"the end of the longest run: {norms}. Table: the longest runs."

@@ -2,14 +2,15 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from baselines.studies.every_point import CASES, METHODS, full_size
+from baselines.studies.every_point import CASES, full_size
 from reports.curves import describe
 from reports.experiment import Experiment
-from reports.intervals import brackets, summarise
+from reports.intervals import brackets, limits_of, summarise
 from reports.labels import labels
-from reports.style import figure_style, row_of_panels, style_of
+from reports.panels import label_y, legend, row_of_panels
+from reports.scales import scale_x, scale_y
+from reports.style import figure_style, styles
 
 HEADINGS = {
     "minutes": "Minutes",
@@ -28,20 +29,18 @@ def draw(frame: pd.DataFrame) -> Figure:
     frame = frame[frame["found"].notna()]
     panels = list(dict.fromkeys(frame["workload"]))
     with figure_style():
-        figure, axes = row_of_panels(len(panels), 2.5)
+        figure, axes = row_of_panels(len(panels), 1.9)
         for axis, panel in zip(axes, panels, strict=True):
             part = frame[frame["workload"] == panel]
-            for row in part.itertuples():
-                shown = style_of(row.method)
-                axis.plot(row.seconds / 60, row.found, marker=shown.marker or "o", color=shown.colour, linestyle="")
-            axis.set(title=f"{panel}, n = {part['n_train'].iloc[0]:,}", xscale="log", xlabel="minutes", ylim=(0, 1.02))
-        axes[0].set_ylabel("share of the wrong labels\nin the lowest 40 %")
-        names = [name for name in METHODS if name in set(frame["method"])]
-        handles = [
-            Line2D([], [], color=of.colour, marker=of.marker or "o", linestyle="", label=of.label)
-            for of in map(style_of, names)
-        ]
-        figure.legend(handles=handles, loc="outside right center", frameon=False)
+            for shown, of in styles(frame):
+                own = of[of["workload"] == panel]
+                look = {"color": shown.colour, "linestyle": "", "label": shown.label, **shown.mark(4.5)}
+                axis.plot(own["seconds"] / 60, own["found"], **look)
+            axis.set(title=f"{panel}, n = {part['n_train'].iloc[0]:,}", xlabel="minutes")
+            scale_x(axis, "log", part["seconds"] / 60)
+        scale_y(axes, "linear", limits_of("found"))
+        label_y(axes, "share of the wrong labels\nin the lowest 40 %")
+        legend(figure, axes)
     return figure
 
 

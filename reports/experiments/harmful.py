@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,15 +26,18 @@ from baselines.studies.kinds_of_points import (
     SHOWN,
     measure,
 )
+from reports.classes import class_name
 from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
 from reports.labels import label_of, labels
-from reports.style import PAGE_INCHES, figure_style
+from reports.style import PAGE_INCHES, SMALLEST, figure_style
 
 COLUMNS = 5
+SIDES = ("left", "right")
 
 _COLOURS = {"wrong": "#D55E00", "rare": "#0173B2", "hard": "#029E73", "none": "0.4"}
+_LINES: dict[str, Any] = {"wrong": "-", "rare": "--", "hard": ":", "none": "-"}
 _SAID = {"wrong": "wrong label", "rare": "rare", "hard": "hard", "none": "none of these"}
 _CALLED = {LOWEST: "most harmful", HIGHEST: "most helpful"}
 
@@ -45,10 +49,6 @@ HEADINGS = {
     "loss_clean": "Loss, right label",
 }
 
-_CIFAR10 = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_CLASSES = {"cifar10-": _CIFAR10, "cifar10n-": _CIFAR10}
-"""What classes are called where a number says nothing, in short, by the beginning of a workload's name."""
-
 
 def draw(frame: pd.DataFrame) -> Figure:
     """The images of lowest and of highest score by each workload's first method, of the first seed."""
@@ -56,19 +56,24 @@ def draw(frame: pd.DataFrame) -> Figure:
     workloads = list(dict.fromkeys(shown["workload"]))
     rows = -(-SHOWN // COLUMNS)
     with figure_style():
-        height = 0.3 + (0.25 + 0.8 * rows) * len(workloads)
+        height = 0.3 + (0.25 + 0.9 * rows) * len(workloads)
         figure = plt.figure(figsize=(PAGE_INCHES, height), layout="constrained")
-        blocks = figure.subfigures(len(workloads), len(_CALLED), squeeze=False, wspace=0.04)
-        for workload, pair in zip(workloads, blocks, strict=True):
-            for (group, called), block in zip(_CALLED.items(), pair, strict=True):
-                part = shown[(shown["workload"] == workload) & (shown["group"] == group)]
-                block.suptitle(f"{workload}: {called} by {label_of(part['method'].iloc[0])}", fontsize=8)
-                axes = list(block.subplots(rows, COLUMNS).flat)
-                for axis, (_, row) in zip(axes, part.iterrows(), strict=False):
+        blocks = figure.subfigures(len(workloads), 1, squeeze=False)[:, 0]
+        for workload, block in zip(workloads, blocks, strict=True):
+            part = shown[shown["workload"] == workload]
+            ends = " and ".join(f"{called} ({side})" for called, side in zip(_CALLED.values(), SIDES, strict=True))
+            block.suptitle(f"{workload}: {ends} by {label_of(part['method'].iloc[0])}")
+            widths = [*[1] * COLUMNS, 0.2, *[1] * COLUMNS]
+            axes = block.subplots(rows, len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
+            for axis in axes.flat:
+                axis.set_axis_off()
+            for group, half in zip(_CALLED, (axes[:, :COLUMNS], axes[:, COLUMNS + 1 :]), strict=True):
+                for axis, (_, row) in zip(half.flat, part[part["group"] == group].iterrows(), strict=False):
                     _draw_image(axis, row)
-                for axis in axes[len(part) :]:
-                    axis.set_axis_off()
-        handles = [Line2D([], [], color=_COLOURS[kind], linewidth=3, label=_SAID[kind]) for kind in KINDS]
+        handles = [
+            Line2D([], [], color=_COLOURS[kind], linestyle=_LINES[kind], linewidth=1.5, label=_SAID[kind])
+            for kind in KINDS
+        ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(KINDS), frameon=False)
     return figure
 
@@ -76,29 +81,30 @@ def draw(frame: pd.DataFrame) -> Figure:
 def _draw_image(axis: Axes, row: pd.Series) -> None:
     """One image in the colour of its kind, with the label given, and in brackets the right one where it is another."""
     colour = _COLOURS[row["kind"]]
+    axis.set_axis_on()
     axis.imshow(pixels(row["image"]), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    given, clean = (class_name(row["workload"], int(row[label])) for label in ("given", "clean"))
-    title = given if given == clean else f"{given} ({clean})"
-    axis.set_title(title, fontsize=6.5, color=colour, pad=2)
+    axis.set_title(said(row["workload"], row["given"], row["clean"]), fontsize=SMALLEST, color=colour, pad=2)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
-        spine.set(visible=True, color=colour, linewidth=1.2)
+        spine.set(visible=True, color=colour, linewidth=1.5, linestyle=_LINES[row["kind"]])
+
+
+def said(workload: str, given: float, clean: float) -> str:
+    """A label as it was given, and in brackets the right one where it is another: in a line of its own if it is long.
+
+    >>> said("digits-mlp", 2, 4), said("cifar10n-cnn", 8, 8), said("cifar10n-cnn", 8, 6).splitlines()
+    ('2 (4)', 'ship', ['ship', '(frog)'])
+    """
+    names = [class_name(workload, int(label)) for label in (given, clean)]
+    if given == clean:
+        return names[0]
+    return f"{names[0]}{' ' if max(map(len, names)) < 3 else chr(10)}({names[1]})"
 
 
 def pixels(image: str) -> np.ndarray:
     """The pixels of a PNG file in base64, in [0, 1]: [h, w] or [h, w, 3]."""
     found: np.ndarray = plt.imread(io.BytesIO(base64.b64decode(image)))
     return found
-
-
-def class_name(workload: str, label: int) -> str:
-    """What a class is called.
-
-    >>> class_name("cifar10n-cnn", 9), class_name("digits-mlp", 9)
-    ('truck', '9')
-    """
-    names = next((names for start, names in _CLASSES.items() if workload.startswith(start)), None)
-    return names[label] if names else str(label)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

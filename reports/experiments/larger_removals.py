@@ -3,18 +3,27 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.studies.at_weight import BOTH, CASES, THERE, measure
 from baselines.studies.loo_and_lds import SUBSETS
-from reports.curves import BAND, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, describe, draw_curves, tabulate_curves
+from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
+from reports.labels import labels
 from reports.load import disturbed, starred
+from reports.style import styles
 
 METRICS = {"lds": "LDS"}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """LDS over the share of the points that is removed; the mean of the two ends is in the table alone."""
-    return draw_curves(frame[frame["how"] != BOTH], "fraction", "share α of the points removed", METRICS, "log")
+    frame = frame[frame["how"] != BOTH]
+    if frame["fraction"].nunique() > 1:
+        return draw_curves(frame, "fraction", "share α of the points removed", METRICS, "log")
+    dots = frame.assign(row=labels(frame), series="", value=frame["lds"])
+    marks = {"": Mark(f"{frame['fraction'].iloc[0]:.0%} of the points removed")}
+    return draw_dots(dots, [shown for shown, _ in styles(frame)], marks, "LDS", 1, CORRELATION)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +38,7 @@ def caption(frame: pd.DataFrame) -> str:
     return (
         f"Linear datamodelling score over {SUBSETS} random subsets of share α, mean over queries, of the exact "
         "derivative of the run as it was, of that of the run whose points all weigh 1 − α, about which the subsets "
-        f"lie, and of the mean of the two ({describe(frame)}); {BAND}. Median cost for all points and queries: "
+        f"lie, and of the mean of the two ({describe(frame)}); {BARS}. Median cost for all points and queries: "
         f"{costs['']} plain trainings at w = 1, {costs[THERE]} at w = 1 − α, its training included."
     )
 

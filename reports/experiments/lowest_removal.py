@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.least_valuable import CASES, SHARES, WRONG, measure
-from reports.curves import BAND, describe, draw_curves
+from reports.curves import BARS, describe, draw_curves
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
 from reports.labels import label_of, labels
@@ -15,7 +15,8 @@ HEADINGS = {"accuracy": "Accuracy", "gain": "Gained", "wrong": "Wrong labels amo
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Accuracy over the share removed, a panel a workload."""
-    return draw_curves(frame, "share", "share of the training points removed", {"accuracy": "accuracy, retrained"})
+    shown = frame.assign(percent=100 * frame["share"])
+    return draw_curves(shown, "percent", "training points removed (%)", {"accuracy": "accuracy, retrained"})
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -39,7 +40,7 @@ def caption(frame: pd.DataFrame) -> str:
     """Which points go, where they are scored and where accuracy is measured."""
     return (
         "Networks retrained without the points of lowest Influence Score, up to "
-        f"{max(SHARES):.0%} of them ({describe(frame)}; {BAND}). Scores are of the mean of one half of the validation "
+        f"{max(SHARES):.0%} of them ({describe(frame)}; {BARS}). Scores are of the mean of one half of the validation "
         f"set, accuracies of the other half. {label_of(WRONG).capitalize()}: the points whose labels are really wrong "
         "go first, then others at random; random scores remove points at random."
     )

@@ -4,10 +4,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.trained_networks import CASES, measure
-from reports.curves import describe, legend
+from reports.curves import describe
 from reports.experiment import Experiment
 from reports.load import disturbed, remark, starred
-from reports.style import figure_style, row_of_panels
+from reports.panels import label_y, legend, row_of_panels
+from reports.style import figure_style
 
 LINES = {"accuracy": ("validation accuracy", "black", "-"), "fitted": ("wrong labels fitted", "#D55E00", "--")}
 
@@ -16,15 +17,15 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Accuracy and the share of the wrong labels that are fitted over the epochs, a panel a workload."""
     workloads = list(dict.fromkeys(frame["workload"]))
     with figure_style():
-        figure, axes = row_of_panels(len(workloads), 2.3)
+        figure, axes = row_of_panels(len(workloads), 1.6)
         for axis, workload in zip(axes, workloads, strict=True):
             part = frame[(frame["workload"] == workload) & (frame["run"] == 0)]
             part = part.groupby("step", sort=True)[["epoch", *LINES]].mean()
             for column, (label, colour, line) in LINES.items():
                 axis.plot(part["epoch"], part[column], color=colour, linestyle=line, linewidth=1.1, label=label)
             axis.set(title=workload, xlabel="epochs", ylim=(0, 1.02))
-        axes[0].set_ylabel("share")
-        legend(figure, axes[:1], "outside lower center", 2)
+        label_y(axes, "share")
+        legend(figure, axes)
     return figure
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_order import CASES, measure
-from reports.curves import BAND, ROWS, describe, draw_curves, plain_ticks, tabulate_curves
+from reports.curves import BARS, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 from reports.intervals import summarise
 
@@ -24,8 +24,6 @@ def draw(frame: pd.DataFrame) -> Figure:
     panels = list(dict.fromkeys(frame["workload"]))
     axes = [axis for axis in figure.axes if axis.get_xlabel()]
     for panel, axis in zip(panels, axes, strict=True):
-        axis.set_yscale("log")
-        plain_ticks(axis.yaxis)
         at = [order for name, order in diverged.index if name == panel]
         top = fast.loc[fast["workload"] == panel, "residual"].max()
         axis.plot(at, [top] * len(at), linestyle="", marker="x", color="black", markersize=5)
@@ -41,7 +39,7 @@ def caption(frame: pd.DataFrame) -> str:
     """The step of the series, and how many cells diverged."""
     diverged = frame["status"].str.contains("diverged").sum()
     return (
-        f"Fast SAM-HIF at order J; the others do not depend on it ({describe(frame)}); {BAND}. The step of the series "
+        f"Fast SAM-HIF at order J; the others do not depend on it ({describe(frame)}); {BARS}. The step of the series "
         f"is 1/|λ_max|; {diverged} of the cells diverged and give no scores (crosses in the lowest row). Damping and "
         "curvature as chosen at J = 50."
     )

@@ -3,38 +3,25 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from baselines.comparison import CORRELATION
 from baselines.studies.across_runs import CASES, RUNS, measure
-from reports.curves import describe, legend
+from reports.curves import describe
+from reports.dots import Mark, draw_dots
 from reports.experiment import Experiment
-from reports.intervals import brackets, summarise, triple
-from reports.labels import label_of
-from reports.style import figure_style, row_of_panels, style_of
+from reports.intervals import brackets, summarise
+from reports.labels import label_of, labels
+from reports.style import styles
 
 KINDS = {"same run": "the same run", "other run": "another run", "other runs": "the mean of the other runs"}
-SHADES = {"same run": 1.0, "other runs": 0.55, "other run": 0.25}
+MARKERS = {"same run": "o", "other run": "s", "other runs": "D"}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A bar a method and kind, a panel a workload."""
-    panels = list(dict.fromkeys(frame["workload"]))
-    names = list(dict.fromkeys(frame["method"]))
-    with figure_style():
-        figure, axes = row_of_panels(len(panels), 2.2)
-        for axis, panel in zip(axes, panels, strict=True):
-            means = summarise(frame[frame["workload"] == panel], ["method", "kind"], ["spearman"])
-            means = means.set_index(["method", "kind"])
-            for offset, (kind, label) in enumerate(KINDS.items()):
-                for column, name in enumerate(names):
-                    value, low, high = means.loc[(name, kind), triple("spearman")]
-                    x = column + 0.27 * (offset - 1)
-                    named = f"held against {label}" if column == 0 else None
-                    axis.bar(x, value, 0.25, color=style_of("sam-if").colour, alpha=SHADES[kind], label=named)
-                    axis.plot([x, x], [low, min(high, 1)], color="black", linewidth=1)
-            axis.set_xticks(range(len(names)), [label_of(name) for name in names])
-            axis.set(title=panel, xlabel="effects of")
-        axes[0].set(ylabel="per-query Spearman", ylim=(0, 1.05))
-        legend(figure, axes[:1], "outside lower center", 3)
-    return figure
+    """Spearman of each method's effects, a mark a kind, a panel a workload."""
+    rows = [shown for shown, _ in styles(frame)]
+    dots = frame.assign(row=labels(frame), series=frame["kind"], value=frame["spearman"])
+    marks = {kind: Mark(f"held against {label}", MARKERS[kind]) for kind, label in KINDS.items()}
+    return draw_dots(dots, rows, marks, "per-query Spearman", 1, CORRELATION)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -53,7 +40,7 @@ def caption(frame: pd.DataFrame) -> str:
         f"The same points trained {RUNS} times with other initial parameters and batches ({describe(frame)}): exact "
         "leave-one-out effects, and the exact derivative's, of each run held against the truth of the same run, of "
         "another, and of the mean of the others. 95 % t-intervals over seeds of the data. A claim about the effect of "
-        "a point beyond one run is worth no more than the lower bars."
+        "a point beyond one run is worth no more than the lower marks."
     )
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_noise_rate import CASES, measure
-from reports.curves import BAND, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 
@@ -27,7 +27,7 @@ def caption(frame: pd.DataFrame) -> str:
     return (
         "Wrong labels found by inspecting the lowest Influence Scores first; self-influence: the highest first. The "
         f"figure is {frame['workload'].iloc[-1]}, the table gives the area under the ROC curve on all "
-        f"({describe(frame)}); {BAND}."
+        f"({describe(frame)}); {BARS}."
     )
 
 

@@ -1,47 +1,51 @@
 """Question 2: what SAM-GIF leaves out, switched on one at a time; and a bound on its Hessian terms."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.gif_errors import CASES, CHECKPOINTS, STAGES, measure
-from reports.curves import describe, draw_line, legend
+from reports.curves import describe, draw_line
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise, triple
-from reports.style import PAGE_INCHES, Style, figure_style, style_of
+from reports.panels import grid, legend, name_row
+from reports.scales import plain_ticks, scale_x, scale_y
+from reports.style import Style, figure_style, style_of
 from reports.verdicts import HOLDS, UNDECIDED, decide
 
-STAGE_COLOURS = dict(zip(STAGES, ("sam-gif", "sam-hif", "sam-unrolled"), strict=True))
+LINES = {
+    "omitted": Style("omitted Hessian terms", style_of("sam-unrolled").colour, "o", "-"),
+    "bound": Style("their bound", "black", "s", "--"),
+}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Left, the stages of the error; right, the omitted terms and their bound over the last τ steps."""
     panels = list(dict.fromkeys(frame["workload"]))
     with figure_style():
-        figure, axes = plt.subplots(
-            len(panels), 2, figsize=(PAGE_INCHES, 0.5 + 1.9 * len(panels)), squeeze=False, layout="constrained"
-        )
-        for (left, right), panel in zip(axes, panels, strict=True):
-            part = frame[frame["workload"] == panel]
+        figure, axes = grid(len(panels), 2, 1.55, sharex="col", sharey="col")
+        for row, panel in zip(axes, panels, strict=True):
+            part, (left, right) = frame[frame["workload"] == panel], row
             means = summarise(part[part["stage"].notna()], ["stage"], ["change"]).set_index("stage")
-            for row, stage in enumerate(reversed(STAGES)):
+            for height, stage in enumerate(reversed(STAGES)):
                 value, low, high = means.loc[stage, triple("change")]
-                left.barh(row, value, color=style_of(STAGE_COLOURS[stage]).colour, height=0.6)
-                left.plot([max(low, 0), high], [row, row], color="black", linewidth=1)
+                left.plot([low, high], [height, height], color="black", linewidth=0.9)
+                left.plot(value, height, "o", color="black", markersize=4)
+            left.set(xscale="log", ylim=(-0.5, len(STAGES) - 0.5))
             left.set_yticks(range(len(STAGES)), list(reversed(STAGES)))
-            left.set(title=panel, xlabel="change of the scores / ‖truth‖")
-            bounds = summarise(part[part["last"].notna()], ["last"], ["omitted", "bound"]).sort_values("last")
-            for name, label, colour in (
-                ("omitted", "omitted Hessian terms", style_of("sam-unrolled").colour),
-                ("bound", "their bound", "black"),
-            ):
-                shown = Style(label, colour, "o", "-")
-                draw_line(right, bounds, "last", name, shown, least=bounds[name] / 10, linewidth=1.5)
+            bounds = part[part["last"].notna()]
+            scale_x(right, "log", bounds["last"])
+            for name, shown in LINES.items():
+                draw_line(right, bounds, "last", name, shown)
             right.axhline(1, color="0.5", linewidth=0.8, linestyle="--", label="SAM-GIF's own size")
-            top = max(10.0, 3 * float(bounds["omitted"].max()))
-            right.set(xscale="log", yscale="log", title=panel, xlabel="last steps τ", ylim=(None, top))
-            right.set_ylabel("over ‖SAM-GIF of the last τ‖")
-        legend(figure, axes[0, 1:], "outside lower center", 3)
+            right.set_ylabel("size over\nthat of SAM-GIF")
+            name_row(row, panel)
+        plain_ticks(axes[-1, 0].xaxis)
+        scale_y(axes[:, 1], "log")
+        axes[0, 0].set_title("what each stage changes")
+        axes[0, 1].set_title("the terms that SAM-GIF leaves out")
+        axes[-1, 0].set_xlabel("change of the scores / ‖truth‖")
+        axes[-1, 1].set_xlabel("last steps τ")
+        legend(figure, axes[0, 1:])
     return figure
 
 
@@ -59,8 +63,8 @@ def caption(frame: pd.DataFrame) -> str:
         f"Left and table: from SAM-GIF of {CHECKPOINTS} checkpoints to SAM-GIF of every step (checkpoint sparsity), to "
         "the exact derivative (Hessian terms), to exact leave-one-out (non-linearity): how far the scores of all "
         f"points and queries move, over the size of the true effects ({describe(frame)}). Right: the Hessian terms of "
-        "the last τ steps and the bound on them in Σ η‖A‖; above the dashed line the bound says nothing. Bands and "
-        "bars: 95 % t-intervals over seeds."
+        "the last τ steps and the bound on them in Σ η‖A‖; above the dashed line the bound says nothing. "
+        "Bars: 95 % t-intervals over seeds."
     )
 
 

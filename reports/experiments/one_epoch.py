@@ -19,7 +19,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     marks = {
         name: Mark(name, marker, filled=name.startswith("SAM")) for name, marker in zip(NETWORKS, "ooss", strict=True)
     }
-    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 4.2, CORRELATION)
+    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, CORRELATION)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.human_labels import CASES, FOLDS, measure
-from reports.curves import BAND, describe, draw_curves
+from reports.curves import BARS, describe, draw_curves
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
 from reports.labels import labels
@@ -33,7 +33,7 @@ def caption(frame: pd.DataFrame) -> str:
         f"Human labels of CIFAR-10N (Wei et al. 2022) on {describe(frame)}, validation accuracy "
         f"{frame['accuracy'].mean():.2f} on average; inspected by lowest Influence Score on clean validation labels, "
         "by highest self-influence, or by lowest label quality of cleanlab (out-of-fold probabilities of the same "
-        f"run, {FOLDS} folds). {BAND}. Precision and recall are of the points that a way flags by itself: negative "
+        f"run, {FOLDS} folds). {BARS}. Precision and recall are of the points that a way flags by itself: negative "
         "scores, or what cleanlab rejects. Exact LOO of every point is out of reach here."
     )
 

@@ -1,14 +1,16 @@
 """Accuracy against attributability: the front of recipes that a user chooses from."""
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from baselines.studies.attributable_recipes import CASES, FRACTION, SUBSETS, measure
-from reports.curves import describe, legend
+from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.style import PAGE_INCHES, figure_style, style_of
+from reports.panels import grid, legend, name_points
+from reports.style import figure_style, style_of
 
 HEADINGS = {
     "accuracy": "Accuracy",
@@ -24,23 +26,39 @@ def draw(frame: pd.DataFrame) -> Figure:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(frame["recipe"]), start=1)}
     colour = style_of("sam-unrolled").colour
     with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(PAGE_INCHES, 3.6), squeeze=False, layout="constrained", sharey=True
-        )
-        for axis, panel in zip(axes[0], panels, strict=True):
+        figure, axes = grid(1, len(panels) + 1, 2.9)
+        for axis, panel in zip(axes[0], panels, strict=False):
             means = _means(frame[frame["workload"] == panel])
             best = front(means)
+            axis.set_yscale("function", functions=(_towards_one, _from_one))
             axis.plot(means["accuracy"], means["spearman"], "o", color=colour, fillstyle="none", markersize=4)
             axis.plot(best["accuracy"], best["spearman"], "o-", color=colour, linewidth=0.8, markersize=4)
-            for row in means.itertuples():
-                at = (row.accuracy, row.spearman)
-                axis.annotate(str(numbers[row.recipe]), at, (3, 3), textcoords="offset points", fontsize=6)
             axis.set(title=panel, xlabel="validation accuracy")
+            axis.margins(0.08)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.set_yticks([value for value in TICKS if value < means["spearman"].max()])
         axes[0, 0].set_ylabel("Spearman of predicted with exact effects")
         for name, number in numbers.items():
             axes[0, 0].plot([], [], " ", label=f"{number}  {name}")
+        axes[0, -1].set_axis_off()
         legend(figure, axes[0, :1])
+        for axis, panel in zip(axes[0], panels, strict=False):
+            means = _means(frame[frame["workload"] == panel]).dropna()
+            names = [str(numbers[recipe]) for recipe in means["recipe"]]
+            name_points(axis, means[["accuracy", "spearman"]].to_numpy(), names)
     return figure
+
+
+TICKS = (-0.5, 0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+
+
+def _towards_one(values: np.ndarray) -> np.ndarray:
+    """A scale for correlations: the last tenth below 1 takes as much room as all below that."""
+    return -np.log10(np.maximum(1.02 - np.asarray(values), 1e-3))
+
+
+def _from_one(places: np.ndarray) -> np.ndarray:
+    return 1.02 - 10.0 ** -np.asarray(places)
 
 
 def _means(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -11,7 +10,9 @@ from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import bracket, summarise
 from reports.load import disturbed, starred
-from reports.style import PAGE_INCHES, figure_style
+from reports.panels import legend, row_of_panels
+from reports.scales import plain_ticks
+from reports.style import figure_style
 
 COLOURS = {"compiled": "#0173b2", "stacked": "#029e73", "batched": "#de8f05", "loop": "0.45"}
 
@@ -23,19 +24,20 @@ def draw(frame: pd.DataFrame) -> Figure:
     kinds = [kind for kind in COLOURS if kind in set(frame["engine"])]
     panels = {"times_plain": "times faster than the plain loop", "share": "share of the machine's matrix rate"}
     with figure_style():
-        figure, axes = plt.subplots(1, 2, figsize=(PAGE_INCHES, 2.6), sharey=True, layout="constrained")
+        figure, axes = row_of_panels(len(panels), 0.3 + 0.4 * len(names))
         for axis, (column, label) in zip(axes, panels.items(), strict=True):
+            axis.set_xscale("log" if column == "times_plain" else "linear")
+            start = 1 if column == "times_plain" else 0  # how far from the plain loop, and how much of the rate
             for i, kind in enumerate(kinds):
                 means = frame[frame["engine"] == kind].groupby("workload")[column].mean()
-                rows = [(row + 0.3 - 0.2 * i, means[name]) for row, name in enumerate(names) if name in means]
+                rows = [(row + 0.3 - 0.2 * i, means[name] - start) for row, name in enumerate(names) if name in means]
                 heights, values = zip(*rows, strict=True)
-                axis.barh(heights, values, height=0.18, color=COLOURS[kind], label=kind)
+                axis.barh(heights, values, left=start, height=0.18, color=COLOURS[kind], label=kind)
+            axis.axvline(1, color="0.3", linewidth=0.8)
             axis.set_yticks(range(len(names)), names)
             axis.set(xlabel=label)
-        axes[0].set_xscale("log")
-        axes[0].axvline(1, color="0.5", linewidth=0.8)
-        axes[1].axvline(1, color="0.5", linewidth=0.8)
-        axes[1].legend(frameon=False)
+        plain_ticks(axes[0].xaxis)
+        legend(figure, axes[:1])
     return figure
 
 

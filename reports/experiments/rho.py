@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_rho import CASES, measure
-from reports.curves import BAND, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 
@@ -21,7 +21,7 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 def caption(frame: pd.DataFrame) -> str:
     """Which ρ each network has, and where options were chosen."""
     return (
-        f"Networks trained at each ρ and attributed at the same ρ ({describe(frame)}); lines are means, {BAND}. "
+        f"Networks trained at each ρ and attributed at the same ρ ({describe(frame)}); lines are means, {BARS}. "
         "Damping and curvature as chosen at the workload's own ρ, seed by seed. Upper: rank agreement with exact "
         "leave-one-out (per-query Spearman, 1 is exact LOO itself); lower: wrong labels found by lowest Influence "
         "Score."

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.by_sampling_count import BINS, CASES, measure
-from reports.curves import BAND, axis_labels, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, axis_labels, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 METRICS = {
@@ -28,7 +28,7 @@ def caption(frame: pd.DataFrame) -> str:
     """How points are grouped, and at which scale errors are taken."""
     return (
         f"Batches drawn with replacement; points in {BINS} groups by how often they were in one ({describe(frame)}; "
-        f"{BAND}). Upper: rank agreement within the group. Lower and table: ‖predicted − true‖/‖true‖ of the effects "
+        f"{BARS}). Upper: rank agreement within the group. Lower and table: ‖predicted − true‖/‖true‖ of the effects "
         "of the group, each method at the one scale that is best for all points, so that only the shape of its "
         "prediction counts. Black: exact LOO."
     )

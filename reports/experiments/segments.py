@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.few_checkpoints import CASES, measure
-from reports.curves import BAND, ROWS, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 from reports.labels import label_of
 
@@ -25,7 +25,7 @@ def caption(frame: pd.DataFrame) -> str:
     """Where the checkpoints lie, and what each method takes from them."""
     return (
         "All methods from the same C checkpoints, each in the middle of its segment of the run; SAM unrolled takes the "
-        f"segment's Gauss-Newton curvature for constant ({describe(frame)}); {BAND}. Black: exact LOO."
+        f"segment's Gauss-Newton curvature for constant ({describe(frame)}); {BARS}. Black: exact LOO."
     )
 
 

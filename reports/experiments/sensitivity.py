@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.over_rho import CASES, measure
-from reports.curves import BAND, axis_labels, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, axis_labels, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 from reports.intervals import summarise
 
@@ -13,11 +13,8 @@ METRICS = axis_labels("spearman", "slope")
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and slope over the mean ρ/‖g‖ of each ρ."""
-    figure = draw_curves(with_ratio(frame), "ratio", "ρ/‖g‖ at the end of training", METRICS, "log")
-    for axis in figure.axes:
-        if axis.get_ylabel().startswith(METRICS["slope"]):
-            axis.set_yscale("symlog", linthresh=1)
-    return figure
+    shown = with_ratio(frame)
+    return draw_curves(shown, "ratio", "ρ/‖g‖ at the end of training", METRICS, "log", scales={"slope": "symlog"})
 
 
 def with_ratio(frame: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +41,7 @@ def caption(frame: pd.DataFrame) -> str:
     return (
         "The networks of the figure before, over ρ/‖g‖ with g the full training gradient at the end (mean over "
         "seeds): near a minimum ‖g‖ is small and the perturbation turns with every change of the parameters. Upper: "
-        f"rank agreement; lower: size of the prediction, 1 is right. {describe(frame)}; {BAND}. Table: slope at the "
+        f"rank agreement; lower: size of the prediction, 1 is right. {describe(frame)}; {BARS}. Table: slope at the "
         "1st, 2nd, … radius ρ > 0."
     )
 

@@ -19,7 +19,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     rows = [shown for shown, _ in styles(frame)]
     dots = frame.assign(row=labels(frame), series=frame["optimiser"], value=frame["spearman"])
     marks = {name: Mark(f"trained with {name}", filled=name == "SAM") for name in OPTIMISERS}
-    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 2.6, CORRELATION)
+    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, CORRELATION)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,16 +1,18 @@
 """Validation shift: scores made for one validation set, used under another."""
 
-import matplotlib.pyplot as plt
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.shift_check import CASES, shift_check
-from reports.curves import describe, legend
+from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise, triple
 from reports.labels import labels
-from reports.style import PAGE_INCHES, figure_style, style_of
+from reports.panels import grid, legend
+from reports.style import figure_style, styles
 
 COLUMNS = {
     "rank_agreement": "Own scores, before with after",
@@ -18,49 +20,39 @@ COLUMNS = {
     "loo_before": "Scores before with LOO after",
 }
 
+VALUES = {
+    "loo_before": "Spearman of scores before\nwith exact LOO after",
+    "gain_before": "accuracy gained after\nby removal before",
+}
+"""What is drawn, and what its axis says."""
+
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Two rows a workload: agreement of stale scores with LOO after the shift; accuracy after removal by them."""
     workloads = list(dict.fromkeys(frame["workload"]))
     with figure_style():
-        figure, axes = plt.subplots(
-            2,
-            len(workloads),
-            figsize=(PAGE_INCHES, 4.2),
-            sharex="col",
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
-        for column, workload in enumerate(workloads):
+        figure, axes = grid(2, len(workloads), 1.7, sharex="col", sharey="row")
+        for column, workload in zip(axes.T, workloads, strict=True):
             part = frame[frame["workload"] == workload]
             shifts = list(dict.fromkeys(part["shift"]))
-            names = list(dict.fromkeys(part["method"]))
-            for i, name in enumerate(names):
-                offset = (i - (len(names) - 1) / 2) * 0.75 / len(names)
-                for row, value in enumerate(("loo_before", "gain_before")):
-                    means = summarise(part[part["method"] == name], ["shift"], [value])
-                    x = np.arange(len(shifts)) + offset
-                    mean, low, high = (means[column] for column in triple(value))
-                    shown = style_of(name)
-                    axes[row, column].errorbar(
-                        x,
-                        mean,
-                        yerr=[mean - low, high - mean],
-                        color=shown.colour,
-                        marker=shown.marker or "_",
-                        markersize=3,
-                        elinewidth=0.6,
-                        linestyle="",
-                        label=shown.label,
-                    )
-            axes[0, column].set(title=workload, ylim=(-1.05, 1.05))
-            axes[1, column].set_xticks(range(len(shifts)), shifts)
-            axes[1, column].set_xlabel("shift of the validation set")
-            axes[1, column].axhline(0, color="0.7", linewidth=0.6, zorder=0)
-        axes[0, 0].set_ylabel("Spearman of scores before\nwith exact LOO after")
-        axes[1, 0].set_ylabel("accuracy gained after the shift\nby removal before it")
-        legend(figure, axes[:, 0])
+            lines = list(styles(part))
+            for i, (shown, own) in enumerate(lines):
+                x = np.arange(len(shifts)) + (i - (len(lines) - 1) / 2) * 0.75 / len(lines)
+                look = {"color": shown.colour, "linestyle": "", "label": shown.label}
+                look |= (shown if shown.marker else replace(shown, marker="o")).mark(3.0)
+                for axis, value in zip(column, VALUES, strict=True):
+                    means = summarise(own, ["shift"], [value]).set_index("shift").loc[shifts]
+                    _, low, high = triple(value)
+                    axis.vlines(x, means[low], means[high], color=shown.colour, linewidth=0.8, alpha=0.7)
+                    axis.plot(x, means[value], **look)
+            for axis in column:
+                axis.axhline(0, color="0.7", linewidth=0.6, zorder=0)
+            column[0].set(title=workload, ylim=(-1.05, 1.05))
+            column[1].set_xticks(range(len(shifts)), shifts)
+            column[1].set_xlabel("shift of the validation set")
+        for axis, label in zip(axes[:, 0], VALUES.values(), strict=True):
+            axis.set_ylabel(label)
+        legend(figure, axes[0])
     return figure
 
 

@@ -1,53 +1,62 @@
 """Question 1: how often does removing a point flip signs of the gradient, and what do flips cost the HIF forms?"""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import scipy.stats
-from matplotlib.collections import PathCollection
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.comparison import CORRELATION
 from baselines.metrics import mean_interval
 from baselines.studies.sign_flips import CASES, DAMPED, METHODS, POINTS, RADII, measure
-from reports.curves import describe, legend
+from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import bracket, brackets, summarise
 from reports.labels import label_of
-from reports.style import PAGE_INCHES, figure_style, style_of
+from reports.panels import grid, label_y, legend, name_row
+from reports.scales import plain_ticks
+from reports.style import Style, figure_style, style_of
+
+SHIFT = Style("2ρ√m / ‖Δ‖, from flips", "black", "s", "--", filled=False)
+
+GROUPS = 8
+"""Removals are grouped by how much they flip, as many in each group as in the others."""
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Error of the predicted change over the share of flipped coordinates; for p = ∞ beside the bound."""
+    """Error of the predicted change over the share of flipped coordinates; for p = ∞ beside what flips make of it."""
     panels = list(dict.fromkeys(frame["workload"]))
     norms = sorted(frame["p"].unique())
-    markers = dict(zip(METHODS, "o^", strict=True))
+    frame = frame.assign(percent=100 * frame["flips"])
     with figure_style():
-        figure, axes = plt.subplots(
-            len(panels), len(norms), figsize=(PAGE_INCHES, 0.6 + 1.9 * len(panels)), squeeze=False, layout="constrained"
-        )
-        for line, panel in zip(axes, panels, strict=True):
-            for axis, p in zip(line, norms, strict=True):
+        figure, axes = grid(len(panels), len(norms), 1.6, sharey="row")
+        for row, panel in zip(axes, panels, strict=True):
+            for axis, p in zip(row, norms, strict=True):
                 part = frame[(frame["workload"] == panel) & (frame["p"] == p)]
+                first = part[part["method"] == METHODS[0]]
+                axis.scatter(first["percent"], first["error"], color="0.75", s=3, linewidths=0, rasterized=True)
                 for name in METHODS:
-                    one = part[part["method"] == name]
-                    colour = style_of(name).colour
-                    style = {"s": 5, "alpha": 0.35, "linewidths": 0, "marker": markers[name]}
-                    axis.scatter(100 * one["flips"], one["error"], color=colour, label=label_of(name), **style)
+                    _medians(axis, part[part["method"] == name], "error", style_of(name))
                 if np.isinf(p):
-                    first = part[part["method"] == METHODS[0]]
-                    style = {"s": 6, "marker": "_", "color": "black", "label": "2ρ√m / ‖Δ‖, from flips"}
-                    axis.scatter(100 * first["flips"], first["shift"], **style)
-                axis.set(yscale="log", title=f"{panel}, p = {p:g}".replace("inf", "∞"))
-        for axis in axes[-1]:
-            axis.set_xlabel("coordinates flipped (%)")
-        for line in axes:
-            line[0].set_ylabel("‖predicted − true‖ / ‖Δ‖")
-        legend(figure, axes[0, -1:], "outside lower center", 3)
-        for handle in figure.legends[0].legend_handles:
-            if isinstance(handle, PathCollection):
-                handle.set(alpha=1, sizes=[20])
+                    _medians(axis, first, "shift", SHIFT)
+                axis.set(yscale="log", xlim=(-0.1, None))
+            plain_ticks(row[0].yaxis)
+            name_row(row, panel)
+        for top, bottom, p in zip(axes[0], axes[-1], norms, strict=True):
+            top.set_title(f"p = {p:g}".replace("inf", "∞"))
+            bottom.set_xlabel("coordinates flipped (%)")
+        label_y(axes.flat, "‖predicted − true‖ / ‖Δ‖")
+        legend(figure, axes[0])
     return figure
+
+
+def _medians(axis: Axes, part: pd.DataFrame, value: str, shown: Style) -> None:
+    """The median and the quartiles of a value in groups of as many removals each, the least flipped first."""
+    groups = part.groupby(pd.qcut(part["percent"], GROUPS, duplicates="drop"), observed=True)
+    at = groups["percent"].median()
+    low, middle, high = (groups[value].quantile(share) for share in (0.25, 0.5, 0.75))
+    axis.vlines(at, low, high, color=shown.colour, linewidth=0.8)
+    axis.plot(at, middle, color=shown.colour, linestyle=shown.line, label=shown.label, linewidth=1.0, **shown.mark(3.5))
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +82,8 @@ def caption(frame: pd.DataFrame) -> str:
     return (
         "Share of the coordinates of the full training gradient whose sign differs between the network and the one "
         "retrained without a point, and the relative error of the predicted change, removal by removal "
-        f"({describe(frame)}; {POINTS} removals a run). ρ as the workload's own times "
+        f"({describe(frame)}; {POINTS} removals a run): in grey of {label_of(METHODS[0])}; marks and bars are "
+        f"medians and quartiles of {GROUPS} groups by the share. ρ as the workload's own times "
         f"{', '.join(f'{r:g}' for r in RADII)} (a tenth of that for p = ∞), training of a quarter to twice the usual "
         "length. For p = ∞ a flip moves ê by 2ρ in its coordinate and ω by as much the other way at a fixed point, "
         "which no derivative sees: black, that shift. For p = 2 no sign is held. On digits-mlp, which has not "

@@ -19,7 +19,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     """Drops of accuracy a method, retrained beside edited, a panel a workload."""
     rows = [shown for shown, _ in styles(frame)]
     dots = frame.assign(row=labels(frame)).melt(["workload", "seed", "row"], list(MARKS), var_name="series")
-    return draw_dots(dots, rows, MARKS, "drop in validation accuracy", 0, 2.7, DIFFERENCE)
+    return draw_dots(dots, rows, MARKS, "drop in validation accuracy", 0, DIFFERENCE)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,18 +6,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.last_steps import CASES, TAIL, WITH_TAIL, measure
-from reports.curves import BAND, axis_labels, describe, draw_curves, tabulate_curves
+from reports.curves import BARS, axis_labels, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
 
 METRICS = {
     **axis_labels("spearman"),
-    "mean_trainings": "cost of the mean query,\nplain trainings",
+    "mean_trainings": "cost, mean query\n(plain trainings)",
 }
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Spearman and cost over the share of the steps."""
-    return draw_curves(frame, "share", "share of the steps differentiated", METRICS, "log")
+    label, scales = "share of the steps differentiated", {"mean_trainings": "log"}
+    return draw_curves(frame, "share", label, METRICS, "log", scales=scales)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +30,7 @@ def caption(frame: pd.DataFrame) -> str:
     """What the tail is, and what the cost is in units of."""
     return (
         "SAM unrolled over the last share of the run's steps, alone and with the implicit form (Gauss-Newton, damping "
-        f"{TAIL}) for the steps before; SAM-HIF implicit and SAM-GIF do not depend on it ({describe(frame)}); {BAND}. "
+        f"{TAIL}) for the steps before; SAM-HIF implicit and SAM-GIF do not depend on it ({describe(frame)}); {BARS}. "
         "Cost in plain trainings of the same run in the same process."
     )
 

@@ -22,10 +22,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     dots = frame.assign(row=frame["variant"].map(LABELS), series=frame["method"], value=frame["spearman"])
     shown = {name: style_of(name) for name in COMPARED}
     marks = {name: Mark(of.label, of.marker, colour=of.colour) for name, of in shown.items()}
-    figure = draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, 3.2, CORRELATION)
-    for axis in figure.axes:
-        axis.set_xlim(right=1.03)
-    return figure
+    return draw_dots(dots, rows, marks, "per-query Spearman with exact LOO", 1, CORRELATION)
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:

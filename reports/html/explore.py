@@ -7,8 +7,8 @@ import pandas as pd
 
 from baselines.studies.helpful_and_harmful import PAIR, POINT, QUERY, SUSPECT
 from baselines.studies.steps_of_a_run import ADJOINT, STATE
-from reports.experiments.along_the_run import sums
-from reports.experiments.harmful import class_name
+from reports.classes import class_name
+from reports.experiments.along_the_run import called, sums, wrong
 from reports.labels import label_of
 
 
@@ -41,7 +41,7 @@ def _gallery(workload: str, frame: pd.DataFrame) -> dict[str, Any]:
         int(row["index"]): {
             "label": class_name(workload, int(row["given"])),
             "right": class_name(workload, int(row["clean"])),
-            "wrong": str(row["wrong"]) in ("True", "1.0"),  # as it comes from a CSV file
+            "wrong": wrong(row),
             **_look(row, looks),
         }
         for row in frame[frame["part"] == POINT].to_dict("records")
@@ -101,8 +101,6 @@ def _known(row: dict[str, Any]) -> dict[str, Any]:
 
 def _influence(workload: str, score: float, own: pd.DataFrame) -> list[dict[str, Any]]:
     """The running sum of one point's terms."""
-    first = own.iloc[0]
-    wrong = ", wrong label" if str(first["wrong"]) in ("True", "1.0") else ""
-    label = f"point {first['point']:.0f}, {class_name(workload, int(first['given']))}{wrong}: {score:+.3g}"
+    label = called(workload, own.iloc[0], score)
     rows = own[["step", "sum"]].astype(float).to_dict("records")
     return [{**row, "label": label} for row in rows]

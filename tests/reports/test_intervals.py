@@ -63,14 +63,14 @@ def test_dots_are_the_means_with_their_intervals_a_row_a_method_and_a_mark_a_ser
         for seed, value in enumerate(seeds)
     )
     marks = {"a": Mark("first"), "b": Mark("second", filled=False)}
-    figure = draw_dots(frame, [style_of("if"), style_of("sam-if")], marks, "x", reference=1, height=2, limits=NO_LIMITS)
+    figure = draw_dots(frame, [style_of("if"), style_of("sam-if")], marks, "x", reference=1, limits=NO_LIMITS)
     (axis,) = figure.axes
     assert dict(zip(axis.get_yticks(), (text.get_text() for text in axis.get_yticklabels()), strict=True)) == {
         1: style_of("if").label,
         0: style_of("sam-if").label,
     }
     drawn = [line.get_xydata().tolist() for line in axis.lines if len(line.get_xdata())]
-    for (method, series), y in {("if", "a"): 1.15, ("if", "b"): 0.85, ("sam-if", "a"): 0.15}.items():
+    for (method, series), y in {("if", "a"): 1.16, ("if", "b"): 0.84, ("sam-if", "a"): 0.16}.items():
         mean, low, high = mean_interval(np.array(values[method, series]))
         assert [[pytest.approx(mean), pytest.approx(y)]] in drawn
         assert [[pytest.approx(low), pytest.approx(y)], [pytest.approx(high), pytest.approx(y)]] in drawn
