@@ -246,6 +246,18 @@ def test_hostile_text_is_shown_as_text(copied, page):
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+def test_what_is_marked_has_its_footnote(copied, page):
+    values = pd.read_parquet(copied / "results.parquet")
+    values["marks"] = ["it stopped early" if name == "tracin" else "" for name in values["method"]]
+    values.to_parquet(copied / "results.parquet")
+    page.goto(write_html(copied).as_uri())
+    labels = [row[0] for row in rows_of(page, "#board-table")]
+    assert [label for label in labels if "†" in label] == ["TracIn †"]
+    assert page.locator("#board-table .note").all_text_contents() == ["TracIn †: it stopped early (3 of 3 seeds are marked)."]
+    page.fill("#board-filter", "random")
+    assert page.locator("#board-table .note").count() == 0
+
+
 def test_json_cannot_end_its_element():
     text = as_json({"a": HOSTILE})
     assert not set("<>&\u2028\u2029") & set(text)
