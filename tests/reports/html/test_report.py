@@ -253,7 +253,9 @@ def test_what_is_marked_has_its_footnote(copied, page):
     page.goto(write_html(copied).as_uri())
     labels = [row[0] for row in rows_of(page, "#board-table")]
     assert [label for label in labels if "†" in label] == ["TracIn †"]
-    assert page.locator("#board-table .note").all_text_contents() == ["TracIn †: it stopped early (3 of 3 seeds are marked)."]
+    assert page.locator("#board-table .note").all_text_contents() == [
+        "TracIn †: it stopped early (3 of 3 seeds are marked)."
+    ]
     page.fill("#board-filter", "random")
     assert page.locator("#board-table .note").count() == 0
 
