@@ -39,6 +39,12 @@ def stuck(run, queries):
     products = run.objective.sample_gradients(run.parameters, run.train.x, run.train.y) @ run.query_gradients(queries).T
     said = {"solver": "cg", "status": "max_iterations", "residual": 1.2, "iterations": 50}
     return sr.Scores(products / run.n_train, said)
+
+
+def gone(run, queries):
+    scores = stuck(run, queries).values
+    scores[3, 2] = float("nan")
+    return scores
 """
 CHAOS = {"hidden": (8,), "momentum": 0.95, "learning_rate": 1.0}
 """Of a small digits-mlp: its adjoint grows two hundredfold."""
@@ -186,6 +192,17 @@ def test_the_growth_of_a_run_whose_truth_comes_with_samattr_is_not_measured(tiny
     monkeypatch.setattr(chaotic, "growth_of", None)
     result = baselines.validate("loss", tiny)
     assert with_growth(result, tiny) is result
+
+
+def test_scores_that_are_not_finite_are_refused_and_leave_nothing(tiny, stuck, samattr, tmp_path):
+    gone = stuck.replace(":stuck", ":gone")
+    rows = tmp_path / "rows"
+    for asked in (["validate", gone], ["leaderboard", "--add", gone, "--seeds", "0", "--rows", str(rows)]):
+        code, out, said = samattr(*asked, "--workload", "tiny")
+        assert (code, out) == (1, "") and said.splitlines()[-1] == "samattr: gone returned NaN or infinity"
+    assert not rows.exists()
+    found = agreement(baselines.leave_one_out(sr.train(tiny)), gone, {})
+    assert found == {"status": f"{gone} returned NaN or infinity"}
 
 
 def test_a_marked_row_of_the_leaderboard_has_its_footnote(tiny, stuck, tmp_path, monkeypatch):
