@@ -17,6 +17,7 @@ from baselines import metrics
 from baselines.kept import N_CHANGES
 from baselines.metrics import NO_LIMITS, Limits
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
+from samattr_ref.support.foreign import RAISED
 from samattr_ref.support.registered import Registry, default_label, home_of
 
 CORRELATION, SHARE, SIZE = (-1.0, 1.0), (0.0, 1.0), (0.0, math.inf)
@@ -150,7 +151,7 @@ class Metric:
             return None
         try:
             return self.function(comparison)
-        except Exception as error:  # whatever another package's function raises
+        except RAISED as error:
             raise SamattrError(f"the metric {self.name} fails: {first_line(error)}") from error
 
     def mean_of(self, comparison: Comparison) -> float:

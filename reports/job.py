@@ -21,7 +21,7 @@ SEPARATOR = "+"
 LONGEST, DIGITS = 120, 8
 """Bytes of a folder's name, and digits of the hash that it ends in where words alone would not do."""
 
-UNSAFE = re.compile(r"[^\w.,=-]+")
+UNSAFE = re.compile(r"[^\w.,=[\]-]+")
 """What a folder's name is better without."""
 
 HEADLINE = ("table", "scatter", "noise")

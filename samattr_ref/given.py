@@ -91,7 +91,8 @@ def splits_of(train: Examples, queries: Any, validation: Any = None, tuning: Any
 
     Args:
         train: The training points.
-        queries: The queries.
+        queries: The queries. They may be training points, since training is over: what each does to itself is then
+            among its effects. The same holds for the other sets.
         validation: The validation set; None takes the queries.
         tuning: The queries that options are chosen on; None takes the validation set.
 

@@ -118,7 +118,8 @@ class Recorder:
         Call it after the last step, before anything else changes the network.
 
         Args:
-            queries: The queries: `Examples`, a pair (inputs, labels), or a dataset of such.
+            queries: The queries: `Examples`, a pair (inputs, labels), or a dataset of such. They may be training
+                points: what each does to itself is then among its effects.
             validation: The validation set; None takes the queries.
             tuning: The queries that options are chosen on; None takes the validation set.
             name: What the run is called in tables.

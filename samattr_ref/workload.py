@@ -17,7 +17,6 @@ from samattr_ref.data import (
     Splits,
 )
 from samattr_ref.data.examples import SETS
-from samattr_ref.data.sizes import Sizes
 from samattr_ref.data.usable import check_apart, check_sets
 from samattr_ref.network.losses import CROSS_ENTROPY, Loss
 from samattr_ref.network.models import ModelRecipe
@@ -29,6 +28,7 @@ from samattr_ref.recipe import SamRecipe
 from samattr_ref.support.device import device
 from samattr_ref.support.errors import SamattrError, first_line, unknown_name
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
+from samattr_ref.support.foreign import RAISED
 from samattr_ref.support.names import check_name
 from samattr_ref.support.options import checked
 from samattr_ref.support.precision import DEFAULT, precision, use_precision_once
@@ -141,7 +141,7 @@ class Workload:
                 module = prepared(module, train.x[:1].cpu(), DTYPES[self.dtype]).to(device())
             except SamattrError:
                 raise
-            except Exception as error:  # whatever a user's model raises
+            except RAISED as error:
                 raise SamattrError(f"the model cannot be built: {first_line(error)}") from error
         refuse_layers(module)
         objective = Objective(module, self.recipe.weight_decay, self.loss)
@@ -235,7 +235,11 @@ def _splits(workload: Workload) -> Splits:
 
 
 def _load(workload: Workload) -> Splits:
-    """A data source's sets; a user's own source is asked twice, since what differs from call to call is no data set."""
+    """A data source's sets; a user's own source is asked twice, since what differs from call to call is no data set.
+
+    Raises:
+        SamattrError: for a source that fails or that differs, or sets that say nothing, see `samattr_ref.data.usable`.
+    """
 
     def once() -> Splits:
         with seeded(workload.seed, "data"):
@@ -243,7 +247,7 @@ def _load(workload: Workload) -> Splits:
                 splits = workload.data.load(workload.seed)
             except SamattrError:
                 raise
-            except Exception as error:  # whatever a user's data source raises
+            except RAISED as error:
                 raise SamattrError(f"the data of {workload.name} cannot be loaded: {first_line(error)}") from error
         if not isinstance(splits, Splits):
             raise SamattrError(f"the data's load must return samattr_ref.Splits, not a {type(splits).__name__}")
@@ -252,12 +256,12 @@ def _load(workload: Workload) -> Splits:
     splits = once()
     check_sets(splits, workload.name)
     source = workload.data.source if isinstance(workload.data, Features) else workload.data
-    if not isinstance(source, Sizes):  # which draws no row of the data twice
-        check_apart(splits.train, {name: getattr(splits, name) for name in SETS[1:]})
     own = type(source).__module__.startswith("samattr_ref.")
-    if not own and once().whole_digest != splits.whole_digest:
-        raise SamattrError(
-            f"the data of {workload.name} differs from call to call: draw from torch's, NumPy's or Python's global "
-            "generator, which are seeded for it, or from one seeded by load's argument"
-        )
+    if not own:
+        check_apart(splits.train, {name: getattr(splits, name) for name in SETS[1:]})
+        if once().whole_digest != splits.whole_digest:
+            raise SamattrError(
+                f"the data of {workload.name} differs from call to call: draw from torch's, NumPy's or Python's global "
+                "generator, which are seeded for it, or from one seeded by load's argument"
+            )
     return splits

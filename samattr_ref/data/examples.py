@@ -11,6 +11,7 @@ from torch import Tensor
 from samattr_ref.network.functionals import LOSS, Functional, get_functional
 from samattr_ref.network.losses import described
 from samattr_ref.support.errors import SamattrError, first_line
+from samattr_ref.support.foreign import RAISED
 from samattr_ref.support.options import checked
 from samattr_ref.support.seeds import checked_seed, stream, tensor_digest
 
@@ -112,7 +113,7 @@ def examples_of(data: Any, what: str) -> Examples:
         return Examples(stacked, torch.stack([torch.as_tensor(y) for y in labels]))
     except SamattrError:
         raise
-    except Exception as error:  # whatever a user's dataset raises
+    except RAISED as error:
         raise SamattrError(f"{what} cannot be read as pairs (input, label): {first_line(error)}") from error
 
 

@@ -354,7 +354,9 @@ def test_one_experiment_at_any_size(samattr, tmp_path):
     code, out, _ = samattr("reproduce", *arguments)
     assert code == 0
     assert "SAM-GIF" in out
-    assert (tmp_path / "desk" / "sam-against-sgd.png").exists()
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith("desk+digits-mlp+") and folder.name.endswith("+seeds=0,1")
+    assert "+hidden=[8]+" in folder.name and (folder / "sam-against-sgd.png").exists()
     code, out, _ = samattr("report", *(a for a in arguments if a not in ("--jobs", "1")), "--json")
     assert code == 0
     assert json.loads(out)["failures"] == []

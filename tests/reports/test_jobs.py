@@ -9,7 +9,6 @@ import pytest
 import samattr_ref as sr
 from baselines.studies import profiles
 from baselines.studies.profiles import PROFILES, Profile
-from reports.cli import program
 from reports.committed import read_page, redraw
 from reports.html.document import write_html
 from reports.job import DIGITS, LONGEST, Job, folder
@@ -28,7 +27,8 @@ def test_folders_say_how_a_job_differs(tmp_path):
     settings = {"rho": 0.2, "n_train": 100, "activation": "relu"}
     assert name_of(tmp_path, settings=settings) == "quick+activation=relu+n_train=100+rho=0.2"
     assert name_of(tmp_path, settings=dict(reversed(settings.items()))) == name_of(tmp_path, settings=settings)
-    assert name_of(tmp_path, "digits-mlp", {"rho": 0.2}, (1, 2)) == "quick+digits-mlp+rho=0.2+seeds=1,2"
+    settings = {"rho": 0.2, "hidden": (8, 16)}
+    assert name_of(tmp_path, "digits-mlp", settings, (1, 2)) == "quick+digits-mlp+hidden=[8,16]+rho=0.2+seeds=1,2"
     assert folder(Job(QUICK, ("table",), "digits-mlp"), tmp_path) == folder(Job(QUICK, (), "digits-mlp"), tmp_path)
 
 
@@ -88,7 +88,9 @@ def test_varied_jobs_leave_the_profile_and_each_other_alone(tmp_path, monkeypatc
     monkeypatch.setitem(profiles.PROFILES, "quick", Profile("quick", (f"{path}:tiny",), (0, 1)))
     few = {name: method for name, method in sr.methods().items() if name in ("grad-dot", "loss")}
     monkeypatch.setattr(profiles, "methods", lambda: few)
-    monkeypatch.setattr(program, "write_html", lambda folder: folder / "report.html")  # made once, at the end
+    monkeypatch.setattr(
+        "reports.html.document.write_html", lambda folder: folder / "report.html"
+    )  # made once, at the end
     out = tmp_path / "out"
 
     def run(command, *words):

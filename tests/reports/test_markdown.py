@@ -18,7 +18,7 @@ def test_a_value_that_is_missing_is_an_error():
 
 def test_missing_results_are_listed_under_the_machines():
     machine = dict.fromkeys(("cpu", "cores", "system", "python", "torch", "threads", "numpy", "samattr"), "x")
-    values = {"profile": "p", "machines": [machine | {"gpu": None, "precision": "tf32"}], "usual_precision": "float32"}
+    values = {"title": "p", "machines": [machine | {"gpu": None, "precision": "tf32"}], "usual_precision": "float32"}
     origin = {"command": "samattr reproduce", "seeds": [0, 1]}
     lines = render("page", **values, origin=origin, failures=["a", "b"], sections=["## One", "## Two"]).splitlines()
     assert lines[2] == "Made by `samattr reproduce`, seeds 0, 1."

@@ -145,7 +145,7 @@ def wide():
 
 def test_whatever_the_method_the_program_says_that_a_run_cannot_be_attributed(wide, fresh_store, monkeypatch, samattr):
     """Though the method itself knows nothing of it."""
-    monkeypatch.setattr("reports.cli.program.load_workload", lambda name, seed: wide)
+    monkeypatch.setattr("samattr_ref.catalogue.load_workload", lambda name, seed: wide)
     code, out, _ = samattr("validate", "loss", "--workload", "digits-wide", "--json")
     found = json.loads(out)
     (mark,) = found["marks"]

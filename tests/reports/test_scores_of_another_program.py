@@ -168,7 +168,7 @@ def test_mistakes_are_one_line_and_write_no_result(samattr, exported, here, stor
 def test_a_folder_is_refused_before_anything_is_trained(samattr, here, monkeypatch):
     (here / "mine").mkdir()
     (here / "mine" / "thesis.txt").touch()
-    monkeypatch.setattr(cli.program, "train", lambda workload: pytest.fail("trained"))
+    monkeypatch.setattr("samattr_ref.training.train", lambda workload: pytest.fail("trained"))
     code, out, err = samattr("export", "digits-logreg", "--out", "mine", *SMALL)
     assert (code, out) == (1, "") and err.startswith(f"samattr: {here / 'mine'} holds other things than an export")
     assert samattr("export", "digits-logreg", *SMALL)[0] == 2

@@ -175,7 +175,7 @@ def splits(**settings):
         ({"noisy": torch.zeros(3, dtype=torch.bool)}, r"a mask of the training points, bool \[2\], not bool \[3\]"),
         ({"noisy": torch.zeros(2)}, r"a mask of the training points, bool \[2\], not float32 \[2\]"),
         ({"noisy": None}, "the mask 'noisy' must be a tensor"),
-        ({"clean": torch.zeros(3, dtype=torch.int64)}, r"'clean' must be the labels \[2\] .* not of 3"),
+        ({"clean": torch.zeros(3, dtype=torch.int64)}, r"'clean' must be the labels \[2\] .* not int64 \[3\]"),
     ],
 )
 def test_sets_that_do_not_go_together_are_one_line(settings, said):

@@ -76,7 +76,9 @@ def test_torchvisions_cifar_is_read(monkeypatch, tmp_path, source, cls, n_classe
     assert [labels[position(point, x)] for point in splits.train.x] == splits.train.y.tolist()
     assert source(**SIZES, noise=0.5).load(0).noisy.sum() == 10
     for name, model in (("cnn", {}), ("resnet9-wide", {"width": 2})):
-        run = sr.train(sr.load_workload(f"cifar{n_classes}-{name}").override(**SIZES, **model, steps=2, batch_size=10))
+        run = sr.train(
+            sr.load_workload(f"cifar{n_classes}-{name}").override(**SIZES, **model, steps=2, warmup=0, batch_size=10)
+        )
         assert run.objective.logits(run.parameters, run.splits.queries.x).shape == (3, n_classes)
 
 
@@ -260,7 +262,9 @@ def test_mini_imagenet_is_one_pool_of_its_first_classes(mini):
     assert len({x.numpy().tobytes() for part in sets for x in part.x}) == 29
     assert torch.equal(source.load(0).train.x, splits.train.x)
     for name in ("miniimagenet-resnet9", "miniimagenet-resnet9-wide"):
-        small = sr.load_workload(name).override(**SIZES, n_classes=3, image_size=16, width=2, steps=2, batch_size=10)
+        small = sr.load_workload(name).override(
+            **SIZES, n_classes=3, image_size=16, width=2, steps=2, warmup=0, batch_size=10
+        )
         run = sr.train(small)
         assert run.objective.logits(run.parameters, run.splits.queries.x).shape == (3, 3)
     fewer = replace(source, n_classes=2, n_train=15).load(0)
