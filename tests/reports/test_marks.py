@@ -180,7 +180,7 @@ def tiny(tmp_path, monkeypatch, registering):
     )
     monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
     run = sr.train(made)
-    keep_in_parts(run, single_points_name(run), single_points(run), kept.FOLDER)
+    keep_in_parts(run, single_points_name(run.workload), single_points(run), kept.FOLDER)
     return made
 
 
