@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
-from samattr_ref.catalogue import load_workload, workloads
+from samattr_ref.catalogue import WORKLOADS
 from samattr_ref.data import CIFAR10, CIFAR10N, BreastCancer, DataSource, Docstrings, TorchvisionDigits
 from samattr_ref.data.text import PACKAGES
 
@@ -23,7 +23,7 @@ def class_name(workload: str, label: int) -> str:
 
 @cache
 def _names(workload: str) -> Sequence[str]:
-    return class_names(load_workload(workload).data) if workload in workloads() else ()
+    return class_names(WORKLOADS[workload].workload.data) if workload in WORKLOADS else ()
 
 
 def class_names(data: DataSource) -> Sequence[str]:
