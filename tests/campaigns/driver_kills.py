@@ -22,7 +22,7 @@ MATRIX = {
 }
 """Commands, and with them every kind of artefact."""
 
-CHANGING = ("seconds", "runtime_s", "peak_memory_bytes", "path", "environment", "retrained")
+CHANGING = ("seconds", "load", "disturbed", "runtime_s", "peak_memory_bytes", "path", "environment", "retrained")
 """What is said of how it was computed and differs from time to time."""
 
 
