@@ -1,7 +1,6 @@
 """Curves of a metric over something that was varied: a column a workload, a row a metric, a line a method."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +116,7 @@ def draw_methods(axis: Axes, frame: pd.DataFrame, x: str, value: str, scale: str
         value: What is drawn.
         scale: That of the x axis.
     """
+    frame = with_how(frame)[["method", "how", "seed", x, value]]
     places = np.sort(frame[x].unique())
     scale_x(axis, scale, places)
     lines = [(shown, of) for shown, of in styles(frame) if np.isfinite(of[value].astype(float)).any()]
@@ -154,20 +154,21 @@ def draw_line(
         moved: How far to the right all of it is moved, in points.
         **style: Other settings of the line.
     """
-    numbers = frame[value].astype(float).where(lambda found: np.isfinite(found))
-    means = numbers.groupby([frame[x], frame["seed"]]).mean().groupby(level=0).mean().dropna()
-    chosen = frame if marked is None else frame[frame[x].isin(marked)]
-    bars = summarise(chosen.assign(**{value: numbers}), [x], [value]).dropna(subset=value)
-    if len(means) == 1 and not shown.marker:
-        shown = replace(shown, marker="o")  # of a line nothing would be seen
+    known = frame[["seed", x, value]].astype({value: float}).sort_values(x)
+    known = known[np.isfinite(known[value])]
+    if known.empty:
+        return
+    means = known.groupby(["seed", x])[value].mean().groupby(level=1).mean()
+    bars = known if marked is None else known[known[x].isin(marked)]
+    shown = shown.seen() if len(means) == 1 else shown
     aside = offset_copy(axis.transData, page_of(axis), x=moved, units="points")
     there: dict[str, Any] = {"transform": aside, "color": shown.colour}
-    _, low, high = triple(value)
-    axis.vlines(bars[x], bars[low], bars[high], linewidth=0.8, alpha=0.7, **there)
-    places = means.index.to_numpy(dtype=float)
-    every = np.flatnonzero(np.isin(places, bars[x])).tolist()
+    if len(bars):
+        ends = summarise(bars, [x], [value])
+        axis.vlines(ends[x], *ends[triple(value)[1:]].to_numpy().T, linewidth=0.8, alpha=0.7, **there)
+    every = np.flatnonzero(means.index.isin(bars[x])).tolist()
     look = {"linestyle": shown.line, "label": shown.label, "markevery": every, "linewidth": 1.0, **shown.mark(3.0)}
-    axis.plot(places, means.to_numpy(), **{**there, **look, **style})
+    axis.plot(means.index.to_numpy(dtype=float), means.to_numpy(), **{**there, **look, **style})
 
 
 def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "spearman") -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -45,6 +45,10 @@ class Style:
     marker: str
     line: str
     filled: bool = True
+
+    def seen(self) -> "Style":
+        """The style with a mark, where it has none: of a single point no line would be seen."""
+        return self if self.marker else replace(self, marker="p")
 
     def mark(self, size: float) -> dict[str, Any]:
         """What matplotlib's lines take for its marks, about as large to the eye as a circle of that many points."""

@@ -1,7 +1,5 @@
 """Validation shift: scores made for one validation set, used under another."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -38,8 +36,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             lines = list(styles(part))
             for i, (shown, own) in enumerate(lines):
                 x = np.arange(len(shifts)) + (i - (len(lines) - 1) / 2) * 0.75 / len(lines)
-                look = {"color": shown.colour, "linestyle": "", "label": shown.label}
-                look |= (shown if shown.marker else replace(shown, marker="o")).mark(3.0)
+                look = {"color": shown.colour, "linestyle": "", "label": shown.label, **shown.seen().mark(3.0)}
                 for axis, value in zip(column, VALUES, strict=True):
                     means = summarise(own, ["shift"], [value]).set_index("shift").loc[shifts]
                     _, low, high = triple(value)
