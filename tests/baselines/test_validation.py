@@ -68,9 +68,10 @@ def test_options_are_chosen_on_the_tuning_queries_only(monkeypatch):
     result = baselines.validate("if", workload)
     tuning = [options for size, options in seen if size == 5]
     assert len(tuning) == math.prod(map(len, sr.methods()["if"].tune.values()))
-    assert [options for size, options in seen if size == 7] == [
-        {name: result.diagnostics["options"][name] for name in ("curvature", "damping")}
-    ]
+    scored = [options for size, options in seen if size == 7]  # once more where other programs disturbed the time
+    assert scored
+    chosen = {name: result.diagnostics["options"][name] for name in ("curvature", "damping")}
+    assert all(options == chosen for options in scored)
     run = sr.train(workload)
     truth = baselines.leave_one_out(run)
     true = truth.effects(run.splits.tuning).cpu().numpy()
