@@ -39,8 +39,8 @@ class Estimate:
         unknown: What is not counted, a line each.
         notes: What to know of the numbers, a line each.
         device: What a device is.
-        memory_bytes: The most that a process held which did a part of what was timed.
-        busy: See `baselines.probing.Probe`.
+        memory_bytes: The most that a process holds: what this one held to time it, and states of a run that it did not.
+        load: Of the processor while it was timed, see `baselines.probing.Probe`.
     """
 
     stages: Sequence[Stage]
@@ -48,7 +48,7 @@ class Estimate:
     notes: Sequence[str]
     device: str
     memory_bytes: int
-    busy: float | None
+    load: float
 
     @property
     def device_seconds(self) -> float:

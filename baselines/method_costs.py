@@ -97,6 +97,14 @@ def score_cost(
     return ScoreCost(tuned, seconds)
 
 
+def mean_query_cost(probe: Probe, method: Method, run: Run, trial: Run) -> float:
+    """Device-seconds of a method's scores for the mean query, see `score_cost`; its growth is known."""
+    assert method.growth is not None
+    queries = run.splits.queries.pool()
+    growth = replace(method.growth, Q=0)
+    return _grown(probe, run, trial, growth, lambda part, _: attribute(part, method.function, queries), 1)
+
+
 def _grown(probe: Probe, run: Run, trial: Run, growth: Growth, call: Callable[[Run, int], object], count: int) -> float:
     """Device-seconds of `call(run, count)`, see the module; in what it does not grow it is whole."""
     whole = {"n": run.n_train, "Q": count, "T": run.n_steps}

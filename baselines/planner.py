@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
+from baselines.chaotic import BY
 from baselines.costing import HERE, SHIPPED, STORED, Estimate, Stage
 from baselines.engines import Engine, first_steps, retrain, step_of
 from baselines.kept import FOLDER, kept_path
 from baselines.keys import is_ours
-from baselines.method_costs import ScoreCost, score_cost
+from baselines.method_costs import ScoreCost, mean_query_cost, score_cost
 from baselines.planning import Plan, plan_retraining
 from baselines.probing import LONG_SECONDS, Probe, device_name, memory_bytes
 from baselines.retraining_measures import asked
@@ -37,10 +38,14 @@ from samattr_ref.network.functionals import LOSS, get_functional
 from samattr_ref.registry import Method, get_method
 from samattr_ref.run import Run
 from samattr_ref.support import store
+from samattr_ref.support.device import device
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.memory import chunks
 from samattr_ref.training import advance
 from samattr_ref.workload import Workload
+
+WRITTEN = 3
+"""Times that a run's states are in memory when it ends: as tensors, as bytes, and as the bytes of a file."""
 
 
 @dataclass
@@ -62,10 +67,12 @@ class Planner:
     _scores: dict[tuple[str, str], ScoreCost | str] = field(default_factory=dict)
     _planned: set[tuple[str, str]] = field(default_factory=set)
     _latest: tuple[str, Run] | None = None
+    _states: int = 0
 
     def estimate(self) -> Estimate:
         """What all of it takes."""
-        return Estimate(self.stages, self.unknown, self.notes, device_name(), memory_bytes(), self.probe.busy)
+        memory = memory_bytes() + (self._states if device() == "cuda" else WRITTEN * self._states)
+        return Estimate(self.stages, self.unknown, self.notes, device_name(), memory, self.probe.load)
 
     def training(self, workload: Workload) -> Run:
         """Plan the training of a workload.
@@ -86,6 +93,7 @@ class Planner:
             self.stages.append(Stage(f"data and network of {workload.name}", [setting_out]))
             left = [(run.n_steps - done) * self._training_step(run)] if done < run.n_steps else []
             disk = run_bytes(run) if left else 0
+            self._states = max(self._states, disk)
             self.stages.append(Stage(f"training {workload.name}", left, HERE if left else STORED, disk_bytes=disk))
         return run
 
@@ -179,6 +187,21 @@ class Planner:
             tasks = [run.n_steps * self._program_step(run, plan)] * -(-count // plan.together)
             self.stages.append(Stage(f"{each.measure.name} on {workload.name}, at most", tasks, shared=True))
 
+    def growth(self, method: str, workload: Workload) -> None:
+        """Plan what `baselines.chaotic` measures of the run that a method was validated on.
+
+        Raises:
+            SamattrError: see `training`.
+        """
+        run = self.training(workload)
+        if method != BY and not kept_path(run.workload, single_points_name(run.workload), FOLDER).exists():
+            seconds = mean_query_cost(self.probe, get_method(BY), run, self._trial(run))
+            self.stages.append(Stage(f"growth through the run of {workload.name}", [seconds], method=BY))
+
+    def _trial(self, run: Run) -> Run:
+        """The first steps of a run, as many as are taken in a short time, with their states."""
+        return taken(run, max(1, min(run.n_steps, int(LONG_SECONDS / self._training_step(run)))))
+
     def _add_scores(
         self, method: Method, run: Run, given: dict[str, Any], bound: int | None, runs: int, functional: str
     ) -> None:
@@ -186,9 +209,8 @@ class Planner:
         key = repr(replace(run.workload, seed=0)), repr((method.name, given, bound, functional))
         step = self._training_step(run)
         if key not in self._scores:
-            trial = taken(run, max(1, min(run.n_steps, int(LONG_SECONDS / step))))
             try:
-                self._scores[key] = score_cost(self.probe, method, run, trial, given, bound, functional)
+                self._scores[key] = score_cost(self.probe, method, run, self._trial(run), given, bound, functional)
             except SamattrError as error:
                 self._scores[key] = str(error)
         cost, name = self._scores[key], run.workload.name

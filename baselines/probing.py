@@ -15,12 +15,10 @@ import torch
 from baselines.measure import most_resident_bytes
 from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
+from samattr_ref.support.timing import wait_for_device
 
 ENOUGH_SECONDS, LONG_SECONDS = 2.0, 10.0
 """A probe is of as much work as takes so long; what takes that long at once is not taken again to be warm."""
-
-BUSY = 1.1
-"""From so many wall-clock seconds a second of computing on, something else used the machine."""
 
 
 @dataclass
@@ -36,10 +34,9 @@ class Probe:
     wall: float = 0.0
 
     @property
-    def busy(self) -> float | None:
-        """Wall-clock seconds a device-second, where they say that something else used the machine; else None."""
-        ratio = self.wall / self.computed if self.computed else 1.0
-        return ratio if ratio > BUSY else None
+    def load(self) -> float:
+        """The share of the wall clock in which other programs had the core, in [0, 1]; nothing is known of a GPU's."""
+        return max(0.0, 1 - self.computed / self.wall) if self.wall else 0.0
 
     def time(self, call: Callable[[], object]) -> float:
         """Device-seconds of a call, with one thread."""
@@ -66,12 +63,6 @@ class Probe:
             count = min(2 * count, most)
             taken = self.time(partial(call, count))
         return taken / count
-
-
-def wait_for_device() -> None:
-    """Wait for what was left to a GPU."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def device_name() -> str:

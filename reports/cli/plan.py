@@ -84,6 +84,7 @@ def plan_validation(
     planner = _planner()
     chosen = _workload(workload, seed, rho, p, settings)
     planner.validation(method, chosen, _pairs(options), memory_bytes, runs, functional, measures or ())
+    planner.growth(method, chosen)
     _print(planner, devices, as_json)
 
 
@@ -126,7 +127,7 @@ def described(planner: "Planner", devices: int) -> dict[str, Any]:
 
     found = planner.estimate()
     return {
-        "command": shlex.join(["samattr", *(word for word in sys.argv[1:] if word != "--json")]),
+        "command": shlex.join(["samattr", *(word for word in sys.argv[1:] if word not in ("--json", "--quiet"))]),
         "stages": [
             {
                 "work": stage.work,
@@ -147,7 +148,7 @@ def described(planner: "Planner", devices: int) -> dict[str, Any]:
         "wall_seconds": found.wall_seconds(devices),
         "disk_bytes": found.disk_bytes,
         "memory_bytes": found.memory_bytes,
-        "busy": found.busy,
+        "load": found.load,
         "environment": environment(),
     }
 
@@ -157,6 +158,7 @@ def rendered(said: dict[str, Any]) -> str:
     import pandas as pd
 
     from reports.markdown import table
+    from samattr_ref.support.timing import DISTURBED
 
     stages = pd.DataFrame(said["stages"])
     stages = stages.drop(columns="method").groupby(["work", "source", "shared"], as_index=False, sort=False).sum()
@@ -165,26 +167,26 @@ def rendered(said: dict[str, Any]) -> str:
             "work": stages["work"],
             "tasks": [str(tasks) if tasks else "–" for tasks in stages["tasks"]],
             "a task": [duration(s / n) if n else "–" for s, n in zip(stages["seconds"], stages["tasks"], strict=True)],
-            "device-hours": [f"{seconds / 3600:.2g}" for seconds in stages["seconds"]],
-            "MiB": [f"{size / MEBIBYTE:.3g}" if size else "–" for size in stages["disk_bytes"]],
+            "device-hours": [figures(seconds / 3600) for seconds in stages["seconds"]],
+            "MiB": [figures(size / MEBIBYTE) if size else "–" for size in stages["disk_bytes"]],
             "by": ["all" if shared else "one" for shared in stages["shared"]],
             "from": stages["source"],
         }
     )
     align = ["left", "right", "right", "right", "right", "left", "left"]
     hours, mebibytes = said["device_seconds"] / 3600, said["disk_bytes"] / MEBIBYTE
-    count = f"{said['devices']} device{'s' if said['devices'] > 1 else ''}"
+    wall, count = duration(said["wall_seconds"]), f"{said['devices']} device{'s' if said['devices'] > 1 else ''}"
     lines = [
-        f"In all {hours:.2g} device-hours and {mebibytes:.3g} MiB of disk; {duration(said['wall_seconds'])} of wall "
-        f"clock on {count}, each {said['device']}, as fast as this one and waiting for nothing but the end of a row; "
-        f"{said['memory_bytes'] / 2**30:.2g} GiB of memory a process.",
+        f"In all {figures(hours)} device-hours and {figures(mebibytes)} MiB of disk; {wall} of wall clock on "
+        f"{count}, each {said['device']}, as fast as this one and waiting for nothing but the end of a row; "
+        f"{figures(said['memory_bytes'] / 2**30)} GiB of memory a process.",
         *(f"Not counted: {line}." for line in said["unknown"]),
         *said["notes"],
     ]
-    if said["busy"]:
+    if said["load"] > DISTURBED:
         lines.append(
-            f"This machine was busy: a second of computing took {said['busy']:.1f} s. Seconds here are of computing, "
-            "as they would be on a machine that does nothing else."
+            f"Other programs took {said['load']:.0%} of the processor from this plan. Its seconds are of computing, as "
+            "on a machine that does nothing else."
         )
     return "\n\n".join([table(shown, align), *lines])
 
@@ -196,4 +198,13 @@ def duration(seconds: float) -> str:
     ('0.2 s', '75 s', '50 min', '25 h')
     """
     unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
-    return f"{seconds / size:.2g} {unit}"
+    return f"{figures(seconds / size)} {unit}"
+
+
+def figures(value: float) -> str:
+    """Two figures of a number, or all that are before its point.
+
+    >>> figures(0.00272), figures(4.24), figures(1234.6)
+    ('0.0027', '4.2', '1,235')
+    """
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

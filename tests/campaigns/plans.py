@@ -53,7 +53,7 @@ def campaign(share: float, folder: Path) -> dict[str, dict]:
 
     Returns:
         By name: seconds of a core, planned and taken, and how far apart they are; the same of the wall clock and of
-        bytes; how busy the machine was while it was planned.
+        bytes; what other programs took of the processor while it was planned.
     """
     found: dict[str, dict] = {}
     for number, (name, (workload, steps)) in enumerate(MATRIX.items()):
@@ -69,7 +69,7 @@ def campaign(share: float, folder: Path) -> dict[str, dict]:
             "wall_s": round(wall, 1),
             "off_wall": f"{plan['device_seconds'] / wall - 1:+.0%}",
             "off_disk": f"{plan['disk_bytes'] / tensor_bytes(store) - 1:+.2%}",
-            "busy": plan["busy"] and round(plan["busy"], 2),
+            "load": f"{plan['load']:.0%}",
         }
         print(name, found[name], flush=True)
     return found

@@ -11,11 +11,16 @@ import samattr_ref as sr
 from baselines.planner import Planner
 from baselines.probing import Probe
 from reports import job_costs
+from reports.cli.plan import rendered
 from reports.job import Job
 from samattr_ref.support import store
 from tests.reports.test_cli import SMALL
 
 ROOT = Path(__file__).parents[2]
+
+
+CLUSTERS = (ROOT / "docs" / "clusters.md").read_text()
+SHOWN = re.findall(r"<!-- plan (\S+) -->\n(.*?)\n<!-- end of the plan -->", CLUSTERS, flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -49,6 +54,7 @@ def test_validation(samattr, fresh_store):
     assert status == 0 and list(of_method) == ["options on digits-logreg", "scores on digits-logreg"]
     assert of_method["options on digits-logreg"]["tasks"] == 2  # a chain for each curvature
     assert all(stage["seconds"] > 0 for stage in of_method.values()) and not found["unknown"]
+    assert [stage["work"] for stage in found["stages"]][-1] == "growth through the run of digits-logreg"
     assert "samattr: unknown method" in samattr("plan", "validate", "sam-fi")[2]
 
 
@@ -99,3 +105,14 @@ def test_a_job_of_validations(samattr, fresh_store, monkeypatch):
     monkeypatch.setattr(Planner, "validation", lambda self, method, workload: planned.append((workload.seed, method)))
     assert samattr("plan", "reproduce", "table", "--workload", "digits-logreg", *SMALL, "--seeds", "0,4")[0] == 0
     assert planned == [(seed, method) for seed in (0, 4) for method in ("loo", *sr.methods())]
+
+
+@pytest.mark.parametrize(("path", "shown"), SHOWN)
+def test_plans_in_the_docs_are_committed_ones(path, shown):
+    said = json.loads((ROOT / path).read_text())
+    assert shown == rendered(said)
+    assert f"`{said['command']}`" in CLUSTERS
+
+
+def test_plans_in_the_docs_are_found():
+    assert len(SHOWN) == CLUSTERS.count("<!-- plan ") > 0
