@@ -16,8 +16,8 @@ import numpy as np
 from baselines import metrics
 from baselines.kept import N_CHANGES
 from baselines.metrics import NO_LIMITS, Limits
-from samattr_ref.support.errors import SamattrError, first_line, unknown_name
-from samattr_ref.support.foreign import RAISED
+from samattr_ref.support.errors import SamattrError, unknown_name
+from samattr_ref.support.foreign import foreign
 from samattr_ref.support.registered import Registry, default_label, home_of
 
 CORRELATION, SHARE, SIZE = (-1.0, 1.0), (0.0, 1.0), (0.0, math.inf)
@@ -149,10 +149,8 @@ class Metric:
         there = {"changes": comparison.changes, "influence": comparison.influence}
         if self.function is None or there.get(self.needs, comparison) is None:
             return None
-        try:
+        with foreign(f"the metric {self.name} fails", self.function):
             return self.function(comparison)
-        except RAISED as error:
-            raise SamattrError(f"the metric {self.name} fails: {first_line(error)}") from error
 
     def mean_of(self, comparison: Comparison) -> float:
         """What it finds, the mean over queries; NaN where it says nothing."""

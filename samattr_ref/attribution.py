@@ -12,8 +12,8 @@ from samattr_ref.data import Examples
 from samattr_ref.registry import DENSE_VECTORS, Method, as_method, dense_query
 from samattr_ref.run import Run
 from samattr_ref.scores import Scores, merge_diagnostics
-from samattr_ref.support.errors import SamattrError, TrajectoryError, first_line
-from samattr_ref.support.foreign import RAISED, place
+from samattr_ref.support.errors import SamattrError, TrajectoryError
+from samattr_ref.support.foreign import foreign
 from samattr_ref.support.memory import block_length, check_fits, in_chunks, memory_bound
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -81,14 +81,10 @@ def _named(method: Method) -> Iterator[None]:
         SamattrError: what it raised in one line, with the line of its file; the exception itself is its cause.
     """
     try:
-        yield
+        with foreign(f"method {method.name} failed", method.function):
+            yield
     except TrajectoryError as error:
         raise TrajectoryError(method.name) from error
-    except SamattrError:
-        raise
-    except RAISED as error:
-        said = f"{first_line(error)}{place(error, method.function)}"
-        raise SamattrError(f"method {method.name} failed: {said}") from error
 
 
 def training_seeds(workload: Workload, count: int) -> list[int]:

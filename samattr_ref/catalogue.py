@@ -19,6 +19,7 @@ from samattr_ref.data import (
 from samattr_ref.network.models import CNN, MLP, LogisticRegression, ResNet9, ResNet18
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.foreign import foreign
 from samattr_ref.support.references import load_reference
 from samattr_ref.support.registered import Registry
 from samattr_ref.workload import Workload
@@ -111,7 +112,10 @@ def load_workload(name: str, seed: int = 0) -> Workload:
 
 def _made(found: Any, name: str = "it") -> Workload:
     """A workload, or what a function without arguments makes."""
-    workload = found() if callable(found) and not isinstance(found, Workload) else found
+    workload = found
+    if callable(found) and not isinstance(found, Workload):
+        with foreign(f"{name} makes no workload", found):
+            workload = found()
     if not isinstance(workload, Workload):
         raise SamattrError(f"{name} is a {type(workload).__name__}, not a samattr_ref.Workload")
     return workload

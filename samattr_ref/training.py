@@ -23,6 +23,7 @@ from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
+from samattr_ref.support.foreign import foreign
 from samattr_ref.support.progress import track
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.timing import Stopwatch, Timing
@@ -110,8 +111,10 @@ def _check_augmentation(workload: Workload) -> None:
     """Refuse views that differ from call to call, are of another shape, or mix the points of a batch."""
     x = workload.splits.train.x[:COMPARED]
     other = torch.cat([x[1:2], x[1:]])  # another first point
-    first, again, changed = (workload.inputs(inputs.clone(), 0) for inputs in (x, x, other))
-    if first.shape != x.shape or not torch.equal(first, again) or not torch.equal(first[1:], changed[1:]):
+    with foreign(f"the augmentation of {workload.name} failed"):
+        first, again, changed = (workload.inputs(inputs.clone(), 0) for inputs in (x, x, other))
+    same = isinstance(first, Tensor) and first.shape == x.shape and torch.equal(first, again)
+    if not same or not torch.equal(first[1:], changed[1:]):
         raise SamattrError(
             f"the augmentation of {workload.name} must give each point of a batch a view of its shape that depends on "
             "that point, the seed, the step and its place alone: draw from a generator seeded by them, mix no points"

@@ -26,9 +26,9 @@ from samattr_ref.network.proof import refuse_layers
 from samattr_ref.overriding import overridden
 from samattr_ref.recipe import SamRecipe
 from samattr_ref.support.device import device
-from samattr_ref.support.errors import SamattrError, first_line, unknown_name
+from samattr_ref.support.errors import SamattrError, unknown_name
 from samattr_ref.support.fingerprint import Fingerprint, fingerprint
-from samattr_ref.support.foreign import RAISED
+from samattr_ref.support.foreign import foreign
 from samattr_ref.support.names import check_name
 from samattr_ref.support.options import checked
 from samattr_ref.support.precision import DEFAULT, precision, use_precision_once
@@ -132,17 +132,12 @@ class Workload:
             SamattrError: if the model cannot be built, or has nothing to train, or layers that break a rule.
         """
         train, n_classes = self.splits.train, self.splits.n_classes
-        with seeded(self.drawn_by, "initial parameters"):
-            try:
-                module = self.model.build(tuple(train.x.shape[1:]), n_classes)
-                if not isinstance(module, torch.nn.Module):
-                    kind = type(module).__name__
-                    raise SamattrError(f"the model's build must return a torch.nn.Module, not a {kind}")
-                module = prepared(module, train.x[:1].cpu(), DTYPES[self.dtype]).to(device())
-            except SamattrError:
-                raise
-            except RAISED as error:
-                raise SamattrError(f"the model cannot be built: {first_line(error)}") from error
+        with seeded(self.drawn_by, "initial parameters"), foreign("the model cannot be built"):
+            module = self.model.build(tuple(train.x.shape[1:]), n_classes)
+            if not isinstance(module, torch.nn.Module):
+                kind = type(module).__name__
+                raise SamattrError(f"the model's build must return a torch.nn.Module, not a {kind}")
+            module = prepared(module, train.x[:1].cpu(), DTYPES[self.dtype]).to(device())
         refuse_layers(module)
         objective = Objective(module, self.recipe.weight_decay, self.loss)
         if not objective.n_parameters:
@@ -242,13 +237,8 @@ def _load(workload: Workload) -> Splits:
     """
 
     def once() -> Splits:
-        with seeded(workload.seed, "data"):
-            try:
-                splits = workload.data.load(workload.seed)
-            except SamattrError:
-                raise
-            except RAISED as error:
-                raise SamattrError(f"the data of {workload.name} cannot be loaded: {first_line(error)}") from error
+        with seeded(workload.seed, "data"), foreign(f"the data of {workload.name} cannot be loaded"):
+            splits = workload.data.load(workload.seed)
         if not isinstance(splits, Splits):
             raise SamattrError(f"the data's load must return samattr_ref.Splits, not a {type(splits).__name__}")
         return splits

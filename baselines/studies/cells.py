@@ -25,8 +25,9 @@ from samattr_ref.sam.variants import VARIANTS
 from samattr_ref.support import store
 from samattr_ref.support.device import device
 from samattr_ref.support.environment import environment
-from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.errors import SamattrError, first_line
 from samattr_ref.support.fingerprint import fingerprint
+from samattr_ref.support.foreign import RAISED, place
 from samattr_ref.support.orphans import end_with_parent
 from samattr_ref.support.progress import silence, working
 from samattr_ref.support.registered import is_own
@@ -171,6 +172,10 @@ def measured_cell(_: None, cell: Cell) -> dict[str, Any] | str:
         }
     except SamattrError as error:
         return str(error)
+    except RAISED as error:
+        if is_own(cell.measure.__module__):
+            raise
+        return f"it raises {first_line(error)}{place(error, cell.measure)}"
 
 
 def _kept(cell: Cell, found: dict[str, Any] | str) -> tuple[Cell, str | None]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from samattr_ref.network.functionals import LOSS, Functional, get_functional
 from samattr_ref.network.losses import described
 from samattr_ref.support.errors import SamattrError, first_line
-from samattr_ref.support.foreign import RAISED
+from samattr_ref.support.foreign import foreign
 from samattr_ref.support.options import checked
 from samattr_ref.support.seeds import checked_seed, stream, tensor_digest
 
@@ -107,14 +107,10 @@ def examples_of(data: Any, what: str) -> Examples:
         return Examples(*data)
     if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise SamattrError(f"{what} must be Examples, a pair (inputs, labels) or a dataset, not {type(data).__name__}")
-    try:
+    with foreign(f"{what} cannot be read as pairs (input, label)"):
         inputs, labels = zip(*(data[i] for i in range(len(data))), strict=True)
         stacked = torch.stack([torch.as_tensor(x) for x in inputs])
         return Examples(stacked, torch.stack([torch.as_tensor(y) for y in labels]))
-    except SamattrError:
-        raise
-    except RAISED as error:
-        raise SamattrError(f"{what} cannot be read as pairs (input, label): {first_line(error)}") from error
 
 
 def _tensor(values: Any, what: str) -> Tensor:

@@ -3,12 +3,35 @@
 import functools
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from samattr_ref.support.errors import SamattrError, first_line
+
 RAISED = (Exception, SystemExit)
 """What code of others may raise and is answered with one line; what stops the program goes through."""
+
+
+@contextmanager
+def foreign(what: str, function: Callable[..., Any] | None = None) -> Iterator[None]:
+    """Within the block code of others is called: what it raises becomes one line.
+
+    Args:
+        what: What the line begins with, as in `the model cannot be built`.
+        function: What is called, for the line of its file to be named.
+
+    Raises:
+        SamattrError: in the place of what was raised, which is its cause; or as the code itself raised it.
+    """
+    try:
+        yield
+    except SamattrError:
+        raise
+    except RAISED as error:
+        at = "" if function is None else place(error, function)
+        raise SamattrError(f"{what}: {first_line(error)}{at}") from error
 
 
 def place(error: BaseException, function: Callable[..., Any]) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from samattr_ref.support.errors import SamattrError, first_line
-from samattr_ref.support.foreign import RAISED
+from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.foreign import foreign
 
 _loaded: dict[str, ModuleType] = {}
 
@@ -20,10 +20,8 @@ def load_reference(reference: str) -> Any:
         SamattrError: if the module, file or attribute does not exist, or importing it fails.
     """
     where, _, attribute = reference.rpartition(":")
-    try:
+    with foreign(f"{where} could not be imported"):
         module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
-    except RAISED as error:
-        raise SamattrError(f"{where} could not be imported: {first_line(error)}") from error
     _loaded[where] = module
     if not hasattr(module, attribute):
         raise SamattrError(f"{where} has no attribute '{attribute}'")

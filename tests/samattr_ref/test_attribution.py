@@ -382,6 +382,17 @@ def test_scores_of_other_kinds_become_numbers_of_the_runs_kind(kind):
     assert torch.equal(found, torch.zeros(60)) and found.is_floating_point()
 
 
+@pytest.mark.parametrize(
+    ("line", "said"), [("1 / 0", "ZeroDivisionError: division by zero"), ("raise SystemExit(3)", "SystemExit: 3")]
+)
+def test_what_makes_no_workload_is_one_line(tmp_path, line, said):
+    path = tmp_path / "making.py"
+    path.write_text(f"def make():\n    {line}\n")
+    with pytest.raises(sr.SamattrError) as raised:
+        sr.load_workload(f"{path}:make")
+    assert str(raised.value) == f"{path}:make makes no workload: {said}, at making.py:2"
+
+
 def test_a_file_that_leaves_the_program_is_one_line(tmp_path):
     (tmp_path / "leaving.py").write_text("import sys\n\nsys.exit('two\\nlines')\n")
     with pytest.raises(sr.SamattrError, match=r"leaving.py could not be imported: SystemExit: two$"):

@@ -24,3 +24,15 @@ def test_workers_are_as_many_as_memory_and_cores_allow(monkeypatch):
     assert cells._workers() == 1
     monkeypatch.setattr(cells, "device", lambda: "cuda")
     assert cells._workers() == 1
+
+
+def failing(workload):
+    return workload.nothing
+
+
+def test_a_measure_of_another_package_that_fails_stops_no_other(fresh_store):
+    case = Case("digits-logreg", {"n_train": 20, "n_query": 3, "n_tuning": 2, "n_validation": 3, "steps": 2})
+    reasons = cells.make([Cell(failing, case, 0, "failing")], jobs=1)
+    (reason,) = reasons.values()
+    line = failing.__code__.co_firstlineno + 1
+    assert reason == f"it raises AttributeError: 'Workload' object has no attribute 'nothing', at test_cells.py:{line}"

@@ -103,6 +103,10 @@ class Own:
                 return (x + x.flip(0)) / 2
             case "cut":
                 return x[:, :, 1:, 1:]
+            case "none":
+                return None
+            case "raising":
+                raise ValueError("of two\nlines")
         return x.flip(-1) if (seed + step) % 2 else x
 
 
@@ -128,6 +132,11 @@ def test_a_users_own_augmentation_is_followed():
         (lambda: sr.FlipAndShift(shift=0.5), "shift cannot be 0.5"),
         (lambda: sr.train(small("cancer-logreg", augmentation=sr.FlipAndShift())), "FlipAndShift is for images"),
         (lambda: sr.train(small_cnn(augmentation=sr.FlipAndShift(shift=9))), "of more than 9 pixels"),
+        (lambda: sr.train(small_cnn(augmentation=Own("none"))), "must give each point of a batch a view"),
+        (
+            lambda: sr.train(small_cnn(augmentation=Own("raising"))),
+            "augmentation of digits-cnn failed: ValueError: of two$",
+        ),
         (lambda: small(augmentation=Nothing()), "augmentation must have a method view"),
         (lambda: small(augmentation=sr.FlipAndShift), "must be an instance, not the class FlipAndShift"),
     ],
