@@ -18,6 +18,7 @@ from samattr_ref.catalogue import load_workload
 from samattr_ref.registry import Method, as_method
 from samattr_ref.solvers.dense import DENSE_LIMIT
 from samattr_ref.support.errors import SamattrError
+from samattr_ref.support.progress import track
 from samattr_ref.support.timing import Timing, noted
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
@@ -87,7 +88,8 @@ def make_row(
     if not tuned and not chosen.tune:
         raise SamattrError(f"{chosen.name} chooses no option: it has one row, the tuned one")
     given = {} if tuned else _untuned(chosen, workloads[0])
-    results = [_seed(chosen, each, given) for each in workloads]
+    each = track(workloads, f"seeds of {chosen.name} on {workload}")
+    results = [_seed(chosen, one, given) for one in each]
     name = chosen.name.rpartition(":")[2]
     environment = results[0][1].environment
     return Row(name, workload, tuned, chosen.summary, chosen.source, [one for one, _ in results], environment)

@@ -1,6 +1,7 @@
 """The leaderboard: rows are checked, ranks follow paired intervals, and a row that says something else is found."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from baselines.leaderboard.row import Row, Seed, read_row, read_rows, write_row
 from baselines.truth import single_points, single_points_name
 from reports.load import SAID
 from reports.standings import Form, standings
+from samattr_ref.support import progress
 from samattr_ref.support.timing import DISTURBED
 
 SHIPPED = read_rows(ROWS)
@@ -172,7 +174,7 @@ def test_costs_that_were_disturbed_are_marked(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_row_is_made_and_made_again(tmp_path, monkeypatch, registering):
+def test_a_row_is_made_and_made_again(tmp_path, monkeypatch, registering, capsys):
     """Of a small workload whose truth is kept in place of those that come with the project."""
     tiny = sr.register_workload(
         sr.Workload("tiny", sr.Digits(n_train=60, n_query=9), sr.MLP((8,)), sr.SamRecipe(steps=40))
@@ -181,7 +183,12 @@ def test_a_row_is_made_and_made_again(tmp_path, monkeypatch, registering):
     for seed in (0, 1):
         run = sr.train(replace(tiny, seed=seed))
         keep_in_parts(run, single_points_name(run.workload), single_points(run), kept.FOLDER)
+    monkeypatch.setattr(progress, "SECONDS", 0.05)
+    monkeypatch.setattr(progress, "REPORTER", progress.Reporter())
     row = make_row("sam-if", "tiny", seeds=(0, 1))
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.match(r"seeds of sam-if on tiny: 1 of 2, 00:\d\d so far, about 00:\d\d left", line) for line in lines)
+    monkeypatch.setattr(progress, "SECONDS", 30.0)
     defaults = make_row("sam-if", "tiny", tuned=False, seeds=(0, 1))
     assert row.truths == defaults.truths and row.tuned and not defaults.tuned
     assert all(0 <= one.load <= 1 and one.disturbed == (one.load > DISTURBED) for one in row.seeds)

@@ -1,8 +1,15 @@
 """Cells: which are the same, and how many are measured side by side."""
 
+import re
+import time
+
+import pandas as pd
+import pytest
+
 from baselines.studies import cells, over_damping, over_rho
 from baselines.studies.cases import Case
-from baselines.studies.cells import Cell
+from baselines.studies.cells import Cell, make
+from samattr_ref.support import progress
 
 
 def test_cells_that_measure_the_same_are_the_same_whatever_for():
@@ -17,6 +24,33 @@ def test_cells_that_measure_the_same_are_the_same_whatever_for():
         Cell(over_rho.measure, Case("digits-logreg", {}, {"rho": 0.2}), 0, "rho"),
     ]
     assert len({one, same, *others}) == 4
+
+
+def slowly(workload):
+    time.sleep(0.12)
+    return pd.DataFrame({"x": [1.0]})
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_how_far_cells_are_is_said_in_whole_lines(quiet, monkeypatch, capsys, fresh_store):
+    """As `samattr reproduce NAME 2> file` has it: how far, how long still, nothing written over, no line too often."""
+    monkeypatch.setattr(progress, "SECONDS", 0.05)
+    monkeypatch.setattr(progress, "REPORTER", progress.Reporter())
+    if quiet:
+        progress.silence()
+    sizes = {"n_train": 20, "n_query": 3, "n_tuning": 3, "n_validation": 5, "steps": 4, "batch_size": 10}
+    began = time.monotonic()
+    assert make([Cell(slowly, Case("digits-logreg", sizes), seed, "slow") for seed in (0, 1, 2)], jobs=1) == {}
+    said = capsys.readouterr().err
+    if quiet:
+        assert said == ""
+        return
+    assert "\r" not in said and said.endswith("\n")
+    lines = said.splitlines()
+    assert 3 <= len(lines) <= (time.monotonic() - began) / 0.05
+    assert all(re.match(r"experiments: [0-3] of 3, \d\d:\d\d so far", line) for line in lines)
+    left = r"experiments: [12] of 3, .* so far, about \d\d:\d\d left; slow on digits-logreg"
+    assert any(re.match(left, line) for line in lines)
 
 
 def test_workers_are_as_many_as_memory_and_cores_allow(monkeypatch):

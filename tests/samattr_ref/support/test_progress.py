@@ -87,4 +87,6 @@ def test_the_program_says_how_far_it_is_and_is_silent_when_asked(tmp_path):
         command = [sys.executable, "-c", code, *words, *more]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert ("so far" in done.stderr) == said
+        assert "\r" not in done.stderr
+        assert said or done.stderr == ""
         assert "replay_error" in done.stdout
