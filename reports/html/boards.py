@@ -26,8 +26,8 @@ def boards(values: pd.DataFrame | None) -> list[dict[str, Any]]:
 
     Returns:
         A row a `workload`, `metric` (its heading) and method (`label`): `mean`, `low`, `high`, `seeds`, and `order`, by
-        which the best comes first; `marked`, whether it is a time that was disturbed; `note`, why the method is marked,
-        empty where it is not.
+        which the best comes first; `starred`, whether it is a time that was disturbed; `note`, why the method is
+        marked, empty where it is not.
     """
     if values is None:
         return []
@@ -42,7 +42,7 @@ def boards(values: pd.DataFrame | None) -> list[dict[str, Any]]:
             **_interval(row, metric.name),
             "seeds": int(row["seeds"]),
             "order": _order(metric.best, row[metric.name]),
-            "marked": metric.name == RUNTIME and row.get("disturbed") is True,
+            "starred": metric.name == RUNTIME and row.get("disturbed") is True,
         }
         for row in means.to_dict("records")
         for metric in table_metrics()
@@ -83,7 +83,7 @@ def shipped() -> dict[str, list[dict[str, Any]]]:
                 "cost": row["trainings"],
                 "mebibytes": row["mebibytes"],
                 "front": on,
-                "marked": bool(row["disturbed"]),
+                "starred": bool(row["disturbed"]),
             }
             for row, on in zip(frame.to_dict("records"), front, strict=True)
         ]

@@ -124,7 +124,7 @@ def _rendered(page: Page, parts: Parts) -> str:
             machines=sections.machines(page),
             missing=sections.missing(page),
             compared=boards.COMPARED_HEADING,
-            marked=SAID if any(row["marked"] for part in (standings, *shipped.values()) for row in part) else "",
+            starred=SAID if any(row["starred"] for part in (standings, *shipped.values()) for row in part) else "",
             has={name: bool(data[name]) for name in ("boards", "shipped", "galleries", "runs")},
             data=[parts.data(name, value) for name, value in data.items()],
             uri=parts.uri,

@@ -24,6 +24,8 @@ from typing import Any, TypeVar
 import psutil
 import torch
 
+from samattr_ref.support.device import device
+
 DISTURBED = 0.1
 """A time with more load than this is not that of the call alone."""
 
@@ -154,7 +156,7 @@ class Stopwatch:
     """Runs from when it is made; with CUDA, what was left to the device is waited for before each reading."""
 
     def __init__(self) -> None:
-        self._threads = 1 if torch.cuda.is_available() else torch.get_num_threads()
+        self._threads = torch.get_num_threads() if device() == "cpu" else 1
         self._children = children_seconds()
         wait_for_device()
         self._before = counters()

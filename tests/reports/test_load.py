@@ -97,8 +97,8 @@ def test_the_accuracy_table_marks_its_runtimes():
 
 
 def test_the_page_for_a_browser_marks_them():
-    assert not any(row["marked"] for row in boards.boards(VALUES))
-    marked = [row for row in boards.boards(with_a_disturbed_one()) if row["marked"]]
+    assert not any(row["starred"] for row in boards.boards(VALUES))
+    marked = [row for row in boards.boards(with_a_disturbed_one()) if row["starred"]]
     assert [(row["workload"], row["metric"], row["label"]) for row in marked] == [
         ("digits-mlp", "Runtime (s)", "SAM-GIF")
     ]

@@ -97,7 +97,7 @@ function bar(row, low, high) {
 }
 
 const interval = (row) => row.low === null ? shown(row.mean) : `${shown(row.mean)} [${shown(row.low)}, ${shown(row.high)}]`;
-const time = (text, row) => row.marked ? `${text} *` : text;
+const time = (text, row) => row.starred ? `${text} *` : text;
 const ends = (rows) => [Math.min(...rows.map((row) => row.low ?? row.mean)), Math.max(...rows.map((row) => row.high ?? row.mean))];
 const notes = (rows) => rows.filter((row) => row.note).map((row) => make("p", { className: "note", textContent: `${row.label}: ${row.note}.` }));
 const matches = (row, text) => row.label.toLowerCase().includes(text.trim().toLowerCase());

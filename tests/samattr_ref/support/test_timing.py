@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
+import torch
 
 from baselines.measure import measured
 from samattr_ref.support import timing
@@ -121,6 +123,28 @@ def test_a_row_says_the_worst_of_its_times():
     assert undisturbed([bad, worse]) == [bad]
     assert timing.undisturbed_pairs([good, bad], [good, good]) == [(good, good)]
     assert timing.undisturbed_pairs([bad, worse], [good, good]) == [(bad, good)]
+
+
+HOG = "while True: pass"
+
+
+@pytest.mark.timing
+def test_other_programs_are_seen(monkeypatch):
+    """One busy program for every core and one more: whatever else the machine does, this process is not alone."""
+    hogs = [subprocess.Popen([sys.executable, "-c", HOG]) for _ in range(len(timing.allowed_cores()) + 1)]
+    for hog in hogs:
+        while sum(psutil.Process(hog.pid).cpu_times()[:2]) < 0.05:
+            time.sleep(0.01)
+    monkeypatch.setattr(timing, "children_seconds", lambda: 0.0)  # others, though this process has begun them
+    try:
+        work = torch.ones(300, 300)
+        found = timed(lambda: [work @ work for _ in range(300)], tries=1)
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    assert found.disturbed is True
+    assert found.load > 0.3
 
 
 CHILD = "import time\nwhile time.process_time() < 0.4: pass\ninput()"
