@@ -18,7 +18,7 @@ from baselines.keys import is_ours, method_digest, metrics_digest, workload_dige
 from baselines.measure import measured
 from baselines.quality import quality
 from baselines.retraining_measures import asked, measured_values
-from baselines.truth import QUICK_SECONDS, Truth, leave_one_out, retraining_truth
+from baselines.truth import QUICK_SECONDS, Truth, find_leave_one_out, leave_one_out, retraining_truth
 from samattr_ref.attribution import attribute, influence_score, parameter_change
 from samattr_ref.catalogue import load_workload
 from samattr_ref.data import Examples
@@ -163,7 +163,10 @@ def validate(
     if path and (stored := store.load(path, "validation")) is not None:
         result = Validation(**stored[0])
     else:
-        truth = leave_one_out(train(workload))
+        run = train(workload)
+        if chosen and (options or not ours) and find_leave_one_out(run) is None:
+            _try_once(chosen, run, {**first_of_grid(chosen), **(options or {})}, functional)
+        truth = leave_one_out(run)
         if truth.kept is not None:
             truth.effects(workload.queries.of(functional))  # refused where it is not, before the method is paid for
         with memory_bound(memory_bytes), working(f"scores of {name} on {workload.name}"):
@@ -183,6 +186,15 @@ def validate(
     own = runs - 1 if chosen else result.n_train
     found = measured_values(workload, name, functional, wanted, score, own, path)
     return replace(result, measures=found)
+
+
+def _try_once(method: Method, run: Run, options: dict[str, Any], functional: str) -> None:
+    """Have what was not tried before, a user's method or value of an option, fail before retraining is paid for.
+
+    Raises:
+        SamattrError: what keeps the method from giving scores of one query.
+    """
+    attribute(run, method.function, run.splits.tuning.take(torch.arange(1)).of(functional), **options)
 
 
 def at_seed(workload: Workload | str, seed: int | None) -> Workload:

@@ -9,7 +9,8 @@ which measures cell by cell; `gather` puts the cells that are on disk into one f
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +22,8 @@ from baselines.studies.cases import Case
 from baselines.studies.cells import Cell
 from reports import load
 from samattr_ref.support.errors import SamattrError
-from samattr_ref.support.registered import Registry
+from samattr_ref.support.foreign import foreign
+from samattr_ref.support.registered import Registry, is_own
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,16 @@ class Measured:
     failures: list[str]
     command: str
     cells: int
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Within the block its figure, table and sentences are made: what another package's code raises is one line."""
+        draw = self.experiment.draw
+        if is_own(draw.__module__):
+            yield
+        else:
+            with foreign(f"{self.experiment.name} cannot be drawn", draw):
+                yield
 
     @property
     def caption(self) -> str:

@@ -85,8 +85,14 @@ def write(job: Job, results: Results | None, measured: Sequence[Measured], out: 
                 sections[name] = _HEADLINE[name](results, out)
             tables.append(table.to_markdown(table.compute(results)))
         for part in found:
-            sections[part.experiment.name], text = write_experiment(part, out)
-            tables.append(text)
+            try:
+                with part.drawing():
+                    sections[part.experiment.name], text = write_experiment(part, out)
+            except SamattrError as error:
+                save_rows(part.frame, out, part.experiment.name)
+                part.failures[:] = [*(line for line in part.failures if line != str(error)), str(error)]
+            else:
+                tables.append(text)
         write_page(job, sections, _origin(job, results, measured), out)
     except OSError as error:
         raise _unwritable(out, error) from error
@@ -161,6 +167,11 @@ def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> No
     figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
     figure.savefig(out / f"{name}.png", metadata={"Software": None})
     plt.close(figure)
+    save_rows(frame, out, name)
+
+
+def save_rows(frame: pd.DataFrame, out: Path, name: str) -> None:
+    """Save the data of a figure as CSV."""
     frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
 
 

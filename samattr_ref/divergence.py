@@ -12,7 +12,10 @@ from samattr_ref.sam.step import State
 from samattr_ref.support.errors import UnstableError
 
 GROWN = 100.0
-"""Training is lost where its loss is more than so many times what it was at the start."""
+"""Training is lost where its loss is more than so many times what it was at the start, or than `LEAST`."""
+
+LEAST = 1.0
+"""Nats: less is no loss that is lost, however good the network was that training began with."""
 
 POINTS = 256
 """The loss is that of the first so many training points."""
@@ -28,7 +31,7 @@ def lost_from(objective: Objective, train: Examples, initial: Tensor) -> Lost:
     def loss(omega: Tensor) -> float:
         return float(objective.loss(omega, train.x[:POINTS], train.y[:POINTS]))
 
-    return lambda omega: not (bool(torch.isfinite(omega).all()) and loss(omega) <= GROWN * loss(initial))
+    return lambda omega: not (bool(torch.isfinite(omega).all()) and loss(omega) <= GROWN * max(loss(initial), LEAST))
 
 
 def diverged(

@@ -216,18 +216,11 @@ def _train(
         if t in kept:
             states.add(state)
         state = trainer.step(t, state)
-    fault: SamattrError | None = None
-    finite, lost = bool(torch.isfinite(state.omega).all()), lost_from(objective, train, initial)
-    try:
-        if finite:
-            prove_again(objective, train.x, train.y, recipe.batch_size, state.omega)
-    except SamattrError as error:
-        if not lost(state.omega):
-            raise
-        fault = error  # far away from all that it is to learn, a network is no longer what it was, by rounding alone
-    if fault or not finite:
+    lost = lost_from(objective, train, initial)
+    if lost(state.omega):
         kept_states = list(zip(keep.tolist(), states.each(), strict=False))
-        raise diverged(workload.name, recipe, kept_states, trainer.step, lost) from fault
+        raise diverged(workload.name, recipe, kept_states, trainer.step, lost)
+    prove_again(objective, train.x, train.y, recipe.batch_size, state.omega)
     tensors = {
         "parameters": state.omega,
         "batches": batches,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import pandas as pd
 
 from reports.claims import UNTESTED, Tested, tested
 from reports.committed import Page, read_rows
+from reports.experiment import Measured
 from reports.marks import footnote_of, marked_in, signed_table
 from reports.page import MACHINE
 from reports.trained import trained
 from reports.verdicts import DOES_NOT_HOLD, HOLDS, IN_PART, UNDECIDED
+from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.precision import DEFAULT
 
 MARKS = {HOLDS: "yes", IN_PART: "part", UNDECIDED: "open", DOES_NOT_HOLD: "no", UNTESTED: "untested"}
@@ -152,22 +155,26 @@ def figures(page: Page) -> list[FigureShown]:
         for path in sorted(page.folder.glob(pattern))
     ]
     for part in page.measured:
-        experiment, frame, marked = part.experiment, part.frame, marked_in(part.frame)
-        found.append(
-            FigureShown(
-                experiment.name,
-                experiment.title,
-                experiment.answer(frame) if experiment.answer else None,
-                " ".join(filter(None, [part.caption, footnote_of(marked)])),
-                page.folder / f"{experiment.name}.png",
-                page.folder / f"{experiment.name}.csv",
-                Table.of(experiment.title, signed_table(experiment.tabulate(frame), marked)),
-                part.command,
-                part.seconds / 60,
-                part.failures,
-            )
-        )
+        if (page.folder / f"{part.experiment.name}.png").exists():  # else the page says why it has none
+            with suppress(SamattrError), part.drawing():
+                found.append(_of_experiment(part, page.folder))
     return found
+
+
+def _of_experiment(part: Measured, folder: Path) -> FigureShown:
+    experiment, frame, marked = part.experiment, part.frame, marked_in(part.frame)
+    return FigureShown(
+        experiment.name,
+        experiment.title,
+        experiment.answer(frame) if experiment.answer else None,
+        " ".join(filter(None, [part.caption, footnote_of(marked)])),
+        folder / f"{experiment.name}.png",
+        folder / f"{experiment.name}.csv",
+        Table.of(experiment.title, signed_table(experiment.tabulate(frame), marked)),
+        part.command,
+        part.seconds / 60,
+        part.failures,
+    )
 
 
 _HEADLINE = {

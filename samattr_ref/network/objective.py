@@ -6,6 +6,7 @@ with cross-entropy ℓ_i, or another loss of `samattr_ref.network.losses`. The d
 (w_i = 0). The L2 term enters gradients as λω and curvatures as λI, in closed form.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 
 import torch
@@ -52,7 +53,13 @@ class Objective:
 
     def try_at(self, trial: Trial) -> None:
         """Use whatever is found right at the points and parameters of a trial, each when it is first asked for."""
-        self.tried = Tried(self, trial)
+        self.tried = Tried(self.without_decay(), trial)
+
+    def without_decay(self) -> "Objective":
+        """The same network's loss without the L2 term, which hides in rounding what it is added to where λ is large."""
+        bare = copy.copy(self)
+        bare.weight_decay, bare.tried = 0.0, Tried(bare, None)
+        return bare
 
     def flatten(self) -> Tensor:
         """The module's own trained parameters as one vector [P]."""

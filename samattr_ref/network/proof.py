@@ -56,8 +56,7 @@ def prove(objective: Objective, x: Tensor, y: Tensor, n_classes: int, batch_size
     Raises:
         SamattrError: if the network breaks a rule, saying which.
     """
-    network = objective.network
-    points = spread(x, y)
+    objective, network, points = objective.without_decay(), objective.network, spread(x, y)
     branches = _checked_output(network, x[points], n_classes, omega)
     moved = noisy(network.layout, omega)  # where all takes the same operations, what holds there holds at ω_0
     trial = Trial(network, x[points], y[points], (omega, moved) if branches else (moved,))
@@ -82,7 +81,7 @@ def prove_again(objective: Objective, x: Tensor, y: Tensor, batch_size: int | No
     Raises:
         SamattrError: if the network breaks a rule there, saying which.
     """
-    network, points = objective.network, spread(x, y)
+    objective, network, points = objective.without_decay(), objective.network, spread(x, y)
     trial = Trial(network, x[points], y[points], (omega,))
     others = spread(x, y, ALONE) if network.ways.branches else points[:FEW]
     with network.holding(omega) as module:
@@ -198,7 +197,7 @@ def _wrong_parameters(objective: Objective, trial: Trial) -> set[str]:
     """The parameters whose gradient, as the network is called now, is not that of plain PyTorch."""
     for omega, true in zip(trial.omegas, trial.gradients, strict=True):
         try:
-            mine = objective.eager_gradient(omega, trial.x, trial.y) - objective.weight_decay * omega
+            mine = objective.eager_gradient(omega, trial.x, trial.y)
         except Exception:  # whatever a user's network raises where it is called in another way than its own
             return set(objective.layout.names)
         if wrong := differing(objective.layout, mine, true):
@@ -320,8 +319,7 @@ def _second(error: Exception | None) -> str:
 def _curvature(objective: Objective, omega: Tensor, x: Tensor, y: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """∇ℓ(ω) and ∇²ℓ(ω) d [P] of the mean loss, as the network is called now."""
     linearised = Linearised(objective, omega, x, y, None)
-    product, decay = linearised.along(d[None])[0][0], objective.weight_decay
-    return linearised.gradient - decay * omega, product - decay * d
+    return linearised.gradient, linearised.along(d[None])[0][0]
 
 
 def _direction(network: Network, omega: Tensor, number: int) -> Tensor:

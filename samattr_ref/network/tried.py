@@ -39,7 +39,7 @@ class Tried:
     """What was found right for a network.
 
     Args:
-        objective: The training loss.
+        objective: The training loss, without its L2 term.
         trial: What to try at; None believes nothing.
     """
 
@@ -147,10 +147,9 @@ class Tried:
 
     def _of_chain(self, chain: Chain) -> Callable[..., list[Tensor]]:
         """The same by a chain's written-out derivatives, and each sample's gradient by networks that are stacked."""
-        decay = self.objective.weight_decay
 
         def found(omega: Tensor, x: Tensor, y: Tensor, u: Tensor) -> list[Tensor]:
-            linearised = ChainLinearised(chain, decay, omega, x, y)
+            linearised = ChainLinearised(chain, 0.0, omega, x, y)
             product, _ = linearised.along(u)
             identity = torch.eye(len(x)).to(omega)
             stacked = stacked_gradients(chain, omega.expand(len(x), -1), x, y, identity * len(x))

@@ -177,6 +177,23 @@ def test_what_cannot_be_validated_is_refused_before_anything_is_trained(method, 
     assert not list(fresh_store.rglob("*"))
 
 
+def raising(run, queries):
+    raise ValueError("it gives nothing")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("sam-unrolled", {"last": 10**6}, "last must be a whole number from 1 to the number of steps, 20, not 1000000"),
+        (raising, {}, "method raising failed: ValueError: it gives nothing"),
+    ],
+)
+def test_what_only_the_run_shows_is_refused_before_retraining(method, options, said, fresh_store, monkeypatch):
+    monkeypatch.setattr(validation, "leave_one_out", lambda run: pytest.fail("retraining was paid for"))
+    with pytest.raises(sr.SamattrError, match=said):
+        baselines.validate(method, small(steps=20), options=options)
+
+
 def test_only_methods_of_the_project_are_ours(registering):
     assert all(is_ours(method) for method in sr.methods().values())
     theirs = implicit_method("theirs", Form(True, True, False), summary="a form of theirs", source="them")
@@ -200,7 +217,7 @@ ORDERED = ("if", "sam-if", "sam-hif-implicit", "sam-hif", "sam-gif", "tracin", "
 
 @pytest.fixture(scope="module")
 def logreg():
-    workload = sr.load_workload("digits-logreg").override(n_removed=200)
+    workload = sr.load_workload("digits-logreg")
     return [{name: baselines.validate(name, workload, seed) for name in ORDERED} for seed in (0, 1, 2)]
 
 
@@ -220,7 +237,7 @@ def test_the_order_of_methods_on_digits_logreg(logreg):
 
 @pytest.mark.slow
 def test_gauss_newton_on_digits_mlp():
-    workload = sr.load_workload("digits-mlp").override(n_removed=200)
+    workload = sr.load_workload("digits-mlp")
     for name in ("if", "sam-if", "sam-hif", "sam-hif-implicit"):
         result = baselines.validate(name, workload, options={"curvature": "gauss-newton"})
         assert result.metrics["spearman_per_query"]["mean"] >= 0.6

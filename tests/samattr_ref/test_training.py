@@ -179,6 +179,7 @@ def test_nan_in_the_data_is_named():
     [
         ({"learning_rate": 1e200}, r"step 1 of 40: lower learning_rate \(1e\+200\) or rho \(0.2\) or weight_decay"),
         ({"learning_rate": 1e10, "rho": 0.0}, r"step 1 of 40: lower learning_rate \(1e\+10\) or weight_decay"),
+        ({"weight_decay": 1e10}, r"step 1 of 40: .* or weight_decay \(1e\+10\)"),
         ({"rho": 1e30}, r"step 1 of 40: lower learning_rate \(0.5\) or rho \(1e\+30\)$"),
     ],
 )
