@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reports.cli.asked import job_of, pairs_of, workload_of
 from reports.cli.options import (
     AskedOf,
     Count,
@@ -54,10 +55,8 @@ def plan_truth(
     quiet: Quiet = False,
 ) -> None:
     """What `samattr truth` takes."""
-    from reports.cli.program import _workload
-
     planner = _planner()
-    planner.truth(_workload(workload, seed, rho, p, settings), fraction, count, engine)
+    planner.truth(workload_of(workload, seed, rho, p, settings), fraction, count, engine)
     _print(planner, devices, as_json)
 
 
@@ -79,11 +78,9 @@ def plan_validation(
     quiet: Quiet = False,
 ) -> None:
     """What `samattr validate` takes."""
-    from reports.cli.program import _pairs, _workload
-
     planner = _planner()
-    chosen = _workload(workload, seed, rho, p, settings)
-    planner.validation(method, chosen, _pairs(options), memory_bytes, runs, functional, measures or ())
+    chosen = workload_of(workload, seed, rho, p, settings)
+    planner.validation(method, chosen, pairs_of(options), memory_bytes, runs, functional, measures or ())
     planner.growth(method, chosen)
     _print(planner, devices, as_json)
 
@@ -101,10 +98,9 @@ def plan_job(
 ) -> None:
     """What `samattr reproduce` takes."""
     from reports import job_costs
-    from reports.cli.program import _job
 
     planner = _planner()
-    job_costs.plan_job(_job(names, profile, workload, settings, seeds), planner)
+    job_costs.plan_job(job_of(names, profile, workload, settings, seeds), planner)
     _print(planner, devices, as_json)
 
 

@@ -6,12 +6,13 @@ What a command works with is imported when it is called, so that `--help` and a 
 import json
 import math
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reports.cli.asked import go_with, job_of, pairs_of, workload_of
 from reports.cli.options import (
     Address,
     AskedOf,
@@ -46,7 +47,6 @@ from reports.form import Form
 
 if TYPE_CHECKING:
     from reports.job import Job
-    from samattr_ref.workload import Workload
 
 app = App(
     no_args_is_help=True,
@@ -129,7 +129,7 @@ def truth(
     from reports.page import check_folder
     from samattr_ref.training import train
 
-    chosen = _workload(workload, seed, rho, p, settings)
+    chosen = workload_of(workload, seed, rho, p, settings)
     kind = single_points_name(chosen) if fraction is None else subsets_name(fraction, count, chosen.seed)
     if fraction is not None:
         subset_size(len(chosen.splits.train), fraction, count)
@@ -183,7 +183,7 @@ def export_run(
     from baselines.exporting import check_export_folder, export
     from samattr_ref.training import train
 
-    chosen = _workload(workload, seed, rho, p, settings)
+    chosen = workload_of(workload, seed, rho, p, settings)
     check_export_folder(out)
     run = train(chosen)
     path = export(run, out)
@@ -226,14 +226,14 @@ def validate(
     from baselines.validation import validate as run_validation
     from samattr_ref.support.errors import SamattrError
 
-    chosen = _workload(workload, seed, rho, p, settings)
+    chosen = workload_of(workload, seed, rho, p, settings)
     if method is not None and scores is None:
-        _go_with("--scores", {"--layout": layout, "--run": of_run, "--name": name, "--seconds": seconds})
+        go_with("--scores", {"--layout": layout, "--run": of_run, "--name": name, "--seconds": seconds})
         with work_by(executor, address, gpus):
             result = run_validation(
                 method,
                 chosen,
-                options=_pairs(options),
+                options=pairs_of(options),
                 memory_bytes=memory_bytes,
                 runs=runs,
                 functional=functional,
@@ -243,9 +243,9 @@ def validate(
         several = None if runs == 1 else runs
         another = None if functional == "loss" else functional
         of_method = {"--option": options, "--memory-bytes": memory_bytes, "--runs": several}
-        _go_with("a METHOD", of_method | {"--functional": another, "--measure": measures})
+        go_with("a METHOD", of_method | {"--functional": another, "--measure": measures})
         cluster = None if executor == ExecutorKind.IN_PROCESS else executor
-        _go_with("a METHOD", {"--executor": cluster, "--address": address, "--gpus-per-task": gpus})
+        go_with("a METHOD", {"--executor": cluster, "--address": address, "--gpus-per-task": gpus})
         if layout is None:
             raise SamattrError(f"--layout is missing: say {' or '.join(LAYOUTS)}")
         found = read_scores(scores, layout, of_run)
@@ -269,7 +269,7 @@ def check(
     from baselines.checker import check as run_check
     from samattr_ref.support.errors import SamattrError
 
-    findings = run_check(method, _pairs(options))
+    findings = run_check(method, pairs_of(options))
     failed = [finding for finding in findings if finding.passed is False]
     if as_json:
         _print({"method": method, "passed": not failed, "findings": [asdict(finding) for finding in findings]}, True)
@@ -322,7 +322,7 @@ def leaderboard(
     if verify is not None:
         _print(asdict(verify_row(read_row(verify), method)), form == Form.JSON)
         return
-    _go_with("--verify", {"--method": method})
+    go_with("--verify", {"--method": method})
     for workload in workloads or ():
         if not any((folder / workload).is_dir() for folder in (ROWS, rows)):
             load_workload(workload)  # refused where there is none of that name
@@ -361,7 +361,7 @@ def reproduce(
     """The main job: train, make ground truth, run every method, write tables, figures and the page."""
     from samattr_ref.support.errors import SamattrError
 
-    job = _job(names, profile, workload, settings, seeds)
+    job = job_of(names, profile, workload, settings, seeds)
     if jobs is not None and executor != ExecutorKind.IN_PROCESS:
         raise SamattrError("--jobs are processes of this machine: leave it out with --executor ray")
     with work_by(executor, address, gpus):
@@ -396,7 +396,7 @@ def report(
         drawn = redraw(kept, path, names or ())
         _print({"path": str(write_html(path) if html else path), "drawn": drawn}, as_json)
         return
-    job = _job(names, profile, workload, settings, seeds)
+    job = job_of(names, profile, workload, settings, seeds)
     _report(job, None, out, as_json, compute=False, html=html)
 
 
@@ -412,56 +412,6 @@ def main() -> None:
             raise
         print(f"samattr: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _workload(name: str, seed: int, rho: float | None, p: float | None, settings: list[str] | None) -> "Workload":
-    from samattr_ref.catalogue import load_workload
-    from samattr_ref.support.errors import SamattrError
-
-    given = {key: value for key, value in {"rho": rho, "p": p}.items() if value is not None}
-    pairs = _pairs(settings)
-    for key in given.keys() & pairs.keys():
-        raise SamattrError(f"--{key} {given[key]} and --set {key}={pairs[key]} say two things: leave one out")
-    return load_workload(name, seed).override(**given, **pairs)
-
-
-def _go_with(what: str, options: dict[str, Any]) -> None:
-    """Refuse options that were given without what they belong to."""
-    from samattr_ref.support.errors import SamattrError
-
-    for name, value in options.items():
-        if value is not None:
-            raise SamattrError(f"{name} goes with {what} alone: leave it out")
-
-
-def _pairs(texts: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE texts as a dictionary; values are JSON where they read as such, else text."""
-    from samattr_ref.support.errors import SamattrError
-
-    pairs = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"'{text}' is not of the form NAME=VALUE")
-        if name in pairs:
-            raise SamattrError(f"{name} is set twice, the second time to {value}: leave one out")
-        try:
-            loaded = json.loads(value)
-            pairs[name] = tuple(loaded) if isinstance(loaded, list) else loaded
-        except ValueError:
-            pairs[name] = {"None": None, "inf": math.inf}.get(value, value)
-    return pairs
-
-
-def _job(
-    names: list[str] | None, profile: str, workload: str | None, settings: list[str] | None, seeds: str | None
-) -> "Job":
-    from baselines.studies.profiles import get_profile
-    from reports.job import Job, seeds_of
-
-    known = get_profile(profile)
-    chosen = replace(known, seeds=seeds_of(seeds, known.seeds))
-    return Job(chosen, tuple(names or ()), workload, _pairs(settings))
 
 
 def _report(job: "Job", jobs: int | None, out: Path, as_json: bool, compute: bool, html: bool) -> None:
