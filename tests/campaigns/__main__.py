@@ -1,4 +1,4 @@
-"""`python -m tests.campaigns ray|driver|files|inputs|plan`: the long campaigns, from a clone's folder."""
+"""`python -m tests.campaigns ray|ray-speed|driver|files|inputs|plan`: the long campaigns, from a clone's folder."""
 
 import tempfile
 import time
@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from tests.campaigns import driver_kills, files, inputs, plans, ray_kills
+from tests.campaigns import driver_kills, files, inputs, plans, ray_kills, ray_speed
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 Count = Annotated[int, typer.Option(help="How many.")]
@@ -27,6 +27,12 @@ def run(campaign, *arguments, **settings) -> None:
 def ray(count: Count = 1000, seconds: float = 4.0, least: int = 20) -> None:
     """Retrainings on a cluster of two node processes that are killed again and again."""
     run(ray_kills.campaign, count, seconds=seconds, least=least)
+
+
+@app.command("ray-speed")
+def speed_of_ray(seconds: float = 3.0, count: Count = 12) -> None:
+    """What Ray takes from a worker, and how much faster two are: wants a quiet machine of two cores."""
+    run(lambda _, monkeypatch: ray_speed.campaign(seconds, count, monkeypatch))
 
 
 @app.command()

@@ -71,23 +71,37 @@ def until_listening(port: int, head: subprocess.Popen) -> None:
 
 
 @contextmanager
-def two_nodes():
-    """Start the two, and end them."""
+def ended(node: subprocess.Popen):
+    """End a node with all its processes when the block is left."""
+    try:
+        yield
+    finally:
+        for process in [*psutil.Process(node.pid).children(recursive=True), node]:
+            process.kill()
+
+
+@contextmanager
+def one_node():
+    """Start a head: the address of its cluster."""
     with socket.socket() as free:
         free.bind((HEAD, 0))
         port = free.getsockname()[1]
-    address = f"{HEAD}:{port}"
     head = start(HEAD, "--head", f"--port={port}", "--include-dashboard=false")
-    other = None
-    try:
+    with ended(head):
         until_listening(port, head)
-        nodes = TwoNodes(address, other := start(OTHER, f"--address={address}"))
-        yield nodes
-        other = nodes.other
-    finally:
-        for process in filter(None, (other, head)):
-            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
-                child.kill()
+        yield f"{HEAD}:{port}"
+
+
+@contextmanager
+def two_nodes():
+    """Start a head and another node."""
+    with one_node() as address:
+        nodes = TwoNodes(address, start(OTHER, f"--address={address}"))
+        try:
+            yield nodes
+        finally:
+            with ended(nodes.other):
+                pass
 
 
 @dataclass
