@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,13 @@ def start(host: str, *options: str) -> subprocess.Popen:
     )
 
 
+def kill(node: subprocess.Popen) -> None:
+    """SIGKILL a node with all its processes; some end by themselves meanwhile."""
+    for process in [*psutil.Process(node.pid).children(recursive=True), node]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 @dataclass
 class TwoNodes:
     """A cluster of a head and another node, a core each; the other may be killed, and comes back."""
@@ -53,8 +60,7 @@ class TwoNodes:
 
     def kill_other(self) -> None:
         """SIGKILL the other node with all its processes, and start it again."""
-        for process in [*psutil.Process(self.other.pid).children(recursive=True), self.other]:
-            process.kill()
+        kill(self.other)
         self.other.wait()
         self.other = start(OTHER, f"--address={self.address}")
 
@@ -76,8 +82,7 @@ def ended(node: subprocess.Popen):
     try:
         yield
     finally:
-        for process in [*psutil.Process(node.pid).children(recursive=True), node]:
-            process.kill()
+        kill(node)
 
 
 @contextmanager
