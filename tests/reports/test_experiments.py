@@ -109,7 +109,7 @@ def named(name):
 
 def cells_of(name, tiny):
     if name == "real-noise":
-        cases = [Case("cifar10n-cnn", TINY | {"channels": (2, 4)}, arguments) for arguments in ARGUMENTS[name]]
+        cases = [Case("cifar10n-cnn", TINY | {"channels": (8, 16)}, arguments) for arguments in ARGUMENTS[name]]
     else:
         workload = f"{tiny}mlp" if name in ("attributable", "one-epoch") else tiny
         cases = [Case(workload, {}, arguments) for arguments in ARGUMENTS.get(name, [{}])]

@@ -97,7 +97,7 @@ def test_forms_agree_with_their_closed_forms(run, form):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("solver", ["cg", "gmres", pytest.param("neumann", marks=pytest.mark.slow)])
 def test_solvers_agree_with_dense(run, form, solver):
-    damping = 0.2 if solver == "neumann" else 0.0  # the series converges without, in minutes
+    damping = 0.05 if solver == "neumann" else 0.0  # the series converges without, in minutes
     dense = sr.attribute(run, form, solver="dense", damping=damping).values
     found = sr.attribute(run, form, solver=solver, damping=damping, order=200_000, max_iterations=50_000)
     assert found.diagnostics["status"] == "converged"
