@@ -165,7 +165,7 @@ def validate(
     else:
         run = train(workload)
         if chosen and (options or not ours) and find_leave_one_out(run) is None:
-            _try_once(chosen, run, {**first_of_grid(chosen), **(options or {})}, functional)
+            _try_once(chosen, run, dict(options or {}), functional)
         truth = leave_one_out(run)
         if truth.kept is not None:
             truth.effects(workload.queries.of(functional))  # refused where it is not, before the method is paid for
@@ -188,13 +188,24 @@ def validate(
     return replace(result, measures=found)
 
 
-def _try_once(method: Method, run: Run, options: dict[str, Any], functional: str) -> None:
+def _try_once(method: Method, run: Run, given: dict[str, Any], functional: str) -> None:
     """Have what was not tried before, a user's method or value of an option, fail before retraining is paid for.
 
     Raises:
-        SamattrError: what keeps the method from giving scores of one query.
+        SamattrError: what keeps the method from giving scores of one query with any option of its grid.
     """
-    attribute(run, method.function, run.splits.tuning.take(torch.arange(1)).of(functional), **options)
+    query = run.splits.tuning.take(torch.arange(1)).of(functional)
+    axes = {name: values for name, values in grid_of(method, run).items() if name not in given}
+    failure: SamattrError | None = None
+    for values in itertools.product(*axes.values()):
+        try:
+            attribute(run, method.function, query, **given, **dict(zip(axes, values, strict=True)))
+        except SamattrError as error:
+            failure = error
+        else:
+            return
+    assert failure is not None  # a grid has values
+    raise failure
 
 
 def at_seed(workload: Workload | str, seed: int | None) -> Workload:

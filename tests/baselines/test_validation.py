@@ -4,6 +4,7 @@ import functools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -193,6 +194,12 @@ def test_what_only_the_run_shows_is_refused_before_retraining(method, options, s
         baselines.validate(method, small(steps=20), options=options)
 
 
+def test_a_value_of_the_grid_that_fails_keeps_no_other_from_being_tried(fresh_store):
+    """Of the Hessian without damping conjugate gradients make nothing; of Gauss-Newton they do."""
+    result = baselines.validate("if", small("digits-mlp", steps=20), options={"solver": "cg"})
+    assert result.diagnostics["tuning"]["failed"] > 0
+
+
 def test_only_methods_of_the_project_are_ours(registering):
     assert all(is_ours(method) for method in sr.methods().values())
     theirs = implicit_method("theirs", Form(True, True, False), summary="a form of theirs", source="them")
@@ -214,14 +221,24 @@ def test_a_method_that_always_fails_says_why():
 ORDERED = ("if", "sam-if", "sam-hif-implicit", "sam-hif", "sam-gif", "tracin", "random")
 
 
+@pytest.fixture(scope="module")
+def logreg():
+    workload = sr.load_workload("digits-logreg")
+    return [{name: baselines.validate(name, workload, seed) for name in ORDERED} for seed in (0, 1, 2)]
+
+
+def spearman(results, name):
+    return np.mean([result[name].metrics["spearman_per_query"]["mean"] for result in results])
+
+
 @pytest.mark.slow
-def test_the_order_of_methods_on_digits_logreg():
-    found = {name: baselines.validate(name, "digits-logreg") for name in ORDERED}
-    spearman = {name: result.metrics["spearman_per_query"]["mean"] for name, result in found.items()}
-    good = [spearman[name] for name in ("if", "sam-if", "sam-hif-implicit")]
-    assert min(good) >= 0.93
-    assert min(good) > spearman["sam-hif"] > max(spearman["sam-gif"], spearman["tracin"])
-    assert abs(spearman["random"]) < 0.05
+def test_the_order_of_methods_on_digits_logreg(logreg):
+    good = {name: spearman(logreg, name) for name in ("if", "sam-if", "sam-hif-implicit")}
+    assert min(good.values()) >= 0.93
+    assert min(good.values()) > spearman(logreg, "sam-hif")
+    assert spearman(logreg, "sam-hif") > max(spearman(logreg, "sam-gif"), spearman(logreg, "tracin"))
+    for result in logreg:
+        assert abs(result["random"].metrics["spearman_per_query"]["mean"]) < 0.05
 
 
 @pytest.mark.slow
