@@ -77,24 +77,17 @@ def until_listening(port: int, head: subprocess.Popen) -> None:
 
 
 @contextmanager
-def ended(node: subprocess.Popen):
-    """End a node with all its processes when the block is left."""
-    try:
-        yield
-    finally:
-        kill(node)
-
-
-@contextmanager
 def one_node():
     """Start a head: the address of its cluster."""
     with socket.socket() as free:
         free.bind((HEAD, 0))
         port = free.getsockname()[1]
     head = start(HEAD, "--head", f"--port={port}", "--include-dashboard=false")
-    with ended(head):
+    try:
         until_listening(port, head)
         yield f"{HEAD}:{port}"
+    finally:
+        kill(head)
 
 
 @contextmanager
@@ -105,8 +98,7 @@ def two_nodes():
         try:
             yield nodes
         finally:
-            with ended(nodes.other):
-                pass
+            kill(nodes.other)
 
 
 @dataclass
