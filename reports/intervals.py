@@ -35,8 +35,8 @@ LIMITS: dict[str, Limits] = {
 """The least and the greatest of values that are no metric, by column."""
 
 
-ROUNDING = 1e-9
-"""How far a value may be beyond its limits."""
+ROUNDING = 1e-5
+"""How far beyond its limits a value may be, as of float32: cut there, it counts as the limit."""
 
 
 def limits_of(column: str) -> Limits:
@@ -77,6 +77,7 @@ def summarise(
             known = means[~np.isnan(means)]
             inside = (known >= least - ROUNDING) & (known <= greatest + ROUNDING)
             assert inside.all(), f"{value} is not within {least} and {greatest}: it is another quantity's name"
+            means = means.clip(least, greatest)
             row |= dict(zip(triple(value), mean_interval(means, (least, greatest)), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)

@@ -43,7 +43,7 @@ class Profile:
 
 
 SEEDS = {"quick": (0, 1, 2), "desk": (0, 1, 2), "beyond": (0, 1, 2), "large": (0,), "real": (0,), "paper": (0, 1, 2)}
-"""The seeds of each profile. `quick`: minutes. `desk`: every experiment of the paper, within an hour on 2 cores.
+"""The seeds of each profile. `quick`: minutes. `desk`: every experiment of the paper, an hour or two on 2 cores.
 `beyond`: the exact derivative of the run and the paper's open questions. `large`: half an hour. `real`: trained
 networks on whole data sets, hours. `paper`: a GPU."""
 

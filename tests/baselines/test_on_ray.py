@@ -143,8 +143,9 @@ def test_cells_are_measured_and_stored_by_who_asks(cluster, fresh_store):
     assert len(list(fresh_store.glob("cells/*/cell.json"))) == 2
 
 
-def test_the_program_takes_a_cluster(samattr, fresh_store, monkeypatch):
+def test_the_program_takes_a_cluster(samattr, fresh_store, monkeypatch, capsys):
     ray.shutdown()
+    capsys.readouterr()  # at its end Ray prints what it had to say of earlier tests' dead processes
     small_truth = ("truth", "digits-mlp", "--set", "n_train=60", "--set", "steps=20", "--json")
     own = json.loads(samattr(*small_truth)[1])
     monkeypatch.setenv("SAMATTR_STORE", str(fresh_store / "another"))

@@ -34,6 +34,13 @@ def test_intervals_end_where_their_columns_do():
     assert row["seconds_low"] == 0
 
 
+def test_a_value_that_float32_rounds_beyond_its_limit_is_the_limit():
+    """As the cosine of an edit with itself: 1.0000002."""
+    frame = pd.DataFrame({"method": "a", "seed": [0, 1, 2], "cosine": [1.0000004, 1.0000002, 1.0]})
+    row = summarise(frame, ["method"], ["cosine"]).iloc[0]
+    assert row["cosine_low"] == row["cosine"] == row["cosine_high"] == 1
+
+
 def test_a_value_beyond_the_limits_of_its_name_is_a_mistake_of_ours():
     frame = pd.DataFrame({"method": "a", "seed": [0, 1, 2], "accuracy": [90.0, 98.0, 100.0]})
     with pytest.raises(AssertionError, match="accuracy is not within"):
