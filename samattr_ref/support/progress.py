@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -25,6 +25,8 @@ class Work:
         total: How many parts it has, or None where that is unknown.
         done: How many of them are done.
         first: How many were done before.
+        began: When it began, on the clock that only goes forward.
+        stream: Where standard error went then.
     """
 
     what: str
@@ -32,6 +34,7 @@ class Work:
     done: int = 0
     first: int = 0
     began: float = field(default_factory=time.monotonic)
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
 
     def update(self) -> None:
         """One more part is done."""
@@ -48,7 +51,10 @@ class Work:
 
 
 class Reporter:
-    """Says every half minute what is being done, the outermost first; one thread, begun with the first work."""
+    """Says every half minute what is being done, the outermost first; one thread, begun with the first work.
+
+    It is said where standard error went when the outermost began, also while a library is not to be heard.
+    """
 
     def __init__(self) -> None:
         self.silent = False
@@ -66,18 +72,16 @@ class Reporter:
         """It is done, or was left."""
         self.works.remove(work)
 
-    def line(self) -> str | None:
-        """What is said now: nothing of what has just begun."""
+    def say(self) -> None:
+        """Say what is being done now: nothing of what has just begun."""
         works = list(self.works)
-        if self.silent or not works or time.monotonic() - works[0].began < SECONDS:
-            return None
-        return "; ".join(map(str, works))
+        if not self.silent and works and time.monotonic() - works[0].began >= SECONDS:
+            print("; ".join(map(str, works)), file=works[0].stream, flush=True)
 
     def _run(self) -> None:
         while True:
             time.sleep(SECONDS)
-            if (line := self.line()) is not None:
-                print(line, file=sys.stderr, flush=True)
+            self.say()
 
 
 REPORTER = Reporter()

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 
 import pytest
 
@@ -35,6 +36,14 @@ def test_what_takes_long_is_said_line_by_line(reporter, capsys):
         )
     assert any("outer: 4 of 5" in line and "left" in line for line in lines)
     assert reporter.works == []
+
+
+def test_it_is_said_also_while_a_library_is_not_heard(reporter, capsys):
+    outer, inner = progress.working("scores by a library"), progress.working("a part of them")
+    with outer, redirect_stderr(io.StringIO()) as unheard, inner:
+        time.sleep(4 * SECONDS)
+    assert "scores by a library: 00:00 so far; a part of them: 00:00 so far\n" in capsys.readouterr().err
+    assert unheard.getvalue() == ""
 
 
 def test_what_is_left_is_guessed_by_what_was_done_here():
