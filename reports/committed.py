@@ -119,7 +119,7 @@ def read_rows(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise SamattrError(f"{path} cannot be read ({first_line(error)}): fetch the page again") from error
-    return frame.assign(how=frame["how"].fillna("")) if "how" in frame else frame
+    return frame.assign(how=frame["how"].astype(object).fillna("")) if "how" in frame else frame
 
 
 def _headline(out: Path, page: Page) -> list[str]:

@@ -57,7 +57,7 @@ def marked_in(frame: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
 
 def reasons_in(part: pd.DataFrame) -> list[str]:
     """Why the rows of one method on one workload are marked: columns `seed` and `marks`."""
-    texts = part["marks"].fillna("").groupby(part["seed"]).max()
+    texts = part["marks"].astype(object).fillna("").groupby(part["seed"]).max()
     return over_seeds([[text] if text else [] for text in texts])
 
 
