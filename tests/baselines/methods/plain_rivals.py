@@ -1,5 +1,7 @@
 """The formulas of the rivals in the plainest way: dense matrices in float64, one point and one layer at a time."""
 
+from functools import cached_property
+
 import torch
 from torch import nn
 
@@ -26,23 +28,36 @@ class Twin:
         omega = self.run.parameters if omega is None else omega
         return sample_gradients(self.module, omega, examples.x, examples.y)
 
+    @cached_property
+    def trained(self):
+        """∇ℓ_k(ω_T), [n_train, P]."""
+        return self.rows(self.run.train)
+
+    @cached_property
+    def asked(self):
+        """∇ℓ_q(ω_T), [n_query, P]."""
+        return self.rows(self.queries)
+
+    @cached_property
+    def hessian(self):
+        """H, [P, P]."""
+        H = hessian(self.module, self.run.parameters, self.run.train.x, self.run.train.y)
+        return (H + H.T) / 2
+
     def curvature(self, damping):
         """H + (δ + λ) I."""
-        train, omega = self.run.train, self.run.parameters
-        H = hessian(self.module, omega, train.x, train.y)
-        return (H + H.T) / 2 + (damping + self.decay) * torch.eye(len(omega)).to(omega)
+        return self.hessian + (damping + self.decay) * torch.eye(len(self.hessian)).to(self.hessian)
 
     def solved(self, damping):
-        inverse = torch.linalg.solve(self.curvature(damping), self.rows(self.queries).T)
-        return self.rows(self.run.train) @ inverse / self.n
+        return self.trained @ torch.linalg.solve(self.curvature(damping), self.asked.T) / self.n
 
     def lissa(self, damping, depth, scale):
         """With all points in each step."""
-        A, v = self.curvature(damping), self.rows(self.queries).T
+        A, v = self.curvature(damping), self.asked.T
         x = v
         for _ in range(depth):
             x = v + x - A @ x / scale
-        return self.rows(self.run.train) @ x / scale / self.n
+        return self.trained @ x / scale / self.n
 
     def datainf(self, damping):
         """A layer is what has one name in front of the last dot, as long as names follow each other."""
@@ -53,14 +68,13 @@ class Twin:
                 layers[-1] = owner, slice(layers[-1][1].start, span.stop)
             else:
                 layers.append((owner, span))
-        trained, asked = self.rows(self.run.train), self.rows(self.queries)
         total = 0
         for _, span in layers:
-            identity = torch.eye(span.stop - span.start).to(trained)
+            identity = torch.eye(span.stop - span.start).to(self.trained)
             inverses = [
-                torch.linalg.inv(torch.outer(g, g) + (damping + self.decay) * identity) for g in trained[:, span]
+                torch.linalg.inv(torch.outer(g, g) + (damping + self.decay) * identity) for g in self.trained[:, span]
             ]
-            total = total + trained[:, span] @ sum(inverses) @ asked[:, span].T
+            total = total + self.trained[:, span] @ sum(inverses) @ self.asked[:, span].T
         return total / self.n**2
 
     def tracin(self, checkpoints, span=slice(None)):
@@ -82,7 +96,7 @@ class Twin:
         basis = basis / basis.norm(dim=0)
         values, vectors = torch.linalg.eigh(basis.T @ A @ basis)
         V, values = basis @ vectors[:, values > 1e-4], values[values > 1e-4]
-        return self.rows(self.run.train) @ V / values @ V.T @ self.rows(self.queries).T
+        return self.trained @ V / values @ V.T @ self.asked.T
 
     def kfac(self, damping):
         run, plain = self.run, Plain(self.run)

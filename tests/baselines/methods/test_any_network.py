@@ -15,16 +15,16 @@ pytest.importorskip("dattri")
 SIZE, DAMPING, CHECKPOINTS = 5, 0.1, 2
 LISSA = {"depth": 20, "scale": 30.0}
 OURS = {
-    "ekfac": lambda run: Plain(run).scores(run.workload.queries, DAMPING + run.objective.weight_decay),
-    "trak": lambda run: plain(run, run.workload.queries, [run.parameters], SIZE),
-    "captum-tracin-cp": lambda run: Twin(run).tracin(CHECKPOINTS),
-    "captum-tracin-cp-fast": lambda run: Twin(run).tracin(CHECKPOINTS, last_layer(run, "it").weight),
-    "captum-arnoldi": lambda run: Twin(run).arnoldi(1.0, SIZE),
-    "dattri-if-explicit": lambda run: Twin(run).solved(1.0),
-    "dattri-if-cg": lambda run: Twin(run).solved(1.0),
-    "dattri-if-lissa": lambda run: Twin(run).lissa(1.0, **LISSA),
-    "dattri-datainf": lambda run: Twin(run).datainf(DAMPING),
-    "curvlinops-kfac": lambda run: Twin(run).kfac(DAMPING),
+    "ekfac": lambda twin: Plain(twin.run).scores(twin.queries, DAMPING + twin.decay),
+    "trak": lambda twin: plain(twin.run, twin.queries, [twin.run.parameters], SIZE),
+    "captum-tracin-cp": lambda twin: twin.tracin(CHECKPOINTS),
+    "captum-tracin-cp-fast": lambda twin: twin.tracin(CHECKPOINTS, last_layer(twin.run, "it").weight),
+    "captum-arnoldi": lambda twin: twin.arnoldi(1.0, SIZE),
+    "dattri-if-explicit": lambda twin: twin.solved(1.0),
+    "dattri-if-cg": lambda twin: twin.solved(1.0),
+    "dattri-if-lissa": lambda twin: twin.lissa(1.0, **LISSA),
+    "dattri-datainf": lambda twin: twin.datainf(DAMPING),
+    "curvlinops-kfac": lambda twin: twin.kfac(DAMPING),
 }
 OPTIONS = {
     "ekfac": {"damping": DAMPING, "draws": None},
@@ -45,10 +45,11 @@ TOLERANCES = {"trak": 1e-3, "dattri-if-cg": 1e-5}
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_or_refused(name):
     run = sr.train(workload_of(ZOO[name]))
+    twin = Twin(run)
     for method, options in OPTIONS.items():
         try:
             found = sr.attribute(run, method, **options).values
         except sr.SamattrError as error:
             assert "\n" not in str(error)
         else:
-            assert_close(found, OURS[method](run), TOLERANCES.get(method, 1e-7))
+            assert_close(found, OURS[method](twin), TOLERANCES.get(method, 1e-7))
