@@ -25,7 +25,7 @@ def apart(run: Run, name: str) -> Iterator[Path]:
     """Within the block, what a library writes goes into a folder that is removed, and what it says is not heard.
 
     Global generators start from a stream of the run's own. Afterwards they are put back, and so is the root log, which
-    libraries set up for themselves. Where one collects garbage again and again, it collects its own alone.
+    libraries set up for themselves.
 
     Args:
         run: The run that is attributed.
@@ -35,7 +35,7 @@ def apart(run: Run, name: str) -> Iterator[Path]:
         The folder.
     """
     root, unheard = logging.getLogger(), io.StringIO()
-    level, handlers, disabled, frozen = root.level, list(root.handlers), root.manager.disable, gc.get_freeze_count()
+    level, handlers, disabled = root.level, list(root.handlers), root.manager.disable
     with (
         seeded(run.workload.seed, name),
         tempfile.TemporaryDirectory(prefix="samattr-") as folder,
@@ -45,16 +45,28 @@ def apart(run: Run, name: str) -> Iterator[Path]:
     ):
         warnings.simplefilter("ignore")
         logging.disable()
-        if not frozen:
-            gc.freeze()  # going through all that is imported takes half a second each time
         try:
             yield Path(folder)
         finally:
-            if not frozen:
-                gc.unfreeze()
             logging.disable(disabled)
             root.setLevel(level)
             root.handlers[:] = handlers
+
+
+@contextmanager
+def own_garbage() -> Iterator[None]:
+    """Within the block, a library that collects garbage again and again collects its own alone.
+
+    Going through all that is imported takes half a second each time.
+    """
+    frozen = gc.get_freeze_count()
+    if not frozen:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if not frozen:
+            gc.unfreeze()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 from baselines.kronecker import covered
-from baselines.libraries import apart, followed, network_at, positive_damping, trial_points
+from baselines.libraries import apart, followed, network_at, own_garbage, positive_damping, trial_points
 from samattr_ref.data import Examples
 from samattr_ref.implicit.options import TUNE
 from samattr_ref.registry import Family, Library, method
@@ -73,7 +73,7 @@ def ekfac(run: Run, queries: Examples, *, damping: float = 0.01, draws: int | No
     if draws is not None and draws < 1:
         raise SamattrError(f"draws must be at least 1, or None, not {draws}")
     layers, left_out = covered(run, "ekfac")
-    with apart(run, "ekfac") as folder:
+    with apart(run, "ekfac") as folder, own_garbage():
         peer = _Peer(run, layers, folder)
         peer.try_out()
         peer.fit(draws, seed)
