@@ -46,7 +46,7 @@ TOLERANCES = {"trak": 1e-3, "dattri-if-cg": 1e-5}
 @pytest.fixture
 def frozen():
     """What is there already is left out of the collections that kronfluence asks for, a dozen a score."""
-    gc.freeze()  # never taken back here: tests freeze what they import, and modules stay
+    gc.freeze()  # until all tests have ended, as what was imported at the start
 
 
 @pytest.mark.slow
