@@ -85,7 +85,8 @@ def lock(path: Path) -> Iterator[None]:
     """Hold an artefact's folder: one process makes it, the others wait. Freed by the system if its holder dies.
 
     The lock is `flock` on a file beside the folder, on network file systems too; where a file system has none, it is a
-    file that holds its owner's host and process. What a killed process left half-written is removed.
+    file that holds its owner's host and process. What a killed process left half-written is removed; who writes there
+    without the lock writes again what was taken for that.
 
     Raises:
         StoreError: if the store cannot be written.
@@ -248,6 +249,18 @@ def replace_file(target: Path, data: bytes) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
+    try:
+        try:
+            _write(target, data)
+        except FileNotFoundError:  # a process that took the lock meanwhile thought it left by a killed one
+            _write(target, data)
+    except OSError as error:
+        raise StoreError(
+            f"{target} could not be written ({error.strerror}): free some space and run it again"
+        ) from error
+
+
+def _write(target: Path, data: bytes) -> None:
     temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
@@ -256,11 +269,9 @@ def _replace(target: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
         _sync(target.parent)
-    except OSError as error:
+    except OSError:
         temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"{target} could not be written ({error.strerror}): free some space and run it again"
-        ) from error
+        raise
 
 
 def _sync(path: Path) -> None:

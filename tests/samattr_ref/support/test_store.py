@@ -41,6 +41,24 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
         assert not list((tmp_path / "thing").iterdir())
 
 
+def test_who_writes_without_the_lock_may_be_met_by_who_takes_it(tmp_path, monkeypatch):
+    """What stands half-written then is removed as if its writer had been killed: it is written again."""
+    path, fsync, met = tmp_path / "thing", os.fsync, []
+
+    def meets(opened):
+        if not met:
+            met.append(1)
+            with store.lock(path):
+                assert not list(path.glob(f"{store.UNFINISHED}*"))
+        fsync(opened)
+
+    monkeypatch.setattr(store.os, "fsync", meets)
+    store.save(path, "thing", {"a": 1}, {"x": torch.ones(3)})
+    meta, tensors = store.read(path, "thing")
+    assert met and meta["a"] == 1 and torch.equal(tensors["x"], torch.ones(3))
+    assert not list(path.glob(f"{store.UNFINISHED}*"))
+
+
 def test_folders_are_flushed_too(tmp_path, monkeypatch):
     """A name that was renamed into a folder is on the disk when the folder is."""
     synced, fsync = [], os.fsync
