@@ -38,7 +38,8 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy, its difference from retraining, cosine and size of the edit, seconds and memory."""
+    """Accuracy, its difference from retraining, cosine and size of the edit, seconds and memory, group by group."""
+    frame = frame.iloc[frame.groupby(["workload", "kind", "fraction"], sort=False).ngroup().argsort(kind="stable")]
     times = {"seconds": "Seconds"} | ({"all_seconds": "Seconds, all groups"} if "all_seconds" in frame else {})
     numbers = ["accuracy", "difference", "cosine", "size", *times, "memory_bytes"]
     means = summarise(frame, ["workload", "kind", "fraction", "method", "how"], numbers)
