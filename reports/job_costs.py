@@ -50,7 +50,7 @@ def plan_job(job: Job, planner: Planner, pages: Path = PAGES) -> None:
         planned.update(cells)
         left = [cell for cell in cells if not _is_stored(cell)]
         work = f"{experiment.name}, {len(left)} of {len(cells)} cells"
-        each = None if job.workload or job.settings else _page_seconds(pages / job.profile.name, experiment.name)
+        each = None if job.workload or job.settings else _page_seconds(pages / job.profile.name, experiment, cells)
         if not left:
             planner.stages.append(Stage(work, [], STORED))
         elif each is None:
@@ -83,13 +83,20 @@ def _is_stored(cell: Cell) -> bool:
         return False
 
 
-def _page_seconds(page: Path, experiment: str) -> float | None:
-    """Seconds of a cell on a page; None where it does not have them."""
+def _page_seconds(page: Path, experiment: Experiment, cells: Sequence[Cell]) -> float | None:
+    """Seconds of a cell by a page, which may have been made of fewer workloads or longer cells; None where it has none.
+
+    What the page took is shared by the cells of the workloads that its rows have.
+    """
     try:
-        found = json.loads((page / "provenance.json").read_text())["experiments"].get(experiment)
+        found = json.loads((page / "provenance.json").read_text())["experiments"].get(experiment.name)
     except OSError:
         return None
-    return 60 * found["minutes"] / found["cells"] if found and found["cells"] else None
+    if not found:
+        return None
+    there = set(read_rows(page / f"{experiment.name}.csv")["workload"])
+    shared = [cell for cell in cells if cell.case.workload in there]
+    return 60 * found["minutes"] / len(shared) if shared else None
 
 
 def _pace(planner: Planner, pages: Path) -> float:

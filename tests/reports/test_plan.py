@@ -2,14 +2,17 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import samattr_ref as sr
 from baselines.planner import Planner
 from baselines.probing import Probe
+from baselines.studies.edit_accuracy import editing_methods
 from reports import job_costs
 from reports.cli.plan import rendered
 from reports.job import Job
@@ -74,6 +77,25 @@ def test_cells_take_what_the_page_says_at_the_pace_of_this_machine(fresh_store, 
     pace = float(re.search(r"page desk, × ([\d.]+)", rho.source)[1])
     assert sum(rho.tasks) == pytest.approx(60 * page["rho"]["minutes"] * pace, rel=0.01)
     assert 0.5 < pace < 5  # of a plain training of a tenth of a second
+
+
+def test_what_a_page_took_is_shared_by_the_cells_of_its_workloads(fresh_store, monkeypatch, tmp_path):
+    """The page may have been made of fewer workloads, in cells that were cut otherwise."""
+    monkeypatch.setattr(Probe, "time", lambda *_: 0.2)
+    real = job_costs.PAGES / "real"
+    page, rows = tmp_path / "real", pd.read_csv(real / "editing.csv")
+    for folder in (page, tmp_path / "beyond"):
+        folder.mkdir()
+    shutil.copy(job_costs.PAGES / "beyond" / "cost.csv", tmp_path / "beyond")
+    rows[rows["workload"] == "mnist-mlp-full"].to_csv(page / "editing.csv")
+    (page / "provenance.json").write_text(json.dumps({"experiments": {"editing": {"minutes": 30.0, "cells": 1}}}))
+    planner = Planner()
+    job_costs.plan_job(Job(job_costs.get_profile("real"), ("editing",)), planner, tmp_path)
+    (stage,) = planner.stages
+    pace = float(re.search(r"page real, × ([\d.]+)", stage.source)[1])
+    methods = len(editing_methods()) + 1  # and what they are held against
+    assert len(stage.tasks) == 3 * methods  # of three networks
+    assert stage.tasks == pytest.approx([60 * 30 * pace / methods] * len(stage.tasks), rel=0.01)
 
 
 def test_a_stored_cell_takes_nothing(fresh_store, monkeypatch):
