@@ -2,7 +2,7 @@
 
 The runs differ in their initial parameters and batches. Half of them are scored; the others are what they are held
 against: their exact effects where these are to be had, and what becomes of one of them without the points of lowest
-score.
+score. Points are scored for one half of the validation set, and accuracy is measured on the other.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ import torch
 from baselines import metrics
 from baselines.diverged import whole
 from baselines.studies.cases import DESK, Case
+from baselines.studies.least_valuable import halves
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score, training_seeds
@@ -38,8 +39,9 @@ def measure(workload: Workload, runs: int, methods: Sequence[str], truths: bool)
 
     Returns:
         Rows `method`, `k`: `auc` of the wrong labels and, with truths, `spearman` with the mean exact effect of the
-        other runs, both means over all windows of k runs; `own` and `other`, how much the validation accuracy of a
-        scored run and of another gains by retraining without the lowest-scored points, as many as labels are wrong.
+        other runs, both means over all windows of k runs; `own` and `other`, how much the accuracy of a scored run and
+        of another, on the half that nothing was scored for, gains by retraining without the lowest-scored points, as
+        many as labels are wrong.
     """
     own = [train(replace(workload, training_seed=seed)) for seed in training_seeds(workload, runs)]
     others = [train(replace(workload, training_seed=seed)) for seed in training_seeds(workload, 2 * runs)[runs:]]
@@ -77,12 +79,12 @@ def _counts(runs: int) -> list[int]:
 
 
 def _score(run: Run, method: str) -> np.ndarray:
-    found: np.ndarray = influence_score(run, method, run.splits.validation).double().cpu().numpy()
+    found: np.ndarray = influence_score(run, method, halves(run)[0]).double().cpu().numpy()
     return found
 
 
 def _exact(run: Run) -> np.ndarray:
-    found: np.ndarray = whole(leave_one_out(run)).influence.double().cpu().numpy()
+    found: np.ndarray = whole(leave_one_out(run)).effects(halves(run)[0]).mean(1).double().cpu().numpy()
     return found
 
 
@@ -91,10 +93,10 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _gains(run: Run, groups: Sequence[torch.Tensor]) -> list[float]:
-    """How much the validation accuracy rises when each group is left out and the run retrained."""
-    validation = run.splits.validation
-    before = run.accuracy(validation)
-    return [run.accuracy(validation, omega) - before for omega in whole(retraining_truth(run, groups)).parameters]
+    """How much the accuracy rises when each group is left out and the run retrained."""
+    held_out = halves(run)[1]
+    before = run.accuracy(held_out)
+    return [run.accuracy(held_out, omega) - before for omega in whole(retraining_truth(run, groups)).parameters]
 
 
 CASES = {

@@ -17,6 +17,7 @@ from baselines.studies.edit import group_of
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
 from samattr_ref.attribution import influence_score
+from samattr_ref.data import Examples
 from samattr_ref.registry import methods
 from samattr_ref.run import Run
 from samattr_ref.support.errors import SamattrError
@@ -37,8 +38,7 @@ def measure(workload: Workload) -> pd.DataFrame:
         the share of the removed points whose labels are wrong; `status`.
     """
     run = train(workload)
-    even = torch.arange(len(run.splits.validation)) % 2 == 0
-    scored, held_out = (run.splits.validation.take(half.to(run.train.y.device)) for half in (even, ~even))
+    scored, held_out = halves(run)
     chance = torch.rand(run.n_train, generator=stream(workload.seed, "wrong labels first"))
     values: dict[str, Tensor] = {WRONG: chance - 2 * run.splits.noisy.cpu().float()}
     failed: list[dict[str, Any]] = []
@@ -59,6 +59,13 @@ def measure(workload: Workload) -> pd.DataFrame:
         found = {"accuracy": run.accuracy(held_out, omega), "wrong": _wrong(run, group), "status": "ok"}
         rows.append({"method": name, "share": share, **found})
     return pd.DataFrame([*rows, *failed])
+
+
+def halves(run: Run) -> tuple[Examples, Examples]:
+    """The validation points that scores are taken for, and those that accuracy is measured on."""
+    even = torch.arange(len(run.splits.validation)) % 2 == 0
+    scored, held_out = (run.splits.validation.take(half.to(run.train.y.device)) for half in (even, ~even))
+    return scored, held_out
 
 
 def _wrong(run: Run, group: Tensor) -> float:

@@ -43,9 +43,10 @@ def caption(frame: pd.DataFrame) -> str:
     return (
         "Influence Scores averaged over k runs that differ in initial parameters and batches "
         f"({describe(frame)}); {BARS}. Wrong labels found, and, where exact effects of every point are to be had, "
-        f"Spearman with their mean over {frame['k'].max()} other runs: means over all windows of k runs. Accuracy "
-        "gained: of a scored run and of a run that was not scored, retrained without the lowest-scored points, as many "
-        "as labels are wrong. k runs cost k times one."
+        f"Spearman with their mean over {frame['k'].max()} other runs: means over all windows of k runs. Scores are "
+        "of the mean of one half of the validation set. Accuracy gained, on the other half: of a scored run and of a "
+        "run that was not scored, retrained without the lowest-scored points, as many as labels are wrong. k runs cost "
+        "k times one."
     )
 
 
