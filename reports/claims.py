@@ -150,7 +150,7 @@ class Tested:
             "Figure": f"[{name}]({name}.png)",
             "Size that was run": describe(self.part.frame),
             "Hardware": "; ".join(machines),
-            "Minutes": f"{self.part.seconds / 60:.1f}",
+            "Minutes": starred(f"{self.part.seconds / 60:.1f}", self.part.disturbed),
             "Command": f"`{self.part.command}`",
         }
 

@@ -106,6 +106,7 @@ def _measured(kept: Path, name: str, origin: dict[str, Any]) -> Measured:
         part.get("failures", []),
         part["command"],
         part["cells"],
+        part.get("load"),
     )
 
 

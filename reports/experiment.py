@@ -24,6 +24,7 @@ from reports import load
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.foreign import foreign
 from samattr_ref.support.registered import Registry, is_own
+from samattr_ref.support.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Measured:
         failures: One line a cell that is missing.
         command: What makes it again.
         cells: Cells that were measured.
+        load: The share of the processor that other programs took meanwhile; None where nobody knows.
     """
 
     experiment: Experiment
@@ -81,6 +83,12 @@ class Measured:
     failures: list[str]
     command: str
     cells: int
+    load: float | None = None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other programs used the machine while it was measured: alone it takes less time."""
+        return bool(Timing(self.seconds, self.load).disturbed)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
@@ -153,7 +161,7 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
     """
     frames: list[pd.DataFrame] = []
     environments: list[dict[str, Any]] = []
-    failures, seconds = [], 0.0
+    failures, took = [], Timing(0.0, 0.0)
     for cell in cells:
         try:
             found = cell.find()
@@ -166,11 +174,12 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
         frame.insert(0, "workload", cell.case.workload)
         frame.insert(1, "seed", cell.seed)
         frame.insert(2, "n_train", meta["n_train"])
-        for fact, value in meta.get("trained", {}).items():  # cells of earlier versions do not say it
+        for fact, value in meta.get("trained", {}).items():  # nor this
             frame[f"trained_{fact}"] = value
         frames.append(frame)
-        seconds += meta["seconds"]
+        took += Timing(meta["seconds"], meta.get("load"))  # cells of earlier versions do not say it
         if meta["environment"] not in environments:
             environments.append(meta["environment"])
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    return Measured(get_experiment(name), frame, seconds, environments, failures, command, len(frames))
+    made = get_experiment(name)
+    return Measured(made, frame, took.seconds, environments, failures, command, len(frames), took.load)

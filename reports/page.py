@@ -16,6 +16,7 @@ from reports import claims, noise, scatter, table
 from reports.experiment import Measured
 from reports.experiment import experiments as known_experiments
 from reports.job import HEADLINE, Job
+from reports.load import MARK, SAID
 from reports.markdown import render
 from reports.markdown import table as markdown_table
 from reports.marks import footnote_of, marked_in, sign_figure, signed_table
@@ -185,6 +186,7 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
         part.experiment.name: {
             "command": part.command,
             "minutes": round(part.seconds / 60, 2),
+            "load": part.load,
             "cells": part.cells,
             "failures": part.failures,
         }
@@ -232,7 +234,9 @@ def _write_claims(measured: Sequence[Measured], values: pd.DataFrame | None, out
         return ""
     frame.to_csv(kept, index=False)
     (out / "claims.md").write_text(markdown_table(frame) + "\n")
-    return render("claims", frame=frame, tolerance=claims.EDIT_TOLERANCE)
+    shown = frame[["Ours", "Minutes"]].astype(str)
+    starred = any(shown[column].str.contains(f" {MARK}", regex=False).any() for column in shown)
+    return render("claims", frame=frame, tolerance=claims.EDIT_TOLERANCE, remark=SAID if starred else "")
 
 
 def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
@@ -259,6 +263,7 @@ def write_experiment(part: Measured, out: Path) -> tuple[str, str]:
         caption=part.caption,
         command=part.command,
         minutes=part.seconds / 60,
+        disturbed=part.disturbed,
         table=text,
         note=note,
         rows=len(shown),

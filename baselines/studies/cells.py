@@ -4,7 +4,6 @@ A cell is stored under the hash of its workload and of the source that its `meas
 """
 
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -33,6 +32,7 @@ from samattr_ref.support.progress import silence, working
 from samattr_ref.support.registered import is_own
 from samattr_ref.support.seeds import json_digest
 from samattr_ref.support.source import reach
+from samattr_ref.support.timing import Stopwatch
 from samattr_ref.training import train
 from samattr_ref.workload import Workload
 
@@ -161,10 +161,12 @@ def measured_cell(_: None, cell: Cell) -> dict[str, Any] | str:
     """What is stored of a cell, measured now; or why it failed, in one line."""
     try:
         workload = cell.workload()
-        began = time.perf_counter()
+        watch = Stopwatch()
         frame = cell.measure(workload, **cell.case.arguments)
+        took = watch.read()
         return {
-            "seconds": time.perf_counter() - began,
+            "seconds": took.seconds,
+            "load": took.load,
             "n_train": len(workload.splits.train),
             "trained": asdict(quality(train(workload))),
             "environment": environment(),

@@ -78,6 +78,7 @@ class FigureShown:
         table: Its table, or None.
         command: What makes it again.
         minutes: How long its cells took, or None.
+        disturbed: Whether other programs used the machine meanwhile.
         failures: What is missing of it.
     """
 
@@ -90,6 +91,7 @@ class FigureShown:
     table: Table | None
     command: str
     minutes: float | None
+    disturbed: bool
     failures: Sequence[str]
 
 
@@ -149,6 +151,7 @@ def figures(page: Page) -> list[FigureShown]:
             None,
             page.job.command(path.stem.split("-")[0]),
             None,
+            False,
             (),
         )
         for pattern in ("scatter-*.csv", "noise.csv")
@@ -173,6 +176,7 @@ def _of_experiment(part: Measured, folder: Path) -> FigureShown:
         Table.of(experiment.title, signed_table(experiment.tabulate(frame), marked)),
         part.command,
         part.seconds / 60,
+        part.disturbed,
         part.failures,
     )
 

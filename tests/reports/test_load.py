@@ -7,11 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from baselines.studies.profiles import get_profile
 from reports import table
-from reports.committed import read_rows
+from reports.committed import read_page, read_rows
 from reports.experiment import Measured, get_experiment
 from reports.html import boards
+from reports.html.sections import figures
+from reports.job import Job
 from reports.load import SAID
+from reports.page import write
+from samattr_ref.support.environment import environment
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 VALUES = pd.read_parquet(REFERENCE / "quick" / "results.parquet").query("method in ['sam-gif', 'sam-if', 'if']")
@@ -69,6 +74,23 @@ def test_answers_mark_them_too(name, page):
     marked = answer(part.frame.assign(disturbed=True))
     assert marked.replace(" *", "") == answer(part.frame)
     assert re.search(r"\d \* on digits-mlp", marked)
+
+
+def test_how_long_a_section_took_beside_other_programs_is_said_wherever_it_stands(tmp_path):
+    part = replace(part_of("top-removal", "desk"), seconds=120.0, environments=[environment()])
+    for load, beside in ((None, False), (0.0, False), (0.05, False), (0.4, True)):
+        out = tmp_path / str(load) / "desk"
+        out.mkdir(parents=True)
+        job = Job(get_profile("desk"), ("top-removal",))
+        write(job, None, [replace(part, load=load)], out)
+        text = (out / "report.md").read_text()
+        assert ("2.0 minutes of measuring, beside other programs." in text) == beside
+        assert ("2.0 minutes of measuring." in text) != beside
+        (minutes,) = read_rows(out / "claims.csv")["Minutes"].astype(str)
+        assert minutes == ("2.0 *" if beside else "2.0") and (SAID in text) == beside
+        (again,) = read_page(out, ["top-removal"]).measured
+        assert (again.load, again.disturbed) == (load, beside)
+        assert [figure.disturbed for figure in figures(read_page(out))] == [beside]
 
 
 def test_a_caption_that_names_a_time_marks_it():

@@ -2,6 +2,7 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from baselines.studies import cells, over_damping, over_rho
 from baselines.studies.cases import Case
 from baselines.studies.cells import Cell, make
+from reports.experiment import gather
 from samattr_ref.support import progress
+from samattr_ref.support.timing import Timing
 
 
 def test_cells_that_measure_the_same_are_the_same_whatever_for():
@@ -51,6 +54,16 @@ def test_how_far_cells_are_is_said_in_whole_lines(quiet, monkeypatch, capsys, fr
     assert all(re.match(r"experiments: [0-3] of 3, \d\d:\d\d so far", line) for line in lines)
     left = r"experiments: [12] of 3, .* so far, about \d\d:\d\d left; slow on digits-logreg"
     assert any(re.match(left, line) for line in lines)
+
+
+def test_what_other_programs_took_meanwhile_is_kept(monkeypatch, fresh_store):
+    sizes = {"n_train": 20, "n_query": 3, "n_tuning": 3, "n_validation": 5, "steps": 4, "batch_size": 10}
+    made = [Cell(lambda workload: pd.DataFrame({"x": [1.0]}), Case("digits-logreg", sizes), i, "quick") for i in (0, 1)]
+    for cell, took in zip(made, (Timing(30.0, 0.6), Timing(10.0, 0.2)), strict=True):
+        monkeypatch.setattr(cells, "Stopwatch", lambda took=took: SimpleNamespace(read=lambda: took))
+        assert make([cell], jobs=1) == {}
+    found = gather("rho", made, "samattr")
+    assert (found.seconds, found.load, found.disturbed) == (40.0, pytest.approx(0.5), True)
 
 
 def test_workers_are_as_many_as_memory_and_cores_allow(monkeypatch):
