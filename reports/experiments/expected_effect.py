@@ -21,6 +21,13 @@ HEADINGS = {
     "own": "Accuracy gained, scored run",
     "other": "Accuracy gained, another run",
 }
+SAID = {
+    "auc": "AUC",
+    "spearman": "Spearman with the mean exact effect of other runs",
+    "own": "accuracy gained in the scored run",
+    "other": "in another",
+}
+SIGNS = {"auc": ".3f", "spearman": ".3f", "own": "+.3f", "other": "+.3f"}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -51,15 +58,13 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 def answer(frame: pd.DataFrame) -> str:
-    """Which of the two a user wants, for what."""
+    """What the mean over runs gains the exact derivative, in each of the metrics that are known."""
     parts = []
     for workload, part in frame[frame["method"] == "sam-unrolled"].groupby("workload", sort=False):
-        means = part.groupby("k")[["auc", "own", "other"]].mean()
+        means = part.groupby("k")[[name for name in SAID if name in part]].mean().dropna(axis=1)
         one, most = means.loc[means.index.min()], means.loc[means.index.max()]
-        parts.append(
-            f"on {workload} AUC {one['auc']:.3f} to {most['auc']:.3f}, accuracy gained in the scored run "
-            f"{one['own']:+.3f} to {most['own']:+.3f}, in another {one['other']:+.3f} to {most['other']:+.3f}"
-        )
+        gains = [f"{SAID[name]} {one[name]:{SIGNS[name]}} to {most[name]:{SIGNS[name]}}" for name in means]
+        parts.append(f"on {workload} {', '.join(gains)}")
     return f"The exact derivative of one run against its mean over {frame['k'].max()}: {'; '.join(parts)}."
 
 
