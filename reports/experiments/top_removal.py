@@ -33,9 +33,9 @@ def caption(frame: pd.DataFrame) -> str:
     """Which points go, and what filled and hollow points are."""
     return (
         f"The {FRACTION:.0%} of the training points with the highest Influence Score of each method removed together "
-        f"({describe(frame)}; 95 % t-intervals over seeds). Filled: drop in validation accuracy of the retrained "
-        "network; hollow: of the network edited by the same method. Difference: edited − retrained accuracy; 0 is a "
-        "perfect edit."
+        f"({describe(frame)}; 95 % t-intervals over seeds). Filled: drop in accuracy of the retrained network, on the "
+        "validation points that the scores are of; hollow: of the network edited by the same method. Difference: "
+        "edited − retrained accuracy; 0 is a perfect edit."
     )
 
 
