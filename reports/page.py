@@ -186,7 +186,7 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
         part.experiment.name: {
             "command": part.command,
             "minutes": round(part.seconds / 60, 2),
-            "load": part.load,
+            **({} if part.load is None else {"load": part.load}),
             "cells": part.cells,
             "failures": part.failures,
         }
