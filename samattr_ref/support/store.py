@@ -250,17 +250,16 @@ def replace_file(target: Path, data: bytes) -> None:
 
 def _replace(target: Path, data: bytes) -> None:
     try:
-        try:
-            _write(target, data)
-        except FileNotFoundError:  # a process that took the lock meanwhile thought it left by a killed one
-            _write(target, data)
+        while not _written(target, data):
+            pass
     except OSError as error:
         raise StoreError(
             f"{target} could not be written ({error.strerror}): free some space and run it again"
         ) from error
 
 
-def _write(target: Path, data: bytes) -> None:
+def _written(target: Path, data: bytes) -> bool:
+    """Write a file; whether it is there: a process that takes the lock removes it once, half-written, as if left."""
     temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
@@ -269,9 +268,14 @@ def _write(target: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
         _sync(target.parent)
+    except FileNotFoundError:
+        if not target.parent.exists():
+            raise
+        return False
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+    return True
 
 
 def _sync(path: Path) -> None:
