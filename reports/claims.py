@@ -32,8 +32,6 @@ LEAST_ACCURACY = 0.9 * 0.95
 UNTESTED = "not tested at this accuracy"
 """The verdict on a workload beside those of `reports.verdicts`."""
 
-ONE_SEED = "of a single seed there is no interval"
-
 CHANGE = (-2.0, 2.0)
 """Limits of the difference of two correlations."""
 
@@ -99,22 +97,35 @@ class Claim:
             return UNTESTED
         return of_several(finding.on([workload]).verdicts.values())
 
-    def verdict(self, finding: Finding, accuracy: Mapping[str, float], seeds: int) -> str:
+    def verdict(self, finding: Finding, accuracy: Mapping[str, float], seeds: Mapping[str, int]) -> str:
         """What was found, in words, with the networks that are far from the paper's accuracy.
 
         Args:
             finding: What was measured.
             accuracy: Of the networks, by workload.
-            seeds: Over how many seeds.
+            seeds: Over how many seeds, by workload.
         """
         far = {name: value for name, value in accuracy.items() if value < LEAST_ACCURACY}
         named = ", ".join(f"{name} {value:.2f}" for name, value in far.items())
-        alone = f", {ONE_SEED}" if seeds == 1 else ""
         if not (far and self.of_accuracy):
-            return f"{finding.verdict}{alone}" + (f"; networks far from the paper's accuracy: {named}" if far else "")
+            said = finding.verdict + alone(finding, seeds)
+            return said + (f"; networks far from the paper's accuracy: {named}" if far else "")
         tested = finding.on([name for name, _ in finding.verdicts if name not in far])
         untested = f"{UNTESTED}: {named}"
-        return f"{untested}; on the others: {tested.verdict}{alone}" if tested.verdicts else untested
+        return f"{untested}; on the others: {tested.verdict}{alone(tested, seeds)}" if tested.verdicts else untested
+
+
+def alone(finding: Finding, seeds: Mapping[str, int]) -> str:
+    """What is said beside a verdict where workloads have a single seed.
+
+    >>> found = Finding({}, {("a", ""): HOLDS, ("b", ""): UNDECIDED})
+    >>> alone(found, {"a": 3, "b": 3}), alone(found, {"a": 1, "b": 1}), alone(found, {"a": 3, "b": 1})
+    ('', ', of a single seed there is no interval', ', of a single seed (b) there is no interval')
+    """
+    tested = dict.fromkeys(workload for workload, _ in finding.verdicts)
+    single = [workload for workload in tested if seeds[workload] == 1]
+    which = "" if len(single) == len(tested) else f" ({', '.join(single)})"
+    return f", of a single seed{which} there is no interval" if single else ""
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,7 @@ def tested(measured: Sequence[Measured], values: pd.DataFrame | None) -> list[Te
         accuracy = accuracies(part.frame)
         workloads = dict.fromkeys(workload for workload, _ in finding.verdicts)
         words = {workload: claim.word(finding, workload, accuracy) for workload in workloads}
-        said = claim.verdict(finding, accuracy, part.frame["seed"].nunique())
+        said = claim.verdict(finding, accuracy, part.frame.groupby("workload")["seed"].nunique())
         found.append(Tested(claim.says, claim.paper, part, finding, said, words))
     if values is not None and "editing" in parts and len(parts["editing"].frame):
         found.append(_disagreement(values, parts["editing"]))
@@ -355,10 +366,11 @@ def _disagreement(values: pd.DataFrame, editing: Measured) -> Tested:
             }
     far = accuracies(editing.frame).get(name, 1.0) < LEAST_ACCURACY
     word = {HOLDS: DOES_NOT_HOLD, DOES_NOT_HOLD: HOLDS}.get(_near(error.loc[NO_EDIT, triple("difference")]), UNDECIDED)
+    single = alone(Finding({}, {(name, ""): word}), {name: frame["seed"].nunique()})
     says = {
         HOLDS: ": accuracy tells edits from none",
         DOES_NOT_HOLD: ": accuracy cannot tell a right edit from none where random points are removed",
-        UNDECIDED: f", {ONE_SEED}" if frame["seed"].nunique() == 1 else "",
+        UNDECIDED: single,
     }
     return Tested(
         "Accuracy after editing measures the quality of an attribution",

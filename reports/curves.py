@@ -185,11 +185,14 @@ def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "sp
 
 def describe(frame: pd.DataFrame) -> str:
     """How many training points and seeds a frame is over, and what training made of its networks."""
-    sizes = frame.groupby("workload", sort=False)["n_train"].unique()
-    networks = trained(frame)
-    points = "; ".join(
-        ", ".join([f"{name}: n = {'/'.join(map(str, sorted(n)))}", *filter(None, [networks.get(name)])])
-        for name, n in sizes.items()
-    )
-    seeds = frame["seed"].nunique()
-    return f"{points}; {seeds} seed{'s' if seeds > 1 else ''}"
+    networks, counts = trained(frame), frame.groupby("workload", sort=False)["seed"].nunique()
+    alike = counts.nunique() == 1
+    parts = []
+    for name, sizes in frame.groupby("workload", sort=False)["n_train"].unique().items():
+        n = f"{name}: n = {'/'.join(map(str, sorted(sizes)))}"
+        parts.append(", ".join(filter(None, [n, networks.get(name), "" if alike else _seeds(counts[name])])))
+    return "; ".join([*parts, *([_seeds(counts.iloc[0])] if alike else [])])
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''}"

@@ -11,7 +11,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -56,8 +56,12 @@ class Experiment:
     seeds: int | None = None
 
     def cells(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Cell]:
-        """The cells of some cases at some seeds."""
-        return [Cell(self.measure, case, seed, self.name, self.timed) for case in cases for seed in seeds[: self.seeds]]
+        """The cells of some cases at some seeds, of those that have their own at theirs."""
+        return [
+            Cell(self.measure, replace(case, seeds=None), seed, self.name, self.timed)
+            for case in cases
+            for seed in (case.seeds or seeds)[: self.seeds]
+        ]
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,16 @@ class Job:
                 raise unknown_name("table, figure or experiment", name, [*HEADLINE, *experiments()])
 
     @property
+    def reseeded(self) -> bool:
+        """Whether other seeds than the profile's were asked for."""
+        return self.profile.seeds != PROFILES.get(self.profile.name, self.profile).seeds
+
+    @property
     def differences(self) -> list[str]:
         """What makes it another job than its profile, a word each: workload, settings by name, seeds."""
         words = [self.workload] if self.workload else []
         words += [f"{name}={_written(value)}" for name, value in sorted(self.settings.items())]
-        if self.profile.seeds != PROFILES.get(self.profile.name, self.profile).seeds:
+        if self.reseeded:
             words.append(f"seeds={','.join(map(str, self.profile.seeds))}")
         return words
 
@@ -88,7 +93,7 @@ class Job:
         return [experiment for experiment in experiments().values() if self.profile.name in experiment.cases]
 
     def cells(self, experiment: Experiment) -> list[Cell]:
-        """The cells of an experiment, its own workloads replaced where another was asked for.
+        """The cells of an experiment, its own workloads replaced where another was asked for, and seeds where others.
 
         Raises:
             SamattrError: if the profile has no cases of it.
@@ -100,7 +105,8 @@ class Job:
         distinct: dict[str, Case] = {}
         for case in cases:
             settings = {**({} if self.workload else case.settings), **self.settings}
-            case = replace(case, workload=self.workload or case.workload, settings=settings)
+            seeds = None if self.workload or self.reseeded else case.seeds
+            case = replace(case, workload=self.workload or case.workload, settings=settings, seeds=seeds)
             distinct.setdefault(str(case), case)
         return experiment.cells(list(distinct.values()), self.profile.seeds)
 
@@ -111,7 +117,7 @@ class Job:
             words += ["--workload", self.workload]
         for key, value in self.settings.items():
             words += ["--set", f"{key}={json.dumps(value)}"]
-        if self.profile.seeds != PROFILES.get(self.profile.name, self.profile).seeds:
+        if self.reseeded:
             words += ["--seeds", ",".join(map(str, self.profile.seeds))]
         return shlex.join(words)
 

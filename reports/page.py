@@ -189,6 +189,7 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
             **({} if part.load is None else {"load": part.load}),
             "cells": part.cells,
             "failures": part.failures,
+            **_further_seeds(job, part),
         }
         for part in measured
     }
@@ -202,6 +203,12 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
         }
         | ({"workload": job.workload, "settings": dict(job.settings)} if job.varied else {})
     )
+
+
+def _further_seeds(job: Job, part: Measured) -> dict[str, list[int]]:
+    """The seeds of an experiment, where some of its cases have more than the job."""
+    seeds = sorted({int(seed) for seed in part.frame.get("seed", ())})
+    return {} if set(seeds) <= set(job.profile.seeds) else {"seeds": seeds}
 
 
 def _provenance(results: Results) -> dict[str, Any]:

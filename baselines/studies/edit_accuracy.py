@@ -18,7 +18,7 @@ from baselines.diverged import whole
 from baselines.keys import method_digest
 from baselines.measure import measured
 from baselines.studies.agreement import chosen_options
-from baselines.studies.cases import PAPER, Case
+from baselines.studies.cases import PAPER, THREE, Case
 from baselines.studies.edit import edit, group_of
 from baselines.truth import Truth, leave_one_out, retraining_truth
 from samattr_ref.attribution import influence_score
@@ -168,11 +168,11 @@ def measure(
     return edits(workload, KINDS, fractions, parts, names)
 
 
-def _each(workload: str, fractions: Sequence[float]) -> list[Case]:
+def _each(workload: str, fractions: Sequence[float], seeds: tuple[int, ...] | None = None) -> list[Case]:
     """A cell a method."""
     arguments = {"fractions": fractions, "parts": 1}
     return [
-        Case(workload, {}, {**arguments, "names": names})
+        Case(workload, {}, {**arguments, "names": names}, seeds)
         for names in (UNEDITED, *((name,) for name in editing_methods()))
     ]
 
@@ -183,7 +183,7 @@ CASES = {
         Case("cifar10-cnn", CNN, {"fractions": FRACTIONS, "parts": 1}),
     ],
     "real": [
-        *_each("mnist-mlp-full", (0.01, 0.1)),
+        *_each("mnist-mlp-full", (0.01, 0.1), THREE),
         *_each("cifar10-cnn-20000", (0.1,)),
         *_each("fashion-cnn-full", (0.1,)),
     ],

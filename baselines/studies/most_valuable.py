@@ -8,7 +8,7 @@ import torch
 
 from baselines.diverged import whole
 from baselines.studies.agreement import chosen_options
-from baselines.studies.cases import DESK, PAPER, Case
+from baselines.studies.cases import DESK, PAPER, THREE, Case
 from baselines.studies.edit import edit, group_of
 from baselines.truth import leave_one_out, retraining_truth
 from baselines.validation import GROUND_TRUTH
@@ -55,6 +55,6 @@ CASES = {
         *DESK,
         Case("cifar10-cnn", {"n_train": 200, "channels": (4, 8), "steps": 200, "n_validation": 1000}),
     ],
-    "real": [Case("mnist-mlp-full")],
+    "real": [Case("mnist-mlp-full", seeds=THREE)],
     "paper": PAPER,
 }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from baselines.studies.cases import DESK, Case, over
+from baselines.studies.cases import DESK, THREE, Case, over
 from baselines.studies.chosen import compared, of_family
 from baselines.studies.detection import detection
 from baselines.studies.loo_and_lds import RIVALS
@@ -37,8 +37,10 @@ def measure(workload: Workload, rate: float, methods: Sequence[str] | None = Non
 CASES = {
     "desk": over(DESK, "rate", RATES),
     "real": [
-        Case("mnist-mlp-full", {}, {"rate": 0.1}),
-        Case("mnist-mlp-full", {}, {"rate": 0.1, "methods": of_family(Family.DERIVATIVE)}),
-        Case("mnist-mlp-full", {}, {"rate": 0.1, "methods": RIVALS}),  # it fails alone where a library is missing
+        Case("mnist-mlp-full", {}, {"rate": 0.1}, THREE),
+        Case("mnist-mlp-full", {}, {"rate": 0.1, "methods": of_family(Family.DERIVATIVE)}, THREE),
+        Case(
+            "mnist-mlp-full", {}, {"rate": 0.1, "methods": RIVALS}, THREE
+        ),  # it fails alone where a library is missing
     ],
 }

@@ -231,6 +231,15 @@ def test_the_page_has_a_row_a_measured_claim():
     assert row["Figure"] == "[editing](editing.png)"
 
 
+def test_workloads_of_one_seed_beside_others_are_named():
+    frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
+    both = pd.concat([frame, frame[frame["seed"] == 0].assign(workload="v")])
+    measured = Measured(get_experiment("editing"), both, 90.0, [ENVIRONMENT], [], "samattr reproduce editing", 3)
+    row = claims.compute([measured], None).iloc[0]
+    assert row["Verdict"] == "holds on w; undecided on v, of a single seed (v) there is no interval"
+    assert row["Size that was run"] == "w: n = 10, 3 seeds; v: n = 10, 1 seed"
+
+
 def test_what_is_measured_later_replaces_its_own_claims_alone():
     frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
     first, second = (Measured(get_experiment("editing"), frame, s, [ENVIRONMENT], [], "", 3) for s in (60.0, 120.0))

@@ -10,6 +10,7 @@ import samattr_ref as sr
 from baselines.studies import profiles
 from baselines.studies.profiles import PROFILES, Profile
 from reports.committed import read_page, redraw
+from reports.experiment import get_experiment
 from reports.html.document import write_html
 from reports.job import DIGITS, LONGEST, Job, folder
 from tests.test_readme import ROOT
@@ -30,6 +31,20 @@ def test_folders_say_how_a_job_differs(tmp_path):
     settings = {"rho": 0.2, "hidden": (8, 16)}
     assert name_of(tmp_path, "digits-mlp", settings, (1, 2)) == "quick+digits-mlp+hidden=[8,16]+rho=0.2+seeds=1,2"
     assert folder(Job(QUICK, ("table",), "digits-mlp"), tmp_path) == folder(Job(QUICK, (), "digits-mlp"), tmp_path)
+
+
+def test_a_case_may_have_seeds_of_its_own_unless_others_or_another_workload_are_asked_for():
+    real, experiment = PROFILES["real"], get_experiment("top-removal")
+
+    def cells(**asked):
+        return [(cell.case.workload, cell.seed) for cell in Job(real, ("top-removal",), **asked).cells(experiment)]
+
+    assert real.seeds == (0,)
+    assert cells() == [("mnist-mlp-full", seed) for seed in (0, 1, 2)]
+    assert cells(workload="digits-mlp") == [("digits-mlp", 0)]
+    other = Job(replace(real, seeds=(4, 5)), ("top-removal",)).cells(experiment)
+    assert [cell.seed for cell in other] == [4, 5]
+    assert other[0] == Job(replace(real, seeds=(4,)), ("top-removal",)).cells(experiment)[0]
 
 
 HOSTILE = [

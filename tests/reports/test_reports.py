@@ -11,7 +11,9 @@ import samattr_ref as sr
 from baselines.studies import profiles
 from baselines.studies.profiles import Profile, find_results, make_results
 from reports import noise, page, scatter, table
+from reports.experiment import Measured, get_experiment
 from reports.job import Job
+from samattr_ref.support.environment import environment
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +113,15 @@ def test_page(profile, made, tmp_path):
     assert len(pd.read_parquet(tmp_path / "out" / "results.parquet")) == len(made.tidy())
     page.write(Job(profile, ("noise",)), made, [], tmp_path / "one")
     assert not (tmp_path / "one" / "table.md").exists()
+
+
+def test_a_page_names_the_experiments_that_have_further_seeds(profile, tmp_path):
+    job = Job(profile, ("editing",))
+    for count, said in ((2, "seeds 0, 1."), (3, "seeds 0, 1; editing: 0, 1, 2.")):
+        frame = pd.DataFrame({"seed": range(count)})
+        measured = Measured(get_experiment("editing"), frame, 1.0, [environment()], [], "samattr reproduce", count)
+        page.write_page(job, {}, page._origin(job, None, [measured]), tmp_path)
+        assert f"Made by `samattr reproduce --profile tiny`, {said}\n" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.slow
