@@ -350,13 +350,13 @@ def test_a_report_with_gaps_says_so(samattr, fresh_store, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_one_experiment_at_any_size(samattr, tmp_path):
     sizes = [*SMALL, "--set", "hidden=[8]", "--workload", "digits-mlp", "--seeds", "0,1", "--jobs", "1"]
-    arguments = ["sam-against-sgd", "--profile", "desk", *sizes, "--out", str(tmp_path)]
+    arguments = ["top-removal", "--profile", "desk", *sizes, "--out", str(tmp_path)]
     code, out, _ = samattr("reproduce", *arguments)
     assert code == 0
     assert "SAM-GIF" in out
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("desk+digits-mlp+") and folder.name.endswith("+seeds=0,1")
-    assert "+hidden=[8]+" in folder.name and (folder / "sam-against-sgd.png").exists()
+    assert "+hidden=[8]+" in folder.name and (folder / "top-removal.png").exists()
     code, out, _ = samattr("report", *(a for a in arguments if a not in ("--jobs", "1")), "--json")
     assert code == 0
     assert json.loads(out)["failures"] == []
