@@ -1,6 +1,6 @@
 """Curves of a metric over something that was varied: a column a workload, a row a metric, a line a method."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,9 @@ def parted(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {"implicit and unrolled": frame[solved], "all others": frame[others]}
 
 
-def draw_methods(axis: Axes, frame: pd.DataFrame, x: str, value: str, scale: str = "linear") -> None:
+def draw_methods(
+    axis: Axes, frame: pd.DataFrame, x: str, value: str, scale: str = "linear", span: Iterable[float] | None = None
+) -> None:
     """A line a method in one panel, with marks and intervals that do not cover each other.
 
     Over few values of x those of different methods stand side by side; over many, each has them at other values.
@@ -115,10 +117,11 @@ def draw_methods(axis: Axes, frame: pd.DataFrame, x: str, value: str, scale: str
         x: What the lines go over.
         value: What is drawn.
         scale: That of the x axis.
+        span: What the x axis goes over, where panels that share it have other values of x than this one.
     """
     frame = with_how(frame)[["method", "how", "seed", x, value]]
     places = np.sort(frame[x].unique())
-    scale_x(axis, scale, places)
+    scale_x(axis, scale, places if span is None else span)
     lines = [(shown, of) for shown, of in styles(frame) if np.isfinite(of[value].astype(float)).any()]
     methods = [shown for shown, of in lines if of["method"].iloc[0] not in REFERENCES]
     apart = min(ASIDE, 0.8 * 72 * narrowest(axis, places) / max(1, len(methods)))

@@ -47,8 +47,8 @@ class Style:
     filled: bool = True
 
     def seen(self) -> "Style":
-        """The style with a mark, where it has none: of a single point no line would be seen."""
-        return self if self.marker else replace(self, marker="p")
+        """The style with a mark, where it has none, a piece of its line: of a single point no line would be seen."""
+        return self if self.marker else replace(self, marker="_")
 
     def mark(self, size: float) -> dict[str, Any]:
         """What matplotlib's lines take for its marks, about as large to the eye as a circle of that many points."""
@@ -56,7 +56,9 @@ class Style:
         return {"marker": self.marker, "markersize": size * _SIZES.get(self.marker, 1.0), "fillstyle": fill}
 
 
-_SIZES = {"d": 1.2, "P": 1.2, "X": 1.2, "p": 1.2, "h": 1.2, "*": 1.6, "+": 1.5, "x": 1.3} | dict.fromkeys("1234", 1.8)
+_SIZES = {"d": 1.2, "P": 1.2, "X": 1.2, "p": 1.2, "h": 1.2, "*": 1.6, "+": 1.5, "x": 1.3, "_": 4.0} | dict.fromkeys(
+    "1234", 1.8
+)
 """How much larger a marker must be than a circle."""
 
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()

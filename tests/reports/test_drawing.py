@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 import samattr_ref as sr
 from reports.classes import class_name, class_names
 from reports.curves import FIXED_POINTS, draw_curves, parted
+from reports.experiment import get_experiment
 from reports.panels import legend, name_points, row_of_panels
 from reports.scales import scale_x, scale_y, ticks_at
 from reports.style import figure_style, style_of, styles
@@ -94,6 +95,22 @@ def test_lines_are_means_over_seeds_and_bars_their_intervals():
     assert axis.lines[0].get_ydata() == pytest.approx([0.52, 0.52])
     (low, high) = axis.collections[0].get_segments()[0][:, 1]
     assert low < 0.5 < 0.54 < high
+    plt.close(figure)
+
+
+def test_edits_of_a_single_share_stand_where_they_are_on_the_axis_of_the_others():
+    several, one = frame_of(["retrained", "if"], [0.01, 0.1]), frame_of(["retrained", "if"], [0.1])
+    frame = pd.concat([several, one.assign(workload="v")]).rename(columns={"x": "fraction", "spearman": "accuracy"})
+    figure = get_experiment("editing").draw(frame.assign(kind="random"))
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        low, high = axis.get_xlim()
+        assert low < 1 < 10 < high
+    shown = [axis.get_lines() for axis in figure.axes if axis.get_lines()]
+    assert [{line.get_marker() for line in lines if line.get_label() == "retrained"} for lines in shown] == [
+        {""},
+        {"_"},
+    ]
     plt.close(figure)
 
 
