@@ -26,17 +26,17 @@ def draw(frame: pd.DataFrame) -> Figure:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(frame["recipe"]), start=1)}
     colour = style_of("sam-unrolled").colour
     with figure_style():
-        figure, axes = grid(1, len(panels) + 1, 2.9)
+        figure, axes = grid(1, len(panels) + 1, 2.9, sharey=True)
+        axes[0, 0].set_yscale("function", functions=(_towards_one, _from_one))
         for axis, panel in zip(axes[0], panels, strict=False):
             means = _means(frame[frame["workload"] == panel])
             best = front(means)
-            axis.set_yscale("function", functions=(_towards_one, _from_one))
             axis.plot(means["accuracy"], means["spearman"], "o", color=colour, fillstyle="none", markersize=4)
             axis.plot(best["accuracy"], best["spearman"], "o-", color=colour, linewidth=0.8, markersize=4)
             axis.set(title=panel, xlabel="validation accuracy")
             axis.margins(0.08)
-            axis.xaxis.set_major_locator(MaxNLocator(5))
-            axis.set_yticks([value for value in TICKS if value < means["spearman"].max()])
+            axis.xaxis.set_major_locator(MaxNLocator(5 if len(panels) == 1 else 2))
+        axes[0, 0].set_yticks([value for value in TICKS if value < frame["spearman"].max()])
         axes[0, 0].set_ylabel("Spearman of predicted with exact effects")
         for name, number in numbers.items():
             axes[0, 0].plot([], [], " ", label=f"{number}  {name}")
