@@ -74,7 +74,7 @@ class Measured:
             training made of the workload's network (`baselines.quality.Quality`).
         seconds: Measuring time, summed over cells.
         environments: Versions and hardware that the cells were measured with.
-        failures: One line a cell that is missing.
+        failures: One line a cell that failed, and one for the cells of a workload and seed that nobody has measured.
         command: What makes it again.
         cells: Cells that were measured.
         load: The share of the processor that other programs took meanwhile; None where nobody knows.
@@ -166,13 +166,17 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
     frames: list[pd.DataFrame] = []
     environments: list[dict[str, Any]] = []
     failures, took = [], Timing(0.0, 0.0)
+    waiting: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells:
         try:
             found = cell.find()
         except SamattrError as error:
             found, reasons = None, {**(reasons or {}), cell: str(error)}
         if found is None:
-            failures.append(f"{cell}: {(reasons or {}).get(cell, 'not measured yet')}")
+            if reason := (reasons or {}).get(cell):
+                failures.append(f"{cell}: {reason}")
+            else:
+                waiting.setdefault((cell.case.workload, cell.seed), []).append(cell)
             continue
         meta, frame = found
         frame.insert(0, "workload", cell.case.workload)
@@ -185,5 +189,14 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
         if meta["environment"] not in environments:
             environments.append(meta["environment"])
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    failures += [f"{_named(alike)}: not measured yet" for alike in waiting.values()]
     made = get_experiment(name)
     return Measured(made, frame, took.seconds, environments, failures, command, len(frames), took.load)
+
+
+def _named(alike: Sequence[Cell]) -> str:
+    """Cells of one workload and seed in words."""
+    first = alike[0]
+    if len(alike) == 1:
+        return str(first)
+    return f"{first.name} on {first.case.workload}, seed {first.seed}, {len(alike)} cells"

@@ -209,6 +209,18 @@ def test_a_failing_cell_is_one_line_and_stops_nothing(tiny):
     assert set(found.frame["checkpoints"]) == {2}
 
 
+def test_what_nobody_has_measured_is_one_line_a_workload_and_seed(tiny, fresh_store):
+    cells = cells_of("checkpoints", tiny)
+    each = len(cells) // 2
+    alone = [cell for cell in cells if cell.seed == 1][:1]
+    found = gather("checkpoints", [*(cell for cell in cells if cell.seed == 0), *alone], "x", {cells[0]: "it broke"})
+    assert found.failures == [
+        f"{cells[0]}: it broke",
+        f"checkpoints on {tiny}, seed 0, {each - 1} cells: not measured yet",
+        f"{alone[0]}: not measured yet",
+    ]
+
+
 def test_every_case_of_every_profile_is_a_workload():
     for chosen in experiments().values():
         assert set(chosen.cases) <= set(PROFILES)
