@@ -186,7 +186,7 @@ def tested(measured: Sequence[Measured], values: pd.DataFrame | None) -> list[Te
         words = {workload: claim.word(finding, workload, accuracy) for workload in workloads}
         said = claim.verdict(finding, accuracy, part.frame.groupby("workload")["seed"].nunique())
         found.append(Tested(claim.says, claim.paper, part, finding, said, words))
-    if values is not None and "editing" in parts and len(parts["editing"].frame):
+    if values is not None and "editing" in parts and NO_EDIT in set(parts["editing"].frame.get("method", ())):
         found.append(_disagreement(values, parts["editing"]))
     return found
 
@@ -222,7 +222,7 @@ def _matches(part: pd.DataFrame, name: str) -> str:
     tenth = part[(part["kind"] == "random") & np.isclose(part["fraction"], TENTH) & (part["method"] == name)]
     near = _near(mean_interval(tenth.groupby("seed")["difference"].mean(), DIFFERENCE))
     errors = part.assign(error=part["difference"].abs()).pivot_table("error", "seed", "method")
-    nearer = mean_interval(errors[NO_EDIT] - errors.get(name, np.nan), DIFFERENCE)
+    nearer = mean_interval(errors.get(NO_EDIT, np.nan) - errors.get(name, np.nan), DIFFERENCE)
     return every([near, decide(nearer, above=0)])
 
 
@@ -240,8 +240,9 @@ def _runtime(frame: pd.DataFrame) -> Finding:
         ours[str(workload), ""] = {
             label_of(n): starred(f"{bracket(means.loc[n, triple('seconds')], 2)} s", means.loc[n, "disturbed"])
             for n in order
+            if n in means.index
         }
-        seconds = part.pivot_table("seconds", "seed", "method")
+        seconds = part.pivot_table("seconds", "seed", "method").reindex(columns=order)
         falls = [mean_interval(seconds[before] - seconds[after]) for before, after in itertools.pairwise(order)]
         verdicts[str(workload), ""] = every(decide(fall, above=0) for fall in falls)
     return Finding(ours, verdicts)
@@ -359,7 +360,7 @@ def _disagreement(values: pd.DataFrame, editing: Measured) -> Tested:
     cells = {(name, "a random tenth removed"): {"no edit": bracket(error.loc[NO_EDIT, triple("difference")])}}
     for n in PAPER_METHODS:
         rank = ranks.loc[ranks["method"] == n, "value"]
-        if len(rank):
+        if len(rank) and n in error.index:
             cells[name, label_of(n)] = {
                 "Spearman": bracket(mean_interval(rank.to_numpy(), CORRELATION), 2),
                 "edited − retrained accuracy": bracket(error.loc[n, triple("difference")]),

@@ -75,10 +75,8 @@ def front(means: pd.DataFrame) -> pd.DataFrame:
 def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
     """What each recipe reaches."""
     means = summarise(frame, ["workload", "recipe"], list(HEADINGS))
-    places = {name: place for place, name in enumerate(dict.fromkeys(frame["recipe"]))}
-    means = means.sort_values("recipe", key=lambda names: names.map(places), kind="stable")
     table = pd.DataFrame({"Workload": means["workload"], "Recipe": means["recipe"]})
-    return table.assign(**brackets(means, HEADINGS)).reset_index(drop=True)
+    return table.assign(**brackets(means, HEADINGS))
 
 
 def caption(frame: pd.DataFrame) -> str:

@@ -240,6 +240,20 @@ def test_workloads_of_one_seed_beside_others_are_named():
     assert row["Size that was run"] == "w: n = 10, 3 seeds; v: n = 10, 1 seed"
 
 
+@pytest.mark.parametrize("absent", [["no-edit"], ["retrained"], ["sam-hif", "sam-hif-fast"], ["no-edit", "sam-gif"]])
+def test_what_is_not_measured_yet_leaves_claims_undecided(absent):
+    """Each method of a trained network is a cell: a job that was stopped has some of them."""
+    frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
+    frame = frame[~frame["method"].isin(absent)]
+    measured = Measured(get_experiment("editing"), frame, 90.0, [ENVIRONMENT], [], "samattr reproduce editing", 3)
+    ranks = {"workload": "w", "metric": "spearman_per_query", "method": "sam-gif", "seed": [0, 1, 2]}
+    found = claims.tested([measured], pd.DataFrame({**ranks, "value": [0.5, 0.6, 0.7]}))
+    assert len(found) == (2 if "no-edit" in absent else 3)
+    edited, runtime = (one.verdict for one in found[:2])
+    assert edited == ("holds" if absent == ["retrained"] else "undecided")
+    assert runtime == ("holds" if absent == ["no-edit"] else "undecided")
+
+
 def test_what_is_measured_later_replaces_its_own_claims_alone():
     frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
     first, second = (Measured(get_experiment("editing"), frame, s, [ENVIRONMENT], [], "", 3) for s in (60.0, 120.0))
