@@ -1,6 +1,7 @@
 """What a job takes before it is begun: validations are planned, cells of experiments go by what a page says of them."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,9 +85,9 @@ def _is_stored(cell: Cell) -> bool:
 
 
 def _page_seconds(page: Path, experiment: Experiment, cells: Sequence[Cell]) -> float | None:
-    """Seconds of a cell by a page, which may have been made of fewer workloads or longer cells; None where it has none.
+    """Seconds of a cell by a page, which may have been made of fewer or other workloads, seeds or cells; None by none.
 
-    What the page took is shared by the cells of the workloads that its rows have.
+    What the page took is shared by as many cells as a job of the workloads and seeds that its rows have would make.
     """
     try:
         found = json.loads((page / "provenance.json").read_text())["experiments"].get(experiment.name)
@@ -94,9 +95,10 @@ def _page_seconds(page: Path, experiment: Experiment, cells: Sequence[Cell]) -> 
         return None
     if not found:
         return None
-    there = set(read_rows(page / f"{experiment.name}.csv")["workload"])
-    shared = [cell for cell in cells if cell.case.workload in there]
-    return 60 * found["minutes"] / len(shared) if shared else None
+    of_a_seed = {workload: count for (workload, _), count in Counter((c.case.workload, c.seed) for c in cells).items()}
+    rows = read_rows(page / f"{experiment.name}.csv")
+    shared = sum(of_a_seed.get(workload, 0) for workload, _ in rows.groupby(["workload", "seed"]).groups)
+    return 60 * found["minutes"] / shared if shared else None
 
 
 def _pace(planner: Planner, pages: Path) -> float:
