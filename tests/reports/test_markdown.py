@@ -19,9 +19,9 @@ def test_a_value_that_is_missing_is_an_error():
 def test_missing_results_are_listed_under_the_machines():
     machine = dict.fromkeys(("cpu", "cores", "system", "python", "torch", "threads", "numpy", "samattr"), "x")
     values = {"title": "p", "machines": [machine | {"gpu": None, "precision": "tf32"}], "usual_precision": "float32"}
-    origin = {"command": "samattr reproduce", "seeds": [0, 1]}
+    origin = {"command": "samattr reproduce", "seeds": [0, 1], "experiments": {"a": {}, "b": {"seeds": [0, 1, 2]}}}
     lines = render("page", **values, origin=origin, failures=["a", "b"], sections=["## One", "## Two"]).splitlines()
-    assert lines[2] == "Made by `samattr reproduce`, seeds 0, 1."
+    assert lines[2] == "Made by `samattr reproduce`, seeds 0, 1; b: 0, 1, 2."
     assert lines[4].startswith("Hardware and versions: x, x cores, no GPU, x; Python x,")
     assert lines[4].endswith("Products in tf32.")
     assert lines[5:] == ["", "Missing:", "", "- a", "- b", "", "## One", "", "## Two"]
