@@ -184,7 +184,7 @@ def tested(measured: Sequence[Measured], values: pd.DataFrame | None) -> list[Te
         accuracy = accuracies(part.frame)
         workloads = dict.fromkeys(workload for workload, _ in finding.verdicts)
         words = {workload: claim.word(finding, workload, accuracy) for workload in workloads}
-        said = claim.verdict(finding, accuracy, part.frame.groupby("workload")["seed"].nunique())
+        said = claim.verdict(finding, accuracy, part.frame.groupby("workload")["seed"].nunique().to_dict())
         found.append(Tested(claim.says, claim.paper, part, finding, said, words))
     if values is not None and "editing" in parts and NO_EDIT in set(parts["editing"].frame.get("method", ())):
         found.append(_disagreement(values, parts["editing"]))

@@ -56,9 +56,7 @@ class Style:
         return {"marker": self.marker, "markersize": size * _SIZES.get(self.marker, 1.0), "fillstyle": fill}
 
 
-_SIZES = {"d": 1.2, "P": 1.2, "X": 1.2, "p": 1.2, "h": 1.2, "*": 1.6, "+": 1.5, "x": 1.3, "_": 2.2} | dict.fromkeys(
-    "1234", 1.8
-)
+_SIZES = dict.fromkeys("dPXph", 1.2) | dict.fromkeys("1234", 1.8) | {"*": 1.6, "+": 1.5, "x": 1.3, "_": 2.2}
 """How much larger a marker must be than a circle."""
 
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()

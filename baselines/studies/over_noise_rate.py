@@ -39,8 +39,7 @@ CASES = {
     "real": [
         Case("mnist-mlp-full", {}, {"rate": 0.1}, THREE),
         Case("mnist-mlp-full", {}, {"rate": 0.1, "methods": of_family(Family.DERIVATIVE)}, THREE),
-        Case(
-            "mnist-mlp-full", {}, {"rate": 0.1, "methods": RIVALS}, THREE
-        ),  # it fails alone where a library is missing
+        # alone, since it fails where a library is missing
+        Case("mnist-mlp-full", {}, {"rate": 0.1, "methods": RIVALS}, THREE),
     ],
 }

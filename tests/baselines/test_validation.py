@@ -4,6 +4,7 @@ import functools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -220,14 +221,24 @@ def test_a_method_that_always_fails_says_why():
 ORDERED = ("if", "sam-if", "sam-hif-implicit", "sam-hif", "sam-gif", "tracin", "random")
 
 
-@pytest.mark.slow
-def test_the_order_of_methods_on_digits_logreg():
+@pytest.fixture(scope="module")
+def logreg():
     workload = sr.load_workload("digits-logreg")
-    found = {name: baselines.validate(name, workload).metrics["spearman_per_query"]["mean"] for name in ORDERED}
-    good = min(found[name] for name in ("if", "sam-if", "sam-hif-implicit"))
-    assert good >= 0.93
-    assert good > found["sam-hif"] > max(found["sam-gif"], found["tracin"])
-    assert abs(found["random"]) < 0.05
+    return [{name: baselines.validate(name, workload, seed) for name in ORDERED} for seed in (0, 1, 2)]
+
+
+def spearman(results, name):
+    return np.mean([result[name].metrics["spearman_per_query"]["mean"] for result in results])
+
+
+@pytest.mark.slow
+def test_the_order_of_methods_on_digits_logreg(logreg):
+    good = {name: spearman(logreg, name) for name in ("if", "sam-if", "sam-hif-implicit")}
+    assert min(good.values()) >= 0.93
+    assert min(good.values()) > spearman(logreg, "sam-hif")
+    assert spearman(logreg, "sam-hif") > max(spearman(logreg, "sam-gif"), spearman(logreg, "tracin"))
+    for result in logreg:
+        assert abs(result["random"].metrics["spearman_per_query"]["mean"]) < 0.05
 
 
 @pytest.mark.slow
