@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from baselines.studies.edit_accuracy import NO_EDIT
-from baselines.studies.over_checkpoints import CASES, measure
+from baselines.studies.over_checkpoints import CASES, COUNTS, measure
 from baselines.validation import GROUND_TRUTH
 from reports.curves import BARS, ROWS, describe, draw_curves, tabulate_curves
 from reports.experiment import Experiment
@@ -30,8 +30,9 @@ def caption(frame: pd.DataFrame) -> str:
     """Which methods have checkpoints, and what the lowest row compares."""
     unedited = frame.groupby("workload", sort=False)["unedited"].mean()
     plain = ", ".join(f"{name} {value:.3f}" for name, value in unedited.items())
+    largest = "" if frame["checkpoints"].max() in COUNTS else ", the largest C being every step"
     return (
-        "SAM-GIF and TracIn-CP from C checkpoints, the largest C being every step; IF and SAM-IF have none "
+        f"SAM-GIF and TracIn-CP from C checkpoints{largest}; IF and SAM-IF have none "
         f"({describe(frame)}); {BARS}. Lowest row: the network edited by SAM-GIF for a random 10 % of the points, "
         f"beside retraining (black); without any edit the accuracy is {plain}."
     )
