@@ -147,24 +147,35 @@ def test_other_programs_are_seen(monkeypatch):
     assert found.load > 0.3
 
 
-CHILD = "import time\nwhile time.process_time() < 0.4: pass\ninput()"
+COUNTED = """
+import subprocess, sys, time
+from samattr_ref.support import timing
+
+CHILD = "import time\\nwhile time.process_time() < 0.4: pass\\ninput()"
+assert timing.allowed_cores()
+before = timing.counters()
+assert timing.children_seconds() == 0
+child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE)
+until = time.process_time() + 0.2
+while time.process_time() < until:
+    pass
+waiting = time.monotonic() + 60
+while timing.children_seconds() < 0.3 and time.monotonic() < waiting:
+    time.sleep(0.01)
+assert 0.3 <= timing.children_seconds() < 1
+child.communicate(b"\\n")
+after = timing.counters()
+assert timing.children_seconds() == 0
+assert after.own - before.own >= 0.5
+assert after.busy - before.busy >= 0.5
+assert (before.waited is None) == (after.waited is None)
+"""
 
 
 def test_what_the_system_counts_is_there():
-    """Time of this process and of a child, living and ended, is counted once, as its own and among all."""
-    assert timing.allowed_cores()
-    before, alive = timing.counters(), timing.children_seconds()
-    child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE)
-    until = time.process_time() + 0.2
-    while time.process_time() < until:
-        pass
-    waiting = time.monotonic() + 60
-    while timing.children_seconds() - alive < 0.3 and time.monotonic() < waiting:
-        time.sleep(0.01)
-    assert 0.3 <= timing.children_seconds() - alive < 1
-    child.communicate(b"\n")
-    after = timing.counters()
-    assert timing.children_seconds() - alive < 0.1
-    assert after.own - before.own >= 0.5
-    assert after.busy - before.busy >= 0.5
-    assert (before.waited is None) == (after.waited is None)
+    """Time of a process and of its child, living and ended, is counted once, as its own and among all.
+
+    In a process of its own: this one may have the children of other tests, as Ray's, and they may be at work.
+    """
+    found = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
