@@ -5,13 +5,20 @@ import re
 
 import pandas as pd
 import pytest
+import torch
 
 from baselines.metrics import mean_interval
+from baselines.studies.cases import LARGE
 from baselines.studies.least_valuable import WRONG
+from baselines.tiny import BATCHED
 from reports.experiments.attributable import ATTRIBUTABLE
 from reports.intervals import summarise
 from reports.labels import label_of
 from reports.verdicts import DOES_NOT_HOLD, decide
+from samattr_ref.attribution import parameter_change
+from samattr_ref.implicit.system import ImplicitSystem
+from samattr_ref.registry import get_method
+from samattr_ref.training import train
 from tests.test_readme import PAGES, ROOT
 
 TEXT = {page: re.sub(r"\s+", " ", text) for page, text in PAGES.items()}
@@ -179,6 +186,22 @@ def test_with_relu_the_exact_derivative_is_nowhere_attributable():
     assert f"reaches a mean Spearman of {ATTRIBUTABLE} at none" in TEXT["docs/results.md"]
     ours = rows("beyond", "attributable", "method == 'sam-unrolled' and activation == 'relu'")
     assert ours.groupby(["axis", "value"])["spearman"].mean().max() < ATTRIBUTABLE
+
+
+@pytest.mark.parametrize(("method", "said"), [("sam-hif", "{share} of its {all} products"), ("if", "{share} of {all}")])
+def test_what_the_search_for_the_scale_takes(method, said, monkeypatch):
+    """Curvature products of one edit by the series of all implicit methods at full size, its scale sought and given."""
+    counts, run = [], train(BATCHED)
+    for scale in ({}, {"scale": 1e-3}):
+        made = []
+        times = ImplicitSystem.times
+        monkeypatch.setattr(ImplicitSystem, "times", lambda *args: made.append(1) or times(*args))  # noqa: B023
+        options = get_method(method).having(LARGE) | scale
+        assert options["solver"] == "neumann"
+        parameter_change(run.fresh(), method, [torch.arange(3)], **options)
+        monkeypatch.undo()
+        counts.append(len(made))
+    assert said.format(share=counts[0] - counts[1], all=counts[0]) in TEXT["docs/results.md"]
 
 
 def test_verdicts_in_words_are_those_of_the_intervals():
