@@ -22,6 +22,9 @@ HANDLE = 0.5
 LINE = 0.165
 """The height of a line of a legend, in inches."""
 
+ROOM = 8.2
+"""For the rows of a figure on a page, in inches; a legend and a caption come to it."""
+
 MOST_COLUMNS = 4
 """More panels than these stand in rows of three."""
 
@@ -32,13 +35,13 @@ def grid(rows: int, columns: int, height: float, **settings: Any) -> tuple[Figur
     Args:
         rows: Rows of panels.
         columns: Columns of panels.
-        height: Of a row, in inches.
+        height: Of a row, in inches; less where there are too many for a page.
         **settings: What `plt.subplots` takes, such as `sharex`.
 
     Returns:
         The figure, and its panels [rows, columns].
     """
-    size = (PAGE_INCHES if columns > 1 else COLUMN_INCHES, 0.3 + height * rows)
+    size = (PAGE_INCHES if columns > 1 else COLUMN_INCHES, 0.3 + min(height * rows, ROOM))
     return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **settings)
 
 
