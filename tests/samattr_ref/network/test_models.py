@@ -115,3 +115,39 @@ def test_images_too_small_for_the_pooling_are_refused():
     for wrong in (lambda: sr.CNN((4, 0)), lambda: sr.ResNet9(width=0)):
         with pytest.raises(sr.SamattrError, match=r"(channels|width) must be at least 1, not"):
             wrong()
+
+
+def test_a_convolutional_network_is_written_as_it_was_before_it_had_choices():
+    """Ground truth that comes with the project is found by it."""
+    assert repr(sr.CNN((16, 32))) == "CNN(channels=(16, 32), activation='gelu')"
+    chosen = sr.CNN((4,), norm=True, initialisation="he")
+    assert repr(chosen) == "CNN(channels=(4,), activation='gelu', norm=True, initialisation='he')"
+    assert eval(repr(chosen), {"CNN": sr.CNN}) == chosen
+
+
+def test_signals_keep_their_size_through_layers_drawn_by_he():
+    x = torch.randn(64, 1, 28, 28)
+    sizes = {}
+    for drawn in ("torch", "he"):
+        torch.manual_seed(0)
+        module = sr.CNN((32, 64), "relu", initialisation=drawn).build((1, 28, 28), 10)
+        sizes[drawn] = [float(layer(x).std()) for layer in (module[:1], module[:4], module)]
+    for layer, std in zip((module[0], module[3]), sizes["he"], strict=False):
+        assert not layer.bias.any()
+        assert 0.7 < std < 1.5
+    weights = [layer.weight for layer in (module[0], module[3], module[-1])]
+    for weight, gain in zip(weights, (2, 2, 1), strict=True):
+        assert float(weight.var()) * weight[0].numel() == pytest.approx(gain, rel=0.15)
+    assert sizes["he"][-1] > 5 * sizes["torch"][-1]
+
+
+def test_a_normalised_convolutional_network_looks_at_one_sample_alone():
+    module = sr.CNN((4, 6), norm=True).build((1, 8, 8), 3)
+    assert sum(isinstance(layer, nn.GroupNorm) for layer in module) == 2
+    x = torch.randn(5, 1, 8, 8)
+    torch.testing.assert_close(module(x)[2:3], module(x[2:3]))
+
+
+def test_an_unknown_initialisation_is_refused():
+    with pytest.raises(sr.SamattrError, match="unknown initialisation 'xavier'"):
+        sr.CNN(initialisation="xavier")
