@@ -109,10 +109,9 @@ class CNN:
 
     def __repr__(self) -> str:
         """Without what is as it always was: kept ground truth is found by how a network is written."""
-        named = {f.name: getattr(self, f.name) for f in fields(self)}
-        new = ("norm", "initialisation")
-        shown = {k: v for k, v in named.items() if k not in new or v != getattr(type(self), k)}
-        return f"CNN({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+        oldest = ("channels", "activation")
+        shown = [f for f in fields(self) if f.name in oldest or getattr(self, f.name) != f.default]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
     def build(self, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """The network for images [b, c, h, w] with h and w divisible by 2 as often as there are convolutions."""
@@ -291,6 +290,7 @@ def _draw_he(module: nn.Sequential) -> None:
     for layer in module:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if isinstance(layer, nn.Conv2d) else "linear")
+            assert layer.bias is not None  # as it was built
             nn.init.zeros_(layer.bias)
 
 

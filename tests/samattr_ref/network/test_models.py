@@ -132,12 +132,10 @@ def test_signals_keep_their_size_through_layers_drawn_by_he():
         torch.manual_seed(0)
         module = sr.CNN((32, 64), "relu", initialisation=drawn).build((1, 28, 28), 10)
         sizes[drawn] = [float(layer(x).std()) for layer in (module[:1], module[:4], module)]
-    for layer, std in zip((module[0], module[3]), sizes["he"], strict=False):
+    for layer, gain in zip((module[0], module[3], module[-1]), (2, 2, 1), strict=True):
+        assert float(layer.weight.var()) * layer.weight[0].numel() == pytest.approx(gain, rel=0.15)
         assert not layer.bias.any()
-        assert 0.7 < std < 1.5
-    weights = [layer.weight for layer in (module[0], module[3], module[-1])]
-    for weight, gain in zip(weights, (2, 2, 1), strict=True):
-        assert float(weight.var()) * weight[0].numel() == pytest.approx(gain, rel=0.15)
+    assert all(0.7 < std < 1.5 for std in sizes["he"][:2])
     assert sizes["he"][-1] > 5 * sizes["torch"][-1]
 
 
