@@ -181,6 +181,8 @@ def tested(measured: Sequence[Measured], values: pd.DataFrame | None) -> list[Te
             continue
         frame = with_how(part.frame)
         finding = claim.find(frame[frame["how"] == ""])  # the paper's methods are used in their own way
+        if not any(finding.numbers.values()):
+            continue  # none of the claim's methods was measured yet
         accuracy = accuracies(part.frame)
         workloads = dict.fromkeys(workload for workload, _ in finding.verdicts)
         words = {workload: claim.word(finding, workload, accuracy) for workload in workloads}
@@ -204,12 +206,12 @@ def updated(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
 
 
 def _editing(frame: pd.DataFrame) -> Finding:
-    tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH)]
+    names = [RETRAINED, NO_EDIT, "sam-gif", "sam-hif", "sam-hif-fast", "sam-if", "if", "tracin"]
+    tenth = frame[(frame["kind"] == "random") & np.isclose(frame["fraction"], TENTH) & frame["method"].isin(names)]
     ours: dict[tuple[str, str], dict[str, str]] = {}
     verdicts: dict[tuple[str, str], str] = {}
     for workload, part in tenth.groupby("workload", sort=False):
-        names = [RETRAINED, NO_EDIT, "sam-gif", "sam-hif", "sam-hif-fast", "sam-if", "if", "tracin"]
-        means = summarise(part[part["method"].isin(names)], ["method"], ["accuracy"]).set_index("method")
+        means = summarise(part, ["method"], ["accuracy"]).set_index("method")
         there = [name for name in names if name in means.index]
         ours[str(workload), ""] = {label_of(n): bracket(means.loc[n, triple("accuracy")]) for n in there}
         own = frame[frame["workload"] == workload]

@@ -231,6 +231,12 @@ def test_the_page_has_a_row_a_measured_claim():
     assert row["Figure"] == "[editing](editing.png)"
 
 
+def test_a_claim_none_of_whose_methods_was_measured_yet_has_no_row():
+    frame = edits(dict.fromkeys(NAMES, 0.9), FALLING).query("method == 'sam-hif'").assign(method="sam-unrolled")
+    measured = Measured(get_experiment("editing"), frame, 90.0, [ENVIRONMENT], [], "samattr reproduce editing", 1)
+    assert claims.compute([measured], None).empty
+
+
 def test_workloads_of_one_seed_beside_others_are_named():
     frame = edits(dict.fromkeys(NAMES, 0.9) | {"no-edit": 0.8}, FALLING)
     both = pd.concat([frame, frame[frame["seed"] == 0].assign(workload="v")])
