@@ -25,9 +25,6 @@ LINE = 0.165
 ROOM = 8.2
 """For the rows of a figure on a page, in inches; a legend and a caption come to it."""
 
-MOST_COLUMNS = 4
-"""More panels than these stand in rows of three."""
-
 
 def grid(rows: int, columns: int, height: float, **settings: Any) -> tuple[Figure, Any]:
     """A figure of panels: of a page's width, or of a column's where its panels stand in one column.
@@ -45,14 +42,15 @@ def grid(rows: int, columns: int, height: float, **settings: Any) -> tuple[Figur
     return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **settings)
 
 
-def row_of_panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
-    """Panels side by side with one y axis, more than four of them in rows of three; the legend takes what is left over.
+def row_of_panels(count: int, height: float, most: int = 4) -> tuple[Figure, Sequence[Axes]]:
+    """Panels side by side with one y axis, more than `most` in rows of fewer; the legend takes what is left over.
 
     Args:
         count: How many panels.
         height: Of a row, in inches.
+        most: Panels side by side.
     """
-    columns = count if count <= MOST_COLUMNS else 3
+    columns = count if count <= most else max(2, most - 1)
     figure, axes = grid(-(-count // columns), columns, height, sharey=True)
     for unused in axes.flat[count:]:
         unused.set_axis_off()

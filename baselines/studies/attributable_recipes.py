@@ -48,8 +48,16 @@ CIFAR: dict[str, dict[str, Any]] = {
     "no warm-up": {"warmup": 0},
     "twice the step": {"learning_rate": 0.14},
     "half the step": {"learning_rate": 0.035},
+    "norm, He's weights": {"norm": True, "initialisation": "he"},
+    "norm, He's weights, half the step": {"norm": True, "initialisation": "he", "learning_rate": 0.035},
 }
-RECIPES = {"mnist-mlp-full": MNIST, "cifar10-cnn-20000": CIFAR}
+FASHION: dict[str, dict[str, Any]] = {
+    "as registered": {},
+    "no norm, η = 0.1": {"norm": False, "learning_rate": 0.1},
+    "η = 0.05": {"learning_rate": 0.05},
+    "no norm, PyTorch's weights, η = 0.2": {"norm": False, "initialisation": "torch", "learning_rate": 0.2},
+}
+RECIPES = {"mnist-mlp-full": MNIST, "cifar10-cnn-20000": CIFAR, "fashion-cnn-full": FASHION}
 """Recipes of each workload by what they differ in from the one that is registered."""
 
 RESNET = {"n_train": 20_000, "width": 8, "batch_size": 125, "steps": 960, "warmup": 480, "learning_rate": 0.05}

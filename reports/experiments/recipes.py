@@ -9,7 +9,7 @@ from baselines.studies.attributable_recipes import CASES, FRACTION, SUBSETS, mea
 from reports.curves import describe
 from reports.experiment import Experiment
 from reports.intervals import brackets, summarise
-from reports.panels import grid, legend, name_points
+from reports.panels import label_y, legend, name_points, row_of_panels
 from reports.style import figure_style, style_of
 
 HEADINGS = {
@@ -26,23 +26,22 @@ def draw(frame: pd.DataFrame) -> Figure:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(frame["recipe"]), start=1)}
     colour = style_of("sam-unrolled").colour
     with figure_style():
-        figure, axes = grid(1, len(panels) + 1, 2.9, sharey=True)
-        axes[0, 0].set_yscale("function", functions=(_towards_one, _from_one))
-        for axis, panel in zip(axes[0], panels, strict=False):
+        figure, axes = row_of_panels(len(panels), 2.9, most=2)
+        axes[0].set_yscale("function", functions=(_towards_one, _from_one))
+        for axis, panel in zip(axes, panels, strict=True):
             means = _means(frame[frame["workload"] == panel])
             best = front(means)
             axis.plot(means["accuracy"], means["spearman"], "o", color=colour, fillstyle="none", markersize=4)
             axis.plot(best["accuracy"], best["spearman"], "o-", color=colour, linewidth=0.8, markersize=4)
             axis.set(title=panel, xlabel="validation accuracy")
             axis.margins(0.08)
-            axis.xaxis.set_major_locator(MaxNLocator(5 if len(panels) == 1 else 2))
-        axes[0, 0].set_yticks([value for value in TICKS if value < frame["spearman"].max()])
-        axes[0, 0].set_ylabel("Spearman of predicted with exact effects")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+        axes[0].set_yticks([value for value in TICKS if value < frame["spearman"].max()])
+        label_y(axes, "Spearman of predicted with exact effects")
         for name, number in numbers.items():
-            axes[0, 0].plot([], [], " ", label=f"{number}  {name}")
-        axes[0, -1].set_axis_off()
-        legend(figure, axes[0, :1])
-        for axis, panel in zip(axes[0], panels, strict=False):
+            axes[0].plot([], [], " ", label=f"{number}  {name}")
+        legend(figure, axes[:1])
+        for axis, panel in zip(axes, panels, strict=True):
             means = _means(frame[frame["workload"] == panel]).dropna()
             names = [str(numbers[recipe]) for recipe in means["recipe"]]
             name_points(axis, means[["accuracy", "spearman"]].to_numpy(), names)
