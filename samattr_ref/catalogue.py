@@ -35,7 +35,7 @@ WHOLE = SamRecipe(
 accuracy, the derivative says far less of what removing a twentieth of the points does (experiment `recipes`)."""
 WHOLE_CNN = replace(WHOLE, learning_rate=0.03)
 """For a CNN with group norm and He's weights. With PyTorch's weights and no norm it starts on a plateau, takes far
-larger steps to be nearly as accurate, and its derivative says nothing of what removing points does (`recipes`)."""
+larger steps to be nearly as accurate, and its derivative says little of what removing points does (`recipes`)."""
 CIFAR_CNN = SamRecipe(
     steps=960, batch_size=125, learning_rate=0.07, momentum=0.9, weight_decay=5e-4, schedule="linear", warmup=480
 )
