@@ -89,7 +89,10 @@ def sentences():
         f"edit by the exact derivative has a cosine of {ours['cosine']:.2f} with the true change and "
         f"{ours['size']:.2f} times its size; of the most valuable tenth its cosine is {cosine['most']:.2f}, of "
         f"the least valuable {cosine['least']:.2f}. The edits by SAM-GIF and TracIn cost "
-        f"{away['sam-gif']:.3f} and {away['tracin']:.3f} in accuracy",
+        f"{away['sam-gif']:.3f} and {away['tracin']:.3f} in accuracy. Those by SAM-HIF, fast or not, and by the "
+        f"other implicit methods have at most {on_fashion.loc[implicit, 'size'].max():.3f} times the size of the true "
+        f"change. One retraining takes {on_fashion['seconds']['retrained']:.0f} s, one edit by SAM-HIF "
+        f"{on_fashion['seconds']['sam-hif']:.0f} s",
     )
     followed = rows("real", "along-the-run", "part == 'term'").assign(size=lambda terms: terms["value"].abs())
     growth = rows("real", "along-the-run", "part == 'adjoint' and step == 0").set_index("workload")["adjoint"]
@@ -178,7 +181,8 @@ def sentences():
     )
     yield (
         "docs/results.md",
-        f"the CNN has {fashion['as registered']} as registered, with group norm, He's weights and η = 0.03, and "
+        f"the CNN has {fashion['as registered']} as registered, with group norm, He's weights and η = 0.03, "
+        f"{fashion['no norm, η = 0.1']} without norm and η = 0.1, and "
         f"{plain} with PyTorch's weights, no norm and η = 0.2",
     )
     (resnet,) = rows("real", "recipes", "workload == 'cifar10-resnet9-narrow'").itertuples()
