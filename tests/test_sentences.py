@@ -91,9 +91,9 @@ def sentences():
         f"{ours['size']:.2f} times its size; of the most valuable tenth its cosine is {cosine['most']:.2f}, of "
         f"the least valuable {cosine['least']:.2f}. The edits by SAM-GIF and TracIn cost "
         f"{away['sam-gif']:.3f} and {away['tracin']:.3f} in accuracy. Those by SAM-HIF, fast or not, and by the "
-        f"other implicit methods have at most {tenths.loc[implicit, 'size'].max():.3f} times the size of the "
-        f"true change, of all three tenths. One retraining takes {on_fashion['seconds']['retrained']:.0f} s, one edit by SAM-HIF "
-        f"{on_fashion['seconds']['sam-hif']:.0f} s",
+        f"other implicit methods have at most {tenths.loc[implicit, 'size'].max():.3f} times the size of the true "
+        f"change, of all three tenths. One retraining takes {on_fashion['seconds']['retrained']:.0f} s, "
+        f"one edit by SAM-HIF {on_fashion['seconds']['sam-hif']:.0f} s",
     )
     followed = rows("real", "along-the-run", "part == 'term'").assign(size=lambda terms: terms["value"].abs())
     growth = rows("real", "along-the-run", "part == 'adjoint' and step == 0").set_index("workload")["adjoint"]
