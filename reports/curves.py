@@ -35,6 +35,9 @@ MARKS = 6
 ASIDE = 2.0
 """How far apart the marks of methods stand side by side, in points, where there is room."""
 
+ALONE = 12.0
+"""The same where a single value of x has the whole panel."""
+
 
 def draw_curves(
     frame: pd.DataFrame,
@@ -117,14 +120,15 @@ def draw_methods(
         x: What the lines go over.
         value: What is drawn.
         scale: That of the x axis.
-        span: What the x axis goes over, where panels that share it have other values of x than this one.
+        span: What the x axis goes over, where others of its row have values of x that this one has not.
     """
     frame = with_how(frame)[["method", "how", "seed", x, value]]
     places = np.sort(frame[x].unique())
     scale_x(axis, scale, places if span is None else span)
     lines = [(shown, of) for shown, of in styles(frame) if np.isfinite(of[value].astype(float)).any()]
     methods = [shown for shown, of in lines if of["method"].iloc[0] not in REFERENCES]
-    apart = min(ASIDE, 0.8 * 72 * narrowest(axis, places) / max(1, len(methods)))
+    most = ASIDE if len(places) > 1 else ALONE
+    apart = min(most, 0.8 * 72 * narrowest(axis, places) / max(1, len(methods)))
     step = -(-len(places) // MARKS)
     for shown, of in lines:
         number = methods.index(shown) if shown in methods else 0
@@ -145,7 +149,7 @@ def draw_line(
     moved: float = 0.0,
     **style: Any,
 ) -> None:
-    """A line of means over seeds, with marks and their 95 % t-intervals.
+    """A line of means over seeds, with marks and their 95 % t-intervals; of a single value without a mark, all along.
 
     Args:
         axis: The panel.
@@ -163,15 +167,18 @@ def draw_line(
         return
     means = known.groupby(["seed", x])[value].mean().groupby(level=1).mean()
     bars = known if marked is None else known[known[x].isin(marked)]
-    shown = shown.seen() if len(means) == 1 else shown
     aside = offset_copy(axis.transData, page_of(axis), x=moved, units="points")
     there: dict[str, Any] = {"transform": aside, "color": shown.colour}
     if len(bars):
         ends = summarise(bars, [x], [value])
         axis.vlines(ends[x], *ends[triple(value)[1:]].to_numpy().T, linewidth=0.8, alpha=0.7, **there)
     every = np.flatnonzero(means.index.isin(bars[x])).tolist()
-    look = {"linestyle": shown.line, "label": shown.label, "markevery": every, "linewidth": 1.0, **shown.mark(3.0)}
-    axis.plot(means.index.to_numpy(dtype=float), means.to_numpy(), **{**there, **look, **style})
+    look = {"linestyle": shown.line, "label": shown.label, "linewidth": 1.0}
+    if len(means) == 1 and not shown.marker:
+        axis.axhline(means.iloc[0], color=shown.colour, **{**look, **style})
+        return
+    marks = {"markevery": every, **shown.mark(3.0)}
+    axis.plot(means.index.to_numpy(dtype=float), means.to_numpy(), **{**there, **look, **marks, **style})
 
 
 def tabulate_curves(frame: pd.DataFrame, x: str, heading: str, metric: str = "spearman") -> pd.DataFrame:

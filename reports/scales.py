@@ -24,7 +24,7 @@ MARGIN = 0.06
 
 
 def scale_x(axis: Axes, scale: str, values: Iterable[float]) -> None:
-    """Scale the x axis to some values, with a tick at each of them that there is room for.
+    """Scale the x axis to some values, with a tick at each of them that there is room for, and at a single one alone.
 
     Args:
         axis: The panel.
@@ -40,9 +40,10 @@ def scale_x(axis: Axes, scale: str, values: Iterable[float]) -> None:
     else:
         axis.set_xscale(scale)
     _limit(axis, found, "x")
-    if axis.get_xscale() == "linear":
+    tried = len(found) <= FEW and all(_short(value) for value in found)
+    if axis.get_xscale() == "linear" and not (tried and len(found) == 1):
         return
-    if len(found) <= FEW and all(_short(value) for value in found):
+    if tried:
         ticks_at(axis, found)
     else:
         plain_ticks(axis.xaxis)
@@ -109,17 +110,21 @@ def ticks_at(axis: Axes, values: Sequence[float], labels: Sequence[str] | None =
 
 
 def narrowest(axis: Axes, values: Sequence[float] | np.ndarray) -> float:
-    """The least distance of two values of x on paper, in inches; infinite for a single one."""
-    return float(np.diff(_inches(axis, values)).min(initial=np.inf))
+    """The least distance of two values of x on paper, in inches; a panel's width for a single one."""
+    return float(np.diff(_inches(axis, values)).min(initial=_width(axis)))
 
 
 def _inches(axis: Axes, values: Sequence[float] | np.ndarray) -> np.ndarray:
     """How far from the left end of a panel some values of x will be, more or less: layout comes later."""
-    width = (page_of(axis).get_figwidth() - BESIDE) / columns_of(axis) - BETWEEN
     transform = axis.xaxis.get_transform()
     low, high = transform.transform(axis.get_xlim())
-    places: np.ndarray = width * (transform.transform(np.asarray(values, dtype=float)) - low) / (high - low)
+    places: np.ndarray = _width(axis) * (transform.transform(np.asarray(values, dtype=float)) - low) / (high - low)
     return places
+
+
+def _width(axis: Axes) -> float:
+    """How wide a panel will be, in inches, more or less."""
+    return (page_of(axis).get_figwidth() - BESIDE) / columns_of(axis) - BETWEEN
 
 
 def plain_ticks(axis: Axis) -> None:

@@ -17,16 +17,18 @@ KINDS = {"random": "random", "most": "most valuable", "least": "least valuable"}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Accuracy over the share removed, a column a kind of group, a row a workload."""
+    """Accuracy over the share removed, a column a kind of group, a row a workload; its rows share their x axis."""
     workloads = list(dict.fromkeys(frame["workload"]))
     frame = frame.assign(percent=100 * frame["fraction"])
     with figure_style():
         rows = [(workload, *group) for workload in workloads for group in parted(frame).items()]
-        figure, axes = grid(len(rows), len(KINDS), 1.5, sharex=True, sharey="row")
-        for row, (workload, named, group) in zip(axes, rows, strict=True):
+        figure, axes = grid(len(rows), len(KINDS), 1.5, sharey="row")
+        below = [*rows[1:], None]
+        for row, (workload, named, group), following in zip(axes, rows, below, strict=True):
+            of = group[group["workload"] == workload]
             for axis, kind in zip(row, KINDS, strict=True):
-                part = group[(group["workload"] == workload) & (group["kind"] == kind)]
-                draw_methods(axis, part, "percent", "accuracy", "log", span=frame["percent"])
+                draw_methods(axis, of[of["kind"] == kind], "percent", "accuracy", "log", span=of["percent"])
+                axis.tick_params(labelbottom=following is None or following[0] != workload)
             scale_y(row, "linear", limits_of("accuracy"))
             name_row(row, f"{workload}\n{named}".strip())
         for axis, title in zip(axes[0], KINDS.values(), strict=True):

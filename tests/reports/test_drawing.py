@@ -98,16 +98,18 @@ def test_lines_are_means_over_seeds_and_bars_their_intervals():
     plt.close(figure)
 
 
-def test_edits_of_a_single_share_stand_where_they_are_on_the_axis_of_the_others():
-    several, one = frame_of(["retrained", "if"], [0.01, 0.1]), frame_of(["retrained", "if"], [0.1])
+def test_edits_of_a_single_share_have_the_whole_panel_and_what_they_are_held_against_goes_through_it():
+    methods = ["retrained", "if", "sam-if"]
+    several, one = frame_of(methods, [0.01, 0.1]), frame_of(methods, [0.1])
     frame = pd.concat([several, one.assign(workload="v")]).rename(columns={"x": "fraction", "spearman": "accuracy"})
     figure = get_experiment("editing").draw(frame.assign(kind="random"))
     figure.draw_without_rendering()
-    for axis in figure.axes:
-        low, high = axis.get_xlim()
-        assert low < 1 < 10 < high
-    lines = [line for axis in figure.axes for line in axis.get_lines() if line.get_label() == "retrained"]
-    assert [line.get_marker() for line in lines] == ["", "_"]
+    above, below = (next(a for a in figure.axes if a.lines and a.get_subplotspec().rowspan.start == i) for i in (0, 1))
+    assert [drawn_ticks(axis) for axis in (above, below)] == [["1", "10"], ["10"]]
+    (reference, *marked), low, high = below.lines, *below.get_xlim()
+    assert reference.get_label() == "retrained" and list(reference.get_xdata()) == [0, 1]  # of the panel's width
+    assert np.diff([marks(line)[0, 0] for line in marked]) > 10 * figure.dpi / 72
+    assert low < 10 < high
     plt.close(figure)
 
 
