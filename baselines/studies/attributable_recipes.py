@@ -43,13 +43,17 @@ MNIST: dict[str, dict[str, Any]] = {
     "six passes, η = 0.2, no warm-up": OLD,
     "six passes, η = 0.2, warm-up": OLD | {"warmup": 700},
 }
+PLAIN: dict[str, Any] = {"channels": (16, 32), "norm": False, "initialisation": "torch", "learning_rate": 0.07}
+"""Two layers with neither norm nor He's weights."""
 CIFAR: dict[str, dict[str, Any]] = {
     "as registered": {},
-    "no warm-up": {"warmup": 0},
-    "twice the step": {"learning_rate": 0.14},
-    "half the step": {"learning_rate": 0.035},
-    "norm, He's weights": {"norm": True, "initialisation": "he"},
-    "norm, He's weights, half the step": {"norm": True, "initialisation": "he", "learning_rate": 0.035},
+    "η = 0.06": {"learning_rate": 0.06},
+    "two layers, η = 0.035": {"channels": (16, 32), "learning_rate": 0.035},
+    "two layers, η = 0.07": {"channels": (16, 32), "learning_rate": 0.07},
+    "two plain layers, η = 0.035": PLAIN | {"learning_rate": 0.035},
+    "two plain layers, η = 0.07": PLAIN,
+    "two plain layers, η = 0.07, no warm-up": PLAIN | {"warmup": 0},
+    "two plain layers, η = 0.14": PLAIN | {"learning_rate": 0.14},
 }
 FASHION: dict[str, dict[str, Any]] = {
     "as registered": {},
@@ -57,7 +61,7 @@ FASHION: dict[str, dict[str, Any]] = {
     "η = 0.05": {"learning_rate": 0.05},
     "no norm, PyTorch's weights, η = 0.2": {"norm": False, "initialisation": "torch", "learning_rate": 0.2},
 }
-RECIPES = {"mnist-mlp-full": MNIST, "cifar10-cnn-20000": CIFAR, "fashion-cnn-full": FASHION}
+RECIPES = {"mnist-mlp-full": MNIST, "cifar10-cnn-norm-20000": CIFAR, "fashion-cnn-full": FASHION}
 """Recipes of each workload by what they differ in from the one that is registered."""
 
 RESNET = {"n_train": 20_000, "width": 8, "batch_size": 125, "steps": 960, "warmup": 480, "learning_rate": 0.05}

@@ -128,7 +128,7 @@ KEPT_FRACTIONS, CIFAR_FRACTIONS = (0.01, 0.05, 0.1, 0.5), (0.05,)
 """The shares of which ground truth is kept for whole data sets, see `baselines.kept`."""
 
 WHOLE = (Case("mnist-mlp-full"),)
-CIFAR = (Case("cifar10-cnn-20000"), Case("cifar10-cnn-norm-20000"))
+CIFAR = (Case("cifar10-cnn-norm-20000"),)
 """Of the implicit methods SAM-IF alone is held there: a series takes ten products with all points for each query."""
 
 RIVALS = ("trak", "ekfac")

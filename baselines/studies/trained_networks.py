@@ -52,7 +52,6 @@ CASES = {
         Case("mnist-mlp-full", arguments={"runs": 3}),
         Case("mnist-cnn-full", arguments={"runs": 1}),
         Case("fashion-cnn-full", arguments={"runs": 1}),
-        Case("cifar10-cnn-20000", arguments={"runs": 3}),
         Case("cifar10-cnn-norm-20000", arguments={"runs": 3}),
         Case("cifar10-resnet9-narrow", arguments={"runs": 1}),
     ]

@@ -81,9 +81,10 @@ def tabulate(frame: pd.DataFrame) -> pd.DataFrame:
 def caption(frame: pd.DataFrame) -> str:
     """What is predicted."""
     return (
-        f"Recipes that differ in one thing from the one that is registered ({describe(frame)}): accuracy, and how well "
-        f"the exact derivative of the run predicts retraining without {FRACTION:.0%} of the points, as Spearman over "
-        f"the effects on all validation points and by the change of the parameters, means over {SUBSETS} random "
+        f"Recipes by what they differ in from the one that is registered ({describe(frame)}; plain: without norm and "
+        f"He's weights): accuracy, and how well the exact derivative of the run predicts retraining without "
+        f"{FRACTION:.0%} of the points, as Spearman over the effects on all validation points and by the change of the "
+        f"parameters, means over {SUBSETS} random "
         "subsets. Filled: no other recipe is better in both."
     )
 
