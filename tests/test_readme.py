@@ -40,8 +40,9 @@ def test_the_table_of_peers_is_the_measured_one():
 
 
 def rows_of(text):
-    """The rows of a Markdown table, by its header."""
-    head, _, *rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines()]
+    """The rows of a Markdown table, by its header; below it may stand notes."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [dict(zip(head, row, strict=True)) for row in rows]
 
 
