@@ -184,7 +184,6 @@ CASES = {
     ],
     "real": [
         *_each("mnist-mlp-full", (0.01, 0.1), THREE),
-        *_each("cifar10-cnn-20000", (0.1,)),
         *_each("cifar10-cnn-norm-20000", (0.1,)),
         *_each("fashion-cnn-full", (0.1,)),
     ],

@@ -96,5 +96,5 @@ def _states(run: Run) -> list[dict[str, Any]]:
 CASES = {
     "quick": [Case("digits-logreg"), Case("digits-mlp")],
     "desk": [Case("cancer-logreg"), Case("docstrings-mlp")],
-    "real": [Case(name) for name in ("mnist-mlp-full", "fashion-cnn-full", "cifar10-cnn-20000")],
+    "real": [Case(name) for name in ("mnist-mlp-full", "fashion-cnn-full", "cifar10-cnn-norm-20000")],
 }

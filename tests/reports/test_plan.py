@@ -94,7 +94,7 @@ def test_what_a_page_took_is_shared_by_the_cells_of_its_workloads(fresh_store, m
     (stage,) = planner.stages
     pace = float(re.search(r"page real, × ([\d.]+)", stage.source)[1])
     methods = len(editing_methods()) + 1  # and what they are held against
-    assert len(stage.tasks) == (3 + 1 + 1 + 1) * methods  # of four networks, the first at three seeds
+    assert len(stage.tasks) == (3 + 1 + 1) * methods  # of three networks, the first at three seeds
     assert stage.tasks == pytest.approx([60 * 30 * pace / methods] * len(stage.tasks), rel=0.01)
 
 
