@@ -89,9 +89,9 @@ def sentences():
     assert set(implicit) & set(away.index) == {"sam-hif"}
     yield (
         "docs/results.md",
-        f"The edit by the exact derivative is {away.loc['sam-unrolled', 'random']:.3f} away from retraining, no edit "
-        f"{away.loc['no-edit', 'random']:.3f}; of the most valuable tenth {away.loc['sam-unrolled', 'most']:.3f} and "
-        f"{away.loc['no-edit', 'most']:.3f}, of the least valuable {away.loc['sam-unrolled', 'least']:.3f} and "
+        f"the edit by the exact derivative is {away.loc['sam-unrolled', 'most']:.3f} away from retraining, no edit "
+        f"{away.loc['no-edit', 'most']:.3f}. Of a random tenth it is {away.loc['sam-unrolled', 'random']:.3f} and "
+        f"{away.loc['no-edit', 'random']:.3f}, of the least valuable {away.loc['sam-unrolled', 'least']:.3f} and "
         f"{away.loc['no-edit', 'least']:.3f}. SAM-HIF's is as good as none; those of the other implicit methods are "
         f"not measured there. One retraining takes {on_cifar['seconds']['retrained']:.0f} s, one edit by SAM-HIF "
         f"{on_cifar['seconds']['sam-hif']:.0f} s",
