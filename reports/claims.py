@@ -19,6 +19,7 @@ from reports.experiment import Measured
 from reports.intervals import DIFFERENCE, bracket, summarise, triple
 from reports.labels import label_of, with_how
 from reports.load import starred
+from reports.machines import named, several
 from reports.markdown import render
 from reports.trained import accuracies
 from reports.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, decide, either, every, of_several
@@ -152,7 +153,7 @@ class Tested:
     def row(self) -> dict[str, str]:
         """Its row in the table of claims."""
         name = self.part.experiment.name
-        machines = dict.fromkeys(f"{e['gpu'] or e['cpu']}, {e['cores']} cores" for e in self.part.environments)
+        machines = dict.fromkeys(named(environment) for environment in self.part.environments)
         return {
             "Claim": self.says,
             "Paper": self.paper,
@@ -244,7 +245,8 @@ def _runtime(frame: pd.DataFrame) -> Finding:
             for n in order
             if n in means.index
         }
-        seconds = part.pivot_table("seconds", "seed", "method").reindex(columns=order)
+        ordered = part[part["method"].isin(order)].groupby("seed").filter(lambda rows: not several(rows))
+        seconds = ordered.pivot_table("seconds", "seed", "method").reindex(columns=order)
         falls = [mean_interval(seconds[before] - seconds[after]) for before, after in itertools.pairwise(order)]
         verdicts[str(workload), ""] = every(decide(fall, above=0) for fall in falls)
     return Finding(ours, verdicts)

@@ -102,7 +102,7 @@ def _measured(kept: Path, name: str, origin: dict[str, Any]) -> Measured:
         experiments()[name],
         read_rows(kept / f"{name}.csv"),
         60 * part["minutes"],
-        origin["environments"],
+        part.get("environments", origin["environments"]),
         part.get("failures", []),
         part["command"],
         part["cells"],

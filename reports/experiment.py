@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from baselines.studies.cases import Case
 from baselines.studies.cells import Cell
-from reports import load
+from reports import load, machines
 from samattr_ref.support.errors import SamattrError
 from samattr_ref.support.foreign import foreign
 from samattr_ref.support.registered import Registry, is_own
@@ -71,7 +71,7 @@ class Measured:
     Attributes:
         experiment: The experiment.
         frame: All rows; `workload`, `seed` and `n_train` first, then what was measured; `trained_*` last, what
-            training made of the workload's network (`baselines.quality.Quality`).
+            training made of the workload's network (`baselines.quality.Quality`), and of what is timed `machine`.
         seconds: Measuring time, summed over cells.
         environments: Versions and hardware that the cells were measured with.
         failures: One line a cell that failed, and one for the cells of a workload and seed that nobody has measured.
@@ -106,8 +106,8 @@ class Measured:
 
     @property
     def caption(self) -> str:
-        """What its figure and table show, with a remark where what is about times was disturbed."""
-        remark = load.remark(self.frame) if self.experiment.timed else ""
+        """What its figure and table show, with remarks where times were disturbed, or are of several machines."""
+        remark = load.remark(self.frame) + machines.remark(self.frame) if self.experiment.timed else ""
         return self.experiment.caption(self.frame) + remark
 
 
@@ -163,6 +163,7 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
         command: What makes it again.
         reasons: Why cells are not there, from `make`.
     """
+    made = get_experiment(name)
     frames: list[pd.DataFrame] = []
     environments: list[dict[str, Any]] = []
     failures, took = [], Timing(0.0, 0.0)
@@ -184,13 +185,14 @@ def gather(name: str, cells: Sequence[Cell], command: str, reasons: Mapping[Cell
         frame.insert(2, "n_train", meta["n_train"])
         for fact, value in meta.get("trained", {}).items():  # nor this
             frame[f"trained_{fact}"] = value
+        if made.timed:
+            frame["machine"] = machines.named(meta["environment"])
         frames.append(frame)
         took += Timing(meta["seconds"], meta.get("load"))  # cells of earlier versions do not say it
         if meta["environment"] not in environments:
             environments.append(meta["environment"])
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     failures += [f"{_named(alike)}: not measured yet" for alike in waiting.values()]
-    made = get_experiment(name)
     return Measured(made, frame, took.seconds, environments, failures, command, len(frames), took.load)
 
 

@@ -189,6 +189,7 @@ def _origin(job: Job, results: Results | None, measured: Sequence[Measured]) -> 
             **({} if part.load is None else {"load": part.load}),
             "cells": part.cells,
             "failures": part.failures,
+            "environments": part.environments,
             **_further_seeds(job, part),
         }
         for part in measured

@@ -149,6 +149,7 @@ def test_every_experiment_is_measured_drawn_and_described(measured):
     assert list(frame.columns[:3]) == ["workload", "seed", "n_train"]
     assert set(frame["seed"]) == set((0, 1)[: chosen.seeds])
     assert {"load", "disturbed"} <= set(frame) or not set(TIMES) & set(frame)
+    assert ("machine" in frame) == chosen.timed
     figure = chosen.draw(frame)
     assert figure.get_size_inches()[0] <= 7.2
     shown = [axis for axis in figure.axes if axis.axison]
