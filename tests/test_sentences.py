@@ -85,26 +85,25 @@ def sentences():
     on_cifar, on_fashion = (tenths.loc[name, "random"] for name in ("cifar10-cnn-norm-20000", "fashion-cnn-full"))
     away = tenths.loc["cifar10-cnn-norm-20000", "difference"].abs().unstack("kind")
     implicit = ["sam-hif-implicit", "sam-if", "sam-hif", "sam-hif-fast", "if"]
-    there = [name for name in implicit if name in away.index]
-    assert (away.loc["no-edit"] - away.loc[there]).abs().to_numpy().max() < 0.004
-    assert set(implicit) - set(there) == {"sam-if", "if"}
+    accuracy = tenths.loc["cifar10-cnn-norm-20000", "accuracy"].unstack("kind")
+    changed = (accuracy.loc[implicit] - accuracy.loc["no-edit"]).abs().to_numpy().max()
     yield (
         "docs/results.md",
         f"the edit by the exact derivative is {away.loc['sam-unrolled', 'most']:.3f} away from retraining, no edit "
         f"{away.loc['no-edit', 'most']:.3f}. Of a random tenth it is {away.loc['sam-unrolled', 'random']:.3f} and "
         f"{away.loc['no-edit', 'random']:.3f}, of the least valuable {away.loc['sam-unrolled', 'least']:.3f} and "
-        f"{away.loc['no-edit', 'least']:.3f}. Those of the implicit methods are as good as none (SAM-IF and IF are not "
-        f"measured there). One retraining takes {on_cifar['seconds']['retrained']:.0f} s, one edit by SAM-HIF "
+        f"{away.loc['no-edit', 'least']:.3f}. Those of the implicit methods end at most {changed:.3f} from no edit. "
+        f"One retraining takes {on_cifar['seconds']['retrained']:.0f} s, one edit by SAM-HIF "
         f"{on_cifar['seconds']['sam-hif']:.0f} s",
     )
     elsewhere = on_cifar[on_cifar["machine"].str.startswith("Intel")]
-    assert list(elsewhere.index) == ["sam-hif-fast", "sam-hif-implicit"]
+    assert list(elsewhere.index) == ["if", "sam-hif-fast", "sam-hif-implicit", "sam-if"]
     assert set(tenths["machine"]) == {*elsewhere["machine"], "AMD EPYC, 2 cores"}
     assert set(on_fashion["machine"]) == {"AMD EPYC, 2 cores"}
     yield (
         "docs/results.md",
-        "on CIFAR-10 those of SAM-HIF implicit and SAM-HIF fast are of an Intel Xeon, all others of an AMD EPYC, so "
-        f"that the {on_cifar['seconds']['sam-hif-fast']:.0f} s of SAM-HIF fast say nothing beside the "
+        "on CIFAR-10 those of SAM-HIF implicit, SAM-HIF fast, SAM-IF and IF are of an Intel Xeon, all others of an AMD "
+        f"EPYC, so that the {on_cifar['seconds']['sam-hif-fast']:.0f} s of SAM-HIF fast say nothing beside the "
         f"{on_cifar['seconds']['sam-hif']:.0f} s of SAM-HIF",
     )
     ours, away = on_fashion.loc["sam-unrolled"], on_fashion["difference"].abs()
