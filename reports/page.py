@@ -133,8 +133,12 @@ def write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: 
         sections = json.loads(kept.read_text()) | sections
         earlier = json.loads(before.read_text())
         environments = _distinct(earlier["environments"] + origin["environments"])
-        experiments = earlier["experiments"] | origin["experiments"]
+        others = {name: _with_environments(part, earlier) for name, part in earlier["experiments"].items()}
+        experiments = others | origin["experiments"]
         origin = earlier | origin | {"environments": environments, "experiments": experiments}
+    origin = origin | {
+        "experiments": {name: _short(part, origin["environments"]) for name, part in origin["experiments"].items()}
+    }
     ordered = [name for name in ("claims", *HEADLINE, *known_experiments()) if name in sections]
     absent = [
         f"{name}: not measured yet"
@@ -161,6 +165,16 @@ def write_page(job: Job, sections: dict[str, str], origin: dict[str, Any], out: 
         sections=[sections[name] for name in ordered if sections[name]],
     )
     (out / "report.md").write_text(page + "\n")
+
+
+def _with_environments(part: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+    """An experiment's origin with the environments that it was measured in: where it names none, those of its page."""
+    return {"environments": origin["environments"]} | part
+
+
+def _short(part: dict[str, Any], environments: list[dict[str, Any]]) -> dict[str, Any]:
+    """An experiment's origin without its environments, where they are all of its page's."""
+    return {key: value for key, value in part.items() if key != "environments" or value != environments}
 
 
 def save_figure(figure: Figure, frame: pd.DataFrame, out: Path, name: str) -> None:
