@@ -92,7 +92,7 @@ def sentences():
         f"the edit by the exact derivative is {away.loc['sam-unrolled', 'most']:.3f} away from retraining, no edit "
         f"{away.loc['no-edit', 'most']:.3f}. Of a random tenth it is {away.loc['sam-unrolled', 'random']:.3f} and "
         f"{away.loc['no-edit', 'random']:.3f}, of the least valuable {away.loc['sam-unrolled', 'least']:.3f} and "
-        f"{away.loc['no-edit', 'least']:.3f}. Those of the implicit methods end at most {changed:.3f} from no edit. "
+        f"{away.loc['no-edit', 'least']:.3f}. The implicit methods' edits end at most {changed:.3f} from no edit. "
         f"One retraining takes {on_cifar['seconds']['retrained']:.0f} s, one edit by SAM-HIF "
         f"{on_cifar['seconds']['sam-hif']:.0f} s",
     )
